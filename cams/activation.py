@@ -1,0 +1,104 @@
+"""Class activation maps: where in the image a classifier sees the class.
+
+For a network that ends in global average pooling and one linear layer, the class score is the mean over cells of a map,
+plus a bias, so that map is read off exactly in the forward pass (CAM: Zhou et al., CVPR 2016):
+
+    M_c(y, x) = sum_k w_kc f_k(y, x)          mean(M_c) + bias_c = logit_c
+
+Whether a model ends that way is not looked up in a list: the right-hand equation is checked on every batch, against the
+logits of the model's own head. A norm, activation or convolution between features and pooling breaks it, and the model
+is refused.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..pipelines.errors import InputError
+
+# Of the sum of absolute contributions to a logit: room for TF32 arithmetic, far below what any further layer does.
+TOLERANCE = 1e-3
+
+
+@torch.inference_mode()
+def class_activation_maps(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The map of each image's class, exact, from one forward pass.
+
+    Args:
+        model: a timm classifier in evaluation mode: `forward_features`, `forward_head`, `get_classifier` (linear or 1 x
+            1 convolution); features [B, C, h, w], or [B, h, w, C] as Swin has them.
+        images: float [B, 3, S, S], normalised, on the model's device.
+        labels: int64 [B], each below the model's number of classes.
+
+    Returns:
+        float32 [B, h, w], signed, unscaled.
+
+    Raises:
+        InputError: the model does not end in average pooling and one linear layer, or its scores are not finite.
+    """
+    weight, bias = _linear_head(model)
+    _check_labels(labels, len(weight), model)
+    features = model.forward_features(images)
+    cells = _channels_first(features, weight.shape[1], model)
+    weight, bias = weight[labels], bias[labels]
+    maps = torch.einsum("bchw,bc->bhw", cells, weight)
+    logits = model.forward_head(features).float().gather(1, labels[:, None])[:, 0]
+    scale = torch.einsum("bchw,bc->bhw", cells.abs(), weight.abs()).mean((1, 2))
+    _check_sum(maps.mean((1, 2)) + bias, logits, scale, model)
+    return maps
+
+
+def model_name(model: nn.Module) -> str:
+    """What timm calls the model, or else its class."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    return config.get("architecture") or type(model).__name__
+
+
+def _linear_head(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """float32 weights [classes, C] and biases [classes] of the last layer."""
+    if model.training:
+        raise InputError(
+            f"{model_name(model)} is in training mode: call model.eval() before activation maps are computed"
+        )
+    head = model.get_classifier() if hasattr(model, "get_classifier") else None
+    pointwise = isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1) and head.groups == 1
+    if not (isinstance(head, nn.Linear) or pointwise):
+        raise _refused(model, f"its classifier is {type(head).__name__}, not one linear layer")
+    weight = head.weight.flatten(1).float()
+    return weight, weight.new_zeros(len(weight)) if head.bias is None else head.bias.float()
+
+
+def _channels_first(features: Tensor, channels: int, model: nn.Module) -> Tensor:
+    """Features as float32 [B, C, h, w]; where both layouts fit, the check of the sum decides."""
+    if isinstance(features, Tensor) and features.ndim == 4:
+        if features.shape[1] == channels:
+            return features.float()
+        if features.shape[3] == channels:
+            return features.permute(0, 3, 1, 2).float()
+    shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    raise _refused(model, f"its features {shape} do not meet its classifier of {channels} channels cell by cell")
+
+
+def _check_labels(labels: Tensor, classes: int, model: nn.Module) -> None:
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise InputError(
+            f"labels from {int(labels.min())} to {int(labels.max())} do not fit {model_name(model)} with {classes} "
+            "classes: give a model trained on these classes, and images that all have one"
+        )
+
+
+def _check_sum(sums: Tensor, logits: Tensor, scale: Tensor, model: nn.Module) -> None:
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            f"{model_name(model)} gives scores that are not finite: its training has diverged, train it again"
+        )
+    if bool(((sums - logits).abs() > TOLERANCE * scale + 1e-6).any()):
+        raise _refused(model, "another layer stands between its features, their average and its classifier")
+
+
+def _refused(model: nn.Module, reason: str) -> InputError:
+    return InputError(
+        f"{model_name(model)} has no exact activation map: {reason}, and Grad-CAM is not offered for it yet; "
+        "use a network with global average pooling and one linear layer, such as resnet18 or inception_v3"
+    )

@@ -1,0 +1,199 @@
+"""From images to a heatmap store: with a classifier's activation maps, or from the store's own masks or boxes.
+
+A killed run goes on where it was: only the maps that are missing are made, in the same batches. Under torchrun each
+rank makes its share, and rank 0 publishes when all are done. Each function returns a report that JSON can hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..pipelines.errors import InputError
+from ..pipelines.parallel import ordered_map
+from ..pipelines.progress import Track, silent
+from ..pipelines.store_read import ImageStore
+from .from_annotations import GRID, boxes_heatmap, mask_heatmap
+from .heatmap_codec import quantise
+from .heatmap_read import HeatmapStore
+from .heatmap_write import HeatmapWriter
+from .subset import Subset
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..pipelines.statistics import Statistics
+
+MAPS_A_COMMIT = 256  # from annotations; a kill costs at most as many
+MAPS_SURVEYED = 10_000  # for the report's shares, evenly spaced: a standard error below 0.5 %
+
+Maps = Callable[[np.ndarray], Iterator[np.ndarray]]  # indices -> one uint8 map [h, w] for each, in order
+
+
+def generate(
+    store: ImageStore,
+    path: str | Path,
+    *,
+    model: nn.Module,
+    model_digest: str,
+    statistics: Statistics | None = None,
+    size: int = 224,
+    batch_size: int = 64,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Track = silent,
+) -> dict[str, Any]:
+    """Heatmaps of the ground-truth class (CAM) of every image, squashed whole to the network's input.
+
+    Args:
+        store: images that all have a label.
+        path: the heatmap store to be.
+        model: a classifier of the store's classes that ends in average pooling and one linear layer (see activation).
+        model_digest: identity of its weights; partial work of other weights is discarded.
+        statistics: those the model was trained with; None: the store's own, or ImageNet's.
+        size: side of the network's input in pixels.
+        rank, world_size: this process's place under torchrun; `torch.distributed` must be initialised for more than
+            one.
+
+    Raises:
+        InputError: images without label, a model without an exact map or of other classes, an existing `path`.
+    """
+    from .activation import model_name
+
+    if unlabelled := np.flatnonzero(store.labels < 0).tolist():
+        name = store.names[unlabelled[0]]
+        raise InputError(
+            f"{len(unlabelled)} images of {store.path} have no class, the first is {name}; build it without them"
+        )
+    loading = {"batch_size": batch_size, "size": size, "statistics": statistics, "device": device, "threads": threads}
+    writer = HeatmapWriter(
+        path,
+        count=len(store),
+        images_digest=store.digest,
+        method=f"activation maps of {model_name(model)} at {size} pixels",
+        model_digest=model_digest,
+        overwrite=overwrite,
+        rank=rank,
+        world_size=world_size,
+    )
+    return _fill(writer, lambda i: _activation_maps(Subset(store, i), model.eval(), loading), batch_size, progress)
+
+
+def from_masks(
+    store: ImageStore,
+    path: str | Path,
+    *,
+    foreground: tuple[int, ...] | None = None,
+    grid: int = GRID,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Track = silent,
+) -> dict[str, Any]:
+    """Heatmaps of the share of foreground in each of grid x grid cells; `foreground`: mask values, None: all but 0 and
+    255.
+
+    Raises InputError for a store without masks.
+    """
+    if not store.has_masks:
+        raise InputError(f"{store.path} has no masks; build it with masks, or make heatmaps from a classifier")
+    values = "all but 0 and 255" if foreground is None else ", ".join(map(str, sorted(foreground)))
+    method = f"masks, foreground {values}, {grid} x {grid} cells"
+    writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=method, overwrite=overwrite)
+
+    def heatmap(index: int) -> np.ndarray:
+        return mask_heatmap(store.mask(index), foreground, grid)
+
+    return _fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
+
+
+def from_boxes(
+    store: ImageStore,
+    path: str | Path,
+    *,
+    grid: int = GRID,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: Track = silent,
+) -> dict[str, Any]:
+    """Heatmaps of the share inside any box of each of grid x grid cells; InputError for a store without boxes."""
+    if not store.has_boxes:
+        raise InputError(f"{store.path} has no boxes; build it with boxes, or make heatmaps from a classifier")
+    method = f"boxes, {grid} x {grid} cells"
+    writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=method, overwrite=overwrite)
+
+    def heatmap(index: int) -> np.ndarray:
+        height, width = store.sizes[index].tolist()
+        return boxes_heatmap(store.boxes(index)[0], height, width, grid)
+
+    return _fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
+
+
+def _activation_maps(part: Subset, model: nn.Module, loading: dict[str, Any]) -> Iterator[np.ndarray]:
+    from ..pipelines.classification import test_loader
+    from .activation import class_activation_maps
+
+    loader = test_loader(part, crop="whole", **loading)
+    for batch in loader:
+        images = batch["image"]
+        maps = class_activation_maps(model.to(images.device), images, batch["label"].to(images.device))
+        yield from quantise(maps.cpu().numpy())
+    loader.close()
+
+
+def _fill(writer: HeatmapWriter, maps: Maps, commit: int, progress: Track) -> dict[str, Any]:
+    """Make what the writer misses, commit every `commit` maps, publish, report."""
+    with writer:
+        begun, missing = time.perf_counter(), writer.missing()
+        made = progress(maps(missing), len(missing), "heatmaps") if len(missing) else iter(())
+        items = zip(missing.tolist(), made, strict=True)
+        while chunk := list(islice(items, commit)):
+            writer.put(*zip(*chunk, strict=True))
+        seconds = time.perf_counter() - begun
+        if writer.rank:
+            writer.close()
+        _barrier(writer.world_size)
+        if writer.rank == 0:
+            writer.finish()
+    _barrier(writer.world_size)
+    rate = {"made": len(missing), "seconds": seconds, "images_per_second": len(missing) / seconds}
+    return {"heatmaps": str(writer.path), "images": writer.count, **rate, **survey(HeatmapStore(writer.path))}
+
+
+def _barrier(world_size: int) -> None:
+    """Wait for all ranks; nothing to wait for where there is one."""
+    if world_size > 1:
+        import torch.distributed
+
+        torch.distributed.barrier()
+
+
+def survey(heatmaps: HeatmapStore) -> dict[str, float]:
+    """How the maps look, over all of them or up to 10,000 evenly spaced ones.
+
+    `empty_share`: maps without a positive cell, which leave the draw plain. `mean_spread`: exp(entropy) over the number
+    of cells, averaged over the others: 1 for a uniform map, which guides nothing, 1 / (h * w) for a single cell.
+    """
+    count = len(heatmaps)
+    spreads = [_spread(heatmaps[i]) for i in np.linspace(0, count - 1, min(count, MAPS_SURVEYED)).astype(int).tolist()]
+    guiding = [spread for spread in spreads if spread > 0]
+    return {
+        "empty_share": 1 - len(guiding) / len(spreads),
+        "mean_spread": float(np.mean(guiding)) if guiding else 0.0,
+    }
+
+
+def _spread(heatmap: np.ndarray) -> float:
+    """exp(entropy) / cells of a map taken as a distribution; 0 for an empty one."""
+    cells = heatmap[heatmap > 0].astype(np.float64)
+    if not len(cells):
+        return 0.0
+    shares = cells / cells.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()) / heatmap.size)

@@ -1,0 +1,84 @@
+"""Reading a heatmap store: index -> uint8 map, checked against the images it was made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..pipelines.errors import InputError
+from ..pipelines.store_format import key
+from ..pipelines.store_open import shared_environment
+from ..pipelines.store_read import ImageStore
+from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode
+
+KIND = "a heatmap store"
+AGAIN = "make it again with sdali cams"
+
+
+class HeatmapStore:
+    """An open heatmap store: a sequence of read-only uint8 maps [h, w], in the order of the image store.
+
+    Attributes: `path`; `header`, a dict with `images_digest`, `method`, `model_digest`, `count` and `digest` (SHA-256
+    of all records). May be pickled (it reopens by path and refuses another content) and used after a fork. Raises
+    InputError, before any page is mapped, for a file that is missing, foreign, truncated or unfinished.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._environment = shared_environment(self.path, KIND)
+        self._maps = self._environment.database(MAPS)
+        self.header: dict[str, Any] = self._read_header()
+        self._count: int = self.header["count"]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """The map of one image, a view of the file that keeps it open; all zero where nothing was found.
+
+        Raises IndexError outside 0..len-1, InputError for a damaged record.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(f"{self.path} has no map {index}: its indices are 0 to {self._count - 1}")
+        record = self._environment.get(key(index), self._maps)
+        try:
+            return decode(b"" if record is None else record)
+        except ValueError as error:
+            raise InputError(f"heatmap {index} of {self.path} {error}; {AGAIN}") from None
+
+    def check(self, store: ImageStore) -> None:
+        """Raise InputError unless the maps were made from exactly these images."""
+        if self.header["images_digest"] != store.digest or len(self) != len(store):
+            raise InputError(
+                f"the heatmaps {self.path} were made from other images than {store.path}; {AGAIN} {store.path}"
+            )
+
+    def _read_header(self) -> dict[str, Any]:
+        database = self._environment.database(HEADER)
+        raw = None if database is None else self._environment.get(HEADER_KEY, database)
+        try:
+            header = json.loads(bytes(raw or b"{}"))
+            kind, schema = header.get("format", "foreign LMDB file"), header.get("schema")
+        except (ValueError, AttributeError):
+            raise InputError(f"{self.path} has no legible header; {AGAIN}") from None
+        if kind != FORMAT:
+            raise InputError(f"{self.path} is not {KIND} but a {kind}; name a file made by sdali cams")
+        if schema != SCHEMA:
+            raise InputError(f"{self.path} has schema version {schema}, this sdali reads {SCHEMA}; {AGAIN}")
+        return header
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "digest": self.header["digest"]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])
+        if self.header["digest"] != state["digest"]:
+            raise InputError(
+                f"{self.path} was replaced by another heatmap store while in use; start again with the new one"
+            )
+
+    def __repr__(self) -> str:
+        return f"HeatmapStore({str(self.path)!r}): {len(self)} maps, {self.header['method']}"

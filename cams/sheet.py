@@ -1,0 +1,92 @@
+"""A contact sheet: a titled grid of pictures with a caption over each row, on white, in Pillow's own scalable font."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN, GAP, GROUP_GAP, ROW_GAP = 32, 8, 28, 30  # pixels: around the sheet; between columns, groups of them, rows
+TITLE_SIZE, CAPTION_SIZE = 24, 18
+INK, SOFT = (28, 28, 30), (112, 112, 118)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Columns under one title: how many, and the width of each in pixels."""
+
+    title: str
+    columns: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is written over a row, in black and after it in grey, and its pictures RGB uint8 [H, W, 3] by column."""
+
+    name: str
+    details: str
+    cells: Sequence[np.ndarray]
+
+
+def contact_sheet(groups: Sequence[Group], rows: Sequence[Row], height: int) -> Image.Image:
+    """The sheet; a row is `height` pixels high under its caption, its pictures stand at the left of their columns."""
+    lefts, right = _columns(groups)
+    caption, first = _line_height(CAPTION_SIZE), MARGIN + _line_height(TITLE_SIZE) + GAP
+    pitch = caption + height + ROW_GAP
+    sheet = Image.new("RGB", (right + MARGIN, first + pitch * len(rows) - ROW_GAP + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    starts = np.cumsum([0, *(group.columns for group in groups)])
+    for start, group in zip(starts, groups, strict=False):
+        draw.text((lefts[start], MARGIN), group.title, INK, _font(TITLE_SIZE))
+    for number, row in enumerate(rows):
+        top = first + number * pitch
+        _write_caption(draw, top, row)
+        for left, picture in zip(lefts, row.cells, strict=True):
+            sheet.paste(Image.fromarray(picture), (left, top + caption + (height - len(picture)) // 2))
+    return sheet
+
+
+def fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The picture shrunk or enlarged, its shape kept, to the largest that fits into height x width pixels."""
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def framed(picture: np.ndarray, colour: tuple[int, int, int], width: int = 3) -> np.ndarray:
+    """A copy whose outermost pixels are a border of that colour."""
+    frame = np.full_like(picture, colour)
+    frame[width:-width, width:-width] = picture[width:-width, width:-width]
+    return frame
+
+
+def _columns(groups: Sequence[Group]) -> tuple[list[int], int]:
+    """Left edge of every column, and the right edge of the last, in pixels."""
+    lefts, left = [], MARGIN
+    for group in groups:
+        for _ in range(group.columns):
+            lefts.append(left)
+            left += group.width + GAP
+        left += GROUP_GAP - GAP
+    return lefts, left - GROUP_GAP
+
+
+def _write_caption(draw: ImageDraw.ImageDraw, top: int, row: Row) -> None:
+    font = _font(CAPTION_SIZE)
+    draw.text((MARGIN, top), row.name, INK, font)
+    draw.text((MARGIN + draw.textlength(row.name + "   ", font), top), row.details, SOFT, font)
+
+
+def _line_height(size: int) -> int:
+    return sum(_font(size).getmetrics()) + GAP
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's default font; every wheel of Pillow can scale it."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font

@@ -1,0 +1,56 @@
+"""Some samples of an image store, as a store of their own: what is left to do after a restart, or what a preview shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+import numpy as np
+
+from ..pipelines.store_read import ImageStore
+
+
+class Subset(ImageStore):
+    """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
+
+    `path`, `classes`, `digest`, `header` and `statistics` are the whole store's, and errors in reading name its indices.
+    """
+
+    def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
+        self.whole, self.indices = store, np.asarray(indices, np.int64)
+        self.path, self.classes, self.digest, self.header = store.path, store.classes, store.digest, store.header
+        self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
+        self.byte_sizes = store.byte_sizes[self.indices]
+        self.names = _Names(store.names, self.indices)
+        self.has_masks, self.has_boxes = store.has_masks, store.has_boxes
+
+    def read(self, indices: Iterable[int], *, check: bool = True) -> list[memoryview]:
+        return self.whole.read([int(self.indices[index]) for index in indices], check=check)
+
+    def encoded_mask(self, index: int) -> memoryview:
+        return self.whole.encoded_mask(int(self.indices[index]))
+
+    def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.whole.boxes(int(self.indices[index]))
+
+    def __reduce__(self) -> tuple[type[Subset], tuple[ImageStore, np.ndarray]]:
+        return Subset, (self.whole, self.indices)
+
+
+class _Names(Sequence[str]):
+    """Looked up one by one: a list of millions would take longer to make than it is used."""
+
+    def __init__(self, names: Sequence[str], indices: np.ndarray) -> None:
+        self._names, self._indices = names, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._names[int(self._indices[index])]

@@ -1,0 +1,161 @@
+"""Scene classification: loaders over an image store, for training (plain or heatmap-guided crops) and for testing.
+
+    loader = train_loader("pets.lmdb", heatmaps="pets.cams.lmdb", batch_size=64)
+    for batch in loader: ...        # batch["image"] float32 [64, 3, 224, 224], batch["label"] int64 [64]
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from .config import Augmentation
+from .crop_guided import Heatmaps
+from .dali import require_dali
+from .errors import InputError
+from .loader import Loader, Planner
+from .plan import TestPlanner, TrainPlanner
+from .statistics import IMAGENET, Statistics
+from .store_read import ImageStore
+
+Dtype = Literal["float32", "float16"]
+
+
+def train_loader(
+    store: str | Path | ImageStore,
+    *,
+    heatmaps: str | Path | Heatmaps | None = None,
+    batch_size: int,
+    size: int = 224,
+    seed: int = 0,
+    augmentation: Augmentation | None = None,
+    statistics: Statistics | None = None,
+    order: str = "shuffle",
+    device: str = "auto",
+    threads: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    dtype: Dtype = "float32",
+    on_error: Literal["raise", "skip"] = "raise",
+    pin_memory: bool = False,
+) -> Loader:
+    """Random windows of every image, jittered and normalised: the recipe's training side.
+
+    store: path or ImageStore. heatmaps: path of a heatmap store, or any object with len and [index] -> uint8 [h, w]
+    over the whole image; windows are then centred where the map says (SDA). size: side of the output, px.
+    augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
+    default, else ImageNet's. order: "shuffle" or "sequential". device: "auto" (the GPU where there is one), "cpu" or
+    "cuda:0". threads: DALI's CPU threads. Raises InputError for anything that cannot be used.
+    """
+    opened = _opened(store)
+    statistics = statistics or opened.statistics or IMAGENET
+    planner = TrainPlanner(
+        store=opened,
+        heatmaps=_heatmaps(heatmaps, opened),
+        augmentation=augmentation or Augmentation(),
+        statistics=statistics,
+        size=size,
+        seed=seed,
+    )
+    return _loader(
+        opened, planner, size, device, threads, dtype,
+        order=order, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
+        drop_last=True, on_error=on_error, pin_memory=pin_memory,
+    )  # fmt: skip
+
+
+def test_loader(
+    store: str | Path | ImageStore,
+    *,
+    batch_size: int,
+    size: int = 224,
+    crop: Literal["centre", "whole"] = "centre",
+    crop_ratio: float = 0.875,
+    statistics: Statistics | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    dtype: Dtype = "float32",
+    pin_memory: bool = False,
+) -> Loader:
+    """Every image once, in store order, without augmentation.
+
+    crop: "centre" is a shorter-side resize to size / crop_ratio and a centre crop; "whole" squashes the whole image to
+    size x size. statistics: pass the training store's; by default the store's own, else ImageNet's. The rest is as in
+    train_loader. Last batches may be short, on some ranks empty.
+    """
+    if crop not in ("centre", "whole"):
+        raise InputError(f"crop must be centre or whole, got {crop!r}")
+    if not 0 < crop_ratio <= 1:
+        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
+    opened = _opened(store)
+    planner = TestPlanner(
+        store=opened,
+        statistics=statistics or opened.statistics or IMAGENET,
+        crop_ratio=crop_ratio if crop == "centre" else None,
+    )
+    return _loader(
+        opened, planner, size, device, threads, dtype,
+        order="sequential", seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
+        drop_last=False, on_error="raise", pin_memory=pin_memory,
+    )  # fmt: skip
+
+
+test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
+
+
+def _loader(
+    store: ImageStore, planner: Planner, size: int, device: str, threads: int | None, dtype: str, **rest: object
+) -> Loader:
+    require_dali()
+    from .graph_classification import DTYPES, Graph, feed
+
+    if size < 1:
+        raise InputError(f"size must be at least 1, got {size}")
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, got {threads}")
+    cuda = _cuda_ordinal(device)
+    graph = Graph(size=size, dtype=dtype, cuda=cuda, threads=threads or len(os.sched_getaffinity(0)))
+    where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
+
+    def empty() -> torch.Tensor:
+        return torch.empty((0, 3, size, size), dtype=getattr(torch, dtype), device=where)
+
+    return Loader(store=store, planner=planner, graph=graph, feed=feed, empty=empty, **rest)  # type: ignore[arg-type]
+
+
+def _cuda_ordinal(device: str) -> int | None:
+    """None for the CPU."""
+    if device == "auto":
+        return torch.cuda.current_device() if torch.cuda.is_available() else None
+    if device == "cpu":
+        return None
+    name, _, number = device.partition(":")
+    if name != "cuda" or not (number or "0").isdigit():
+        raise InputError(f"device must be auto, cpu or cuda:N, got {device!r}")
+    ordinal = int(number or 0)
+    if ordinal >= torch.cuda.device_count():
+        raise InputError(f"there is no device {device}: {torch.cuda.device_count()} CUDA devices are visible; use cpu")
+    return ordinal
+
+
+def _opened(store: str | Path | ImageStore) -> ImageStore:
+    return store if isinstance(store, ImageStore) else ImageStore(store)
+
+
+def _heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:
+    if isinstance(heatmaps, str | Path):
+        from .heatmap_read import HeatmapStore
+
+        maps = HeatmapStore(heatmaps)
+        maps.check(store)
+        return maps
+    if heatmaps is not None and len(heatmaps) != len(store):
+        raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
+    return heatmaps

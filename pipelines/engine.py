@@ -1,0 +1,154 @@
+"""Drives a DALI pipeline over a stream of plan rows: prefetches, hands batches over in order, survives bad samples.
+
+What has been fed and not yet received waits in a queue, so the rows of a received batch are known without asking DALI.
+A failure is reported when its batch is due, never earlier. It leaves the pipeline unusable; the rest of the queue is
+fed again to a new one, which gives the same pixels because rows decide everything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import BadSampleError, InputError
+from .store_read import ImageStore
+
+
+class Graph(Protocol):
+    """Builds a pipeline around a source of batches."""
+
+    def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
+
+
+Feed = Callable[[list[memoryview], np.ndarray], Any]
+Replace = Callable[[np.ndarray, BadSampleError], np.ndarray]
+
+
+class Engine:
+    """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time."""
+
+    def __init__(self, store: ImageStore, graph: Graph, feed: Feed, batch_size: int) -> None:
+        self._store, self._graph, self._feed, self._batch_size = store, graph, feed, batch_size
+        self._pipeline: Any = None
+        self._batches: Iterator[np.ndarray] = iter(())
+        self._pending: deque[tuple[np.ndarray, Any]] = deque()  # rows and their buffers, or the error of feeding them
+        self._runs = 0
+        self._pid = os.getpid()
+
+    def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+        """Rows and the DALI output (a tensor list) of each batch of rows, in order.
+
+        `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
+        """
+        self._check_process()
+        self._drain()
+        self._runs += 1
+        this_run, self._batches = self._runs, batches
+        try:
+            while True:
+                received = self._receive(replace)
+                if received is None:
+                    return
+                yield received
+                if self._runs != this_run:
+                    raise InputError("a newer iteration of this loader has begun; the older one cannot go on")
+        finally:
+            if self._runs == this_run:
+                self._drain()
+
+    def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
+        """The next batch, None at the end."""
+        while True:
+            try:
+                (output,) = self._built().run()
+            except StopIteration:
+                self._pipeline.reset()
+                if not self._pending:
+                    return None
+                rows, error = self._pending[0]  # feeding stopped here
+            except RuntimeError as failure:
+                rows = self._pending[0][0]
+                error = self._culprit(rows) or failure
+            else:
+                rows, _ = self._pending.popleft()
+                return rows, output
+            self._pipeline = None
+            if replace is None or not isinstance(error, BadSampleError):
+                self._pending.clear()
+                self._batches = iter(())
+                raise error from None
+            self._requeue(replace(rows, error))
+
+    def _requeue(self, rows: np.ndarray) -> None:
+        """Feed `rows` in place of the first pending batch, then the other pending ones, then the rest."""
+        waiting = [rows, *(rows for rows, _ in list(self._pending)[1:])]
+        self._pending.clear()
+        self._batches = chain(waiting, self._batches)
+
+    def _source(self) -> Any:
+        """DALI asks for the next batch; a sample that cannot be read ends the feeding, and is reported when due."""
+        if self._pending and isinstance(self._pending[-1][1], BadSampleError):
+            raise StopIteration
+        rows = next(self._batches)
+        try:
+            buffers = self._feed(self._store.read(rows["index"]), rows)
+        except BadSampleError as error:
+            self._pending.append((rows, error))
+            raise StopIteration from None
+        self._pending.append((rows, buffers))
+        return buffers
+
+    def _culprit(self, rows: np.ndarray) -> BadSampleError | None:
+        """The first sample of the batch that fails alone."""
+        singles = (self._feed(self._store.read(one["index"]), one) for one in np.split(rows, len(rows)))
+        pipeline = self._graph.pipeline(lambda: next(singles), 1)
+        for index in rows["index"].tolist():
+            try:
+                pipeline.run()
+            except RuntimeError as failure:
+                reason = f"cannot be decoded ({_reason(failure)}); repair or remove it and build the store again"
+                return BadSampleError(reason, index=index, name=self._store.names[index], store=self._store.path)
+        return None
+
+    def _built(self) -> Any:
+        if self._pipeline is None:
+            self._pipeline = self._graph.pipeline(self._source, self._batch_size)
+        return self._pipeline
+
+    def _drain(self) -> None:
+        """Throw away what is in flight, so that the next run starts clean."""
+        self._batches = iter(())
+        if self._pipeline is None or not self._pending:
+            return
+        try:
+            while True:
+                self._pipeline.run()
+        except StopIteration:
+            self._pipeline.reset()
+        except RuntimeError:
+            self._pipeline = None
+        self._pending.clear()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise InputError("a loader cannot be used in a forked process; make a new one there")
+
+    def close(self) -> None:
+        """Stop the pipeline and free its buffers."""
+        self._runs += 1
+        self._drain()
+        self._pipeline = None
+
+
+def _reason(failure: RuntimeError) -> str:
+    """The sentence within DALI's multi-line message."""
+    lines = [line.strip() for line in str(failure).splitlines()]
+    for line in lines:
+        if line.startswith("[") and "] " in line:
+            return line.split("] ", 1)[1].rstrip(".")
+    return next((line for line in lines if line), "no reason given").rstrip(".")

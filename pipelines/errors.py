@@ -1,0 +1,23 @@
+"""The errors a user can cause: each message is one sentence that names the file or value and says what to do.
+
+The command line prints the message and exits with 2; in Python they are `ValueError`s. An `assert` is for our own bugs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """What the user gave (a file, a value, a combination of options) cannot be used."""
+
+
+class BadSampleError(InputError):
+    """One sample of a store cannot be read or decoded.
+
+    Attributes: `index` (place in the store), `name` (source file, as recorded at build), `store` (path of the store).
+    """
+
+    def __init__(self, reason: str, *, index: int, name: str, store: Path | str) -> None:
+        super().__init__(f"sample {index} ({name}) of {store} {reason}")
+        self.index, self.name, self.store = index, name, str(store)

@@ -1,0 +1,227 @@
+"""Batches for a trainer, exact by position: what a trainer gets depends on (seed, epoch, position) and nothing else.
+
+Step t of an epoch covers the global positions [t * G, (t + 1) * G), G = batch_size * world_size; rank r has the r-th
+contiguous block of them. The state is that of the last batch handed out, not of what was prefetched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from .draws import Purpose, uniforms
+from .engine import Engine, Feed, Graph
+from .errors import BadSampleError, InputError
+from .order import order_named
+from .store_read import ImageStore
+
+logger = logging.getLogger("sdali")
+_MAX_ATTEMPTS = 100
+
+
+class Planner(Protocol):
+    """Makes the plan rows of a run of positions."""
+
+    def rows(self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0) -> np.ndarray: ...
+
+
+class Loader:
+    """An iterable of batches, one epoch a `for`, to be used as a `torch.utils.data.DataLoader` is.
+
+    A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
+    `plan` the structured rows that made them. With drop_last every rank makes the same number of full batches; without
+    it each position is served exactly once over all ranks and last batches may be short or empty.
+
+    Attributes: `store`, `batch_size` (per rank), `epoch` (the one that the next batch belongs to), `skipped` (list of
+    (index, name) replaced under on_error="skip").
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ImageStore,
+        planner: Planner,
+        graph: Graph,
+        feed: Feed,
+        empty: Callable[[], torch.Tensor],
+        order: str,
+        seed: int,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        drop_last: bool,
+        on_error: Literal["raise", "skip"],
+        pin_memory: bool,
+    ) -> None:
+        _check(batch_size, rank, world_size, on_error)
+        self.store, self.batch_size = store, batch_size
+        self._planner, self._empty, self._pin_memory = planner, empty, pin_memory
+        self._order_name, self._order, self._seed = order, order_named(order), seed
+        self._rank, self._step = rank, batch_size * world_size
+        self._drop_last, self._on_error = drop_last, on_error
+        self._engine = Engine(store, graph, feed, batch_size)
+        self._epoch = self._position = 0
+        self._under_way = False  # an epoch has begun and not come to its end
+        self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows
+        self._indices_of: tuple[int, np.ndarray] | None = None
+        self.skipped: list[tuple[int, str]] = []
+        self._check_length()
+
+    def __len__(self) -> int:
+        """Batches an epoch, on every rank."""
+        count = len(self.store)
+        return count // self._step if self._drop_last else -(-count // self._step)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, or the next one where none is."""
+        return self.state_dict()["epoch"]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch, with the next batch."""
+        self._move(epoch, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the trainer is, as plain JSON: seed, epoch, position (global, of the next sample), order, store digest."""
+        epoch, position = self._epoch, self._position
+        if position >= self._end():
+            epoch, position = epoch + 1, 0
+        return {
+            "seed": self._seed,
+            "epoch": epoch,
+            "position": position,
+            "order": self._order_name,
+            "store": self.store.digest,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state, with the next batch, on any batch size and number of ranks.
+
+        Raises InputError for a state of another seed, order or store.
+        """
+        try:
+            epoch, position = int(state["epoch"]), int(state["position"])
+            found = {name: state[name] for name in ("seed", "order", "store")}
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"this is not a loader's state: {state!r}; pass what state_dict() returned") from None
+        for name, value in found.items():
+            if value != self.state_dict()[name]:
+                mine = self.state_dict()[name]
+                raise InputError(f"the state has {name} {value!r}, this loader has {mine!r}; make the loader with it")
+        if epoch < 0 or not 0 <= position <= len(self.store):
+            raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self.store.path}")
+        self._move(epoch, position)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._under_way:
+            self._epoch, self._position = self._epoch + 1, 0
+        self._under_way = True
+        return self._rest_of_epoch()
+
+    def close(self) -> None:
+        """Stop DALI and free its buffers."""
+        self._engine.close()
+
+    def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
+        replace = self._replacement if self._on_error == "skip" else None
+        while True:
+            moves = self._moves
+            for rows, output in self._engine.run(self._row_batches(), replace):
+                self._position = self._step_start(rows) + self._step
+                yield self._batch(rows, output)
+                if moves != self._moves:
+                    break
+            else:
+                yield from self._empty_batch()
+            if moves == self._moves:
+                self._epoch, self._position, self._under_way = self._epoch + 1, 0, False
+                return
+            self._under_way = True
+
+    def _row_batches(self) -> Iterator[np.ndarray]:
+        """Plan rows of this rank's batches from the current position to the end of the epoch; no empty ones."""
+        epoch, count = self._epoch, len(self.store)
+        indices = self._epoch_indices(epoch)
+        for step_start in range(self._position, self._end(), self._step):
+            start = step_start + self._rank * self.batch_size
+            stop = min(start + self.batch_size, count)
+            if start < stop:
+                yield self._planner.rows(epoch, start, indices[start:stop])
+
+    def _empty_batch(self) -> Iterator[dict[str, Any]]:
+        """Where the last step of the epoch leaves nothing for this rank, an empty batch, so that ranks keep in step."""
+        if self._position < self._end():
+            rows = self._planner.rows(self._epoch, len(self.store), np.zeros(0, np.int64))
+            self._position = len(self.store)
+            yield self._batch(rows, None)
+
+    def _batch(self, rows: np.ndarray, output: Any) -> dict[str, Any]:
+        image = self._empty() if output is None else torch.from_dlpack(output.as_tensor())
+        indices = rows["index"].copy()
+        label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
+        if self._pin_memory:
+            image, label = image.pin_memory() if image.device.type == "cpu" else image, label.pin_memory()
+        return {"image": image, "label": label, "index": index, "plan": rows}
+
+    def _epoch_indices(self, epoch: int) -> np.ndarray:
+        if self._indices_of is None or self._indices_of[0] != epoch:
+            self._indices_of = epoch, self._order(self.store.labels, self._seed, epoch)
+        return self._indices_of[1]
+
+    def _replacement(self, rows: np.ndarray, error: BadSampleError) -> np.ndarray:
+        """The batch with the bad sample's rows drawn again: a function of (seed, epoch, position, attempt)."""
+        self.skipped.append((error.index, error.name))
+        logger.warning("skipped: %s", error)
+        bad = {index for index, _ in self.skipped}
+        if len(bad) == len(self.store):
+            raise error
+        rows = rows.copy()
+        for place in np.flatnonzero(rows["index"] == error.index):
+            rows[place] = self._drawn_again(int(rows["position"][place]), bad)
+        return rows
+
+    def _drawn_again(self, position: int, bad: set[int]) -> np.ndarray:
+        for attempt in range(1, _MAX_ATTEMPTS):
+            u = uniforms(self._seed, self._epoch, Purpose.REPLACEMENT, position, 1, 1, attempt)[0, 0]
+            index = int(u * len(self.store))
+            if index not in bad:
+                return self._planner.rows(self._epoch, position, np.array([index]), attempt)[0]
+        raise InputError(f"{_MAX_ATTEMPTS} samples drawn in a row are bad in {self.store.path}; build it again")
+
+    def _step_start(self, rows: np.ndarray) -> int:
+        return int(rows["position"][0]) - self._rank * self.batch_size
+
+    def _end(self) -> int:
+        """The position at which the epoch is over, counted from where this iteration began it."""
+        count = len(self.store)
+        if not self._drop_last:
+            return count
+        return count - self._step + 1 if count >= self._step else 0
+
+    def _move(self, epoch: int, position: int) -> None:
+        self._epoch, self._position, self._under_way = epoch, position, False
+        self._moves += 1
+
+    def _check_length(self) -> None:
+        count = len(self.store)
+        if count == 0:
+            raise InputError(f"{self.store.path} holds no images")
+        if not self._drop_last:
+            return
+        if count < self._step:
+            raise InputError(f"{self.store.path} holds {count} images, fewer than the {self._step} of one step; use a smaller batch_size")
+        if count % self._step:
+            logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)
+
+
+def _check(batch_size: int, rank: int, world_size: int, on_error: str) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    if not 0 <= rank < world_size:
+        raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
+    if on_error not in ("raise", "skip"):
+        raise InputError(f"on_error must be raise or skip, got {on_error!r}")

@@ -1,0 +1,58 @@
+"""What a build reads from: class names and a sequence of items, each loaded only when its turn comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Loaded(NamedTuple):
+    """One sample's content, as `SourceItem.load` returns it.
+
+    `data`: encoded image. `mask`: single-channel uint8 PNG of class indices, of the oriented image's size, or None.
+    `boxes`: (float32 [K, 4] xyxy pixels of the oriented image, int64 [K] class), or None.
+    """
+
+    data: bytes
+    mask: bytes | None = None
+    boxes: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """A sample to be: `name` (relative path with '/'), `label` (class, -1: none), and how to load it.
+
+    `load` may run on any thread; it raises OSError, or InputError with a reason that completes "NAME ...".
+    `mask_name` names the mask's file in messages.
+    """
+
+    name: str
+    label: int
+    load: Callable[[], Loaded]
+    mask_name: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything a build needs: class names (() for none), items in store order, and what their items carry."""
+
+    classes: tuple[str, ...]
+    items: Sequence[SourceItem]
+    has_masks: bool = False
+    has_boxes: bool = False
+    description: str = ""
+
+
+def natural_key(path: str) -> tuple[tuple[str | int, ...], ...]:
+    """Sorts img2 before img10, folder by folder; '/' separates folders. Equal numbers ("01", "1") fall back to text."""
+    return tuple(_natural_parts(part) for part in path.split("/"))
+
+
+def _natural_parts(text: str) -> tuple[str | int, ...]:
+    # Splitting on a group alternates text and digits, so that two keys never compare a str with an int.
+    parts = re.split(r"([0-9]+)", text)
+    return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), text)

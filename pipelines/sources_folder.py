@@ -1,0 +1,116 @@
+"""The folder source: one sub-folder a class, images anywhere below, perhaps a folder of masks beside.
+
+Classes and images come in natural order (img2 before img10). Names that begin with a dot are left out: they are the
+leavings of file managers ("._cat.jpg" is no image). Whatever is called like an image is taken as one, also formats that
+DALI does not decode, so that nothing is missing from a store silently: the build refuses or transcodes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+from .errors import InputError
+from .sources import Loaded, Source, SourceItem, natural_key
+from .sources_masks import MaskFolder
+
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
+EXTENSIONS += (".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".ico")
+
+
+def folder(path: str | Path, *, masks: str | Path | None = None) -> Source:
+    """A folder of class folders, or of images without classes (label -1).
+
+    `masks`: a folder of PNGs of class indices; the image a/b.jpg takes a/b.png, else b.png from anywhere below it.
+    Raises InputError for a folder that is missing or has no images, for an empty class folder, and for images both
+    inside and outside class folders.
+    """
+    root, mask_root = Path(path), None if masks is None else Path(masks)
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; name one that has a sub-folder of images for each class")
+    names = sorted(_walk(root, "", frozenset(), mask_root), key=natural_key)
+    if not names:
+        raise InputError(f"{root} has no images: nothing below it is called like one (.jpg, .png, ...)")
+    classes = _classes(root, names, mask_root)
+    labels = {name: label for label, name in enumerate(classes)}
+    mask_folder = None if mask_root is None else MaskFolder(mask_root, _shared_stems(names))
+    items = FolderItems(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder)
+    return Source(classes, items, has_masks=mask_folder is not None, description=f"folder {root}")
+
+
+def _shared_stems(names: list[str]) -> frozenset[str]:
+    counts = Counter(Path(name).stem for name in names)
+    return frozenset(stem for stem, count in counts.items() if count > 1)
+
+
+class FolderItems(Sequence[SourceItem]):
+    """Items made when asked for, so that millions of files cost their names and no more."""
+
+    def __init__(self, root: Path, names: list[str], labels: list[int], masks: MaskFolder | None) -> None:
+        self._root, self._names, self._labels, self._masks = root, names, labels, masks
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> SourceItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SourceItem]: ...
+    def __getitem__(self, index: int | slice) -> SourceItem | list[SourceItem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        name, masks = self._names[index], self._masks
+
+        def load() -> Loaded:
+            data = (self._root / name).read_bytes()
+            return Loaded(data, None if masks is None else masks.load(name))
+
+        return SourceItem(name, self._labels[index], load, "" if masks is None else masks.file_of(name))
+
+
+def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...]:
+    """Names of the class folders, () where all images lie in the folder itself."""
+    outside = [name for name in names if "/" not in name]
+    inside = {name.split("/")[0] for name in names if "/" in name}
+    if outside and inside:
+        example = min(inside, key=natural_key)
+        raise InputError(
+            f"{root} has images in class folders ({example}/) and outside ({outside[0]}); move these into one"
+        )
+    if outside:
+        return ()
+    for entry in _entries(root):
+        if entry.is_dir() and entry.name not in inside and not _is_same(entry.path, masks):
+            raise InputError(f"the class folder {entry.path} has no images; remove it, or fill it")
+    return tuple(sorted(inside, key=natural_key))
+
+
+def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], skip: Path | None) -> Iterator[str]:
+    """Relative paths, with '/', of everything below that is called like an image.
+
+    A folder that is its own ancestor, through a symbolic link, is not entered again.
+    """
+    status = folder.stat()
+    identity = status.st_dev, status.st_ino
+    if identity in ancestors or _is_same(folder, skip):
+        return
+    for entry in _entries(folder):
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", ancestors | {identity}, skip)
+        elif entry.name.lower().endswith(EXTENSIONS):
+            yield prefix + entry.name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from None
+
+
+def _is_same(path: Path | str, other: Path | None) -> bool:
+    return other is not None and os.path.realpath(path) == os.path.realpath(other)

@@ -1,0 +1,98 @@
+"""Masks as PNG files of class indices: found by name, palettes resolved to indices, checked for what they are."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .image_chunks import png_header
+from .image_parts import MAX_PIXELS
+
+_GREY, _PALETTE = 0, 3  # PNG colour types
+_GREY_STEP = {1: 255, 2: 85, 4: 17, 8: 1}  # by what Pillow multiplies grey levels of 1, 2, 4 and 8 bits
+
+
+class MaskFolder:
+    """All PNGs below a folder; an image a/b.jpg takes a/b.png, else the only b.png anywhere below."""
+
+    def __init__(self, root: Path, shared_stems: frozenset[str] = frozenset()) -> None:
+        """`shared_stems`: of several images; for these only the full path tells which mask is whose."""
+        if not root.is_dir():
+            raise InputError(f"{root} is no folder; name one that has a PNG of class indices for each image")
+        self._root, self._shared_stems = root, shared_stems
+        self._exact: dict[str, Path] = {}
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(root.rglob("*")):
+            if path.suffix.lower() == ".png" and not path.name.startswith("."):
+                self._exact[path.relative_to(root).with_suffix("").as_posix()] = path
+                self._by_stem[path.stem].append(path)
+
+    def file_of(self, name: str) -> str:
+        """Where the mask of image `name` is, or should be."""
+        found = self._candidates(name)
+        return str(found[0] if found else self._root / Path(name).with_suffix(".png"))
+
+    def _candidates(self, name: str) -> list[Path]:
+        exact = self._exact.get(Path(name).with_suffix("").as_posix())
+        stem = Path(name).stem
+        return [exact] if exact else [] if stem in self._shared_stems else self._by_stem.get(stem, [])
+
+    def load(self, name: str) -> bytes:
+        """Single-channel uint8 PNG for image `name`; raises InputError with a reason that names the mask's file."""
+        found = self._candidates(name)
+        if not found:
+            raise InputError(f"has no mask {self.file_of(name)}")
+        if len(found) > 1:
+            raise InputError(
+                f"could have either of the masks {found[0]} and {found[1]}: arrange them as the images are"
+            )
+        try:
+            return as_index_png(found[0].read_bytes())
+        except InputError as error:
+            raise InputError(f"has the mask {found[0]}, which {error}") from None
+
+
+def as_index_png(data: bytes) -> bytes:
+    """A PNG of class indices as single-channel uint8 PNG: as it came, or with palette and odd depths resolved.
+
+    Raises InputError with a reason for what is no whole PNG, or has colours instead of indices.
+    """
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise InputError("is not a PNG")
+    header = png_header(data)
+    if header.height * header.width > MAX_PIXELS:
+        raise InputError(f"has {header.height:,} x {header.width:,} px, more than the {MAX_PIXELS:,} allowed")
+    bits, colour = struct.unpack_from("BB", data, 24)
+    if (bits, colour) == (8, _GREY):
+        return data
+    if colour not in (_GREY, _PALETTE):
+        raise InputError("has colours, not class indices (one channel, or a palette)")
+    indices = _indices(data, bits, colour)
+    if indices.max() > 255:
+        raise InputError(f"has the class index {indices.max()}, above 255")
+    return encode_mask(indices.astype(np.uint8))
+
+
+def _indices(data: bytes, bits: int, colour: int) -> np.ndarray:
+    from PIL import PngImagePlugin
+
+    try:
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
+            pixels = np.asarray(image).astype(np.int64)
+            if image.mode == "1":
+                return pixels
+    except Exception as error:  # Pillow raises whatever its parsers run into
+        raise InputError(f"cannot be decoded ({error})") from None
+    return pixels // _GREY_STEP.get(bits, 1) if colour == _GREY else pixels
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """uint8 [H, W] as PNG."""
+    import cv2
+
+    return cv2.imencode(".png", mask)[1].tobytes()

@@ -1,0 +1,77 @@
+"""What lies in an image store: one LMDB file (format 0.9), immutable once published, nothing in it pickled.
+
+Sub-databases, all integers little-endian except the keys:
+- `images`: 8-byte big-endian index -> encoded bytes (JPEG, PNG, ...), as they came or as transcoded at build.
+- `masks` (only with masks): the same key -> single-channel uint8 PNG of class indices, of the image's oriented size.
+- `boxes` (only with boxes): the same key -> K x 4 float32 (xyxy pixels of the oriented image), then K int64 classes.
+- `index`: one value a column, the raw bytes of its array, so that opening needs no loop over samples (COLUMNS below).
+- `header`: one JSON document under HEADER_KEY, written in the last transaction of all: a file without it is unfinished.
+
+The digest is the store's identity: SHA-256 over classes and columns. The columns hold the CRC32 and size of every
+record, so two stores of equal digest hold equal content, whenever and from wherever they were built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+FORMAT = "sdali image store"
+SCHEMA = 1
+HEADER_KEY = b"header"
+IMAGES, MASKS, BOXES, INDEX, HEADER = b"images", b"masks", b"boxes", b"index", b"header"
+
+COLUMNS = {
+    "labels": "<i8",  # [N] class, -1: none
+    "sizes": "<i4",  # [N, 2] height, width after EXIF orientation
+    "byte_sizes": "<i8",  # [N] of the encoded image
+    "crc32": "<u4",  # [N] of the encoded image
+    "name_offsets": "<i8",  # [N + 1] into names
+    "names": "|u1",  # UTF-8 (surrogateescape), concatenated
+}
+MASK_COLUMNS = {"mask_byte_sizes": "<i8", "mask_crc32": "<u4"}  # [N]; size 0: no mask
+BOX_COLUMNS = {"box_counts": "<i8", "box_crc32": "<u4"}  # [N]; count -1: not annotated
+BYTES_A_BOX = 4 * 4 + 8
+
+
+def columns_of(*, has_masks: bool, has_boxes: bool) -> dict[str, str]:
+    """Names and dtypes of the columns that such a store has."""
+    return {**COLUMNS, **(MASK_COLUMNS if has_masks else {}), **(BOX_COLUMNS if has_boxes else {})}
+
+
+def column_bytes(name: str, dtype: str, count: int) -> int | None:
+    """Bytes that a column of `count` samples takes; None for `names`, whose length is its content's."""
+    items = {"sizes": 2 * count, "name_offsets": count + 1}.get(name, count)
+    return None if name == "names" else items * np.dtype(dtype).itemsize
+
+
+def key(index: int) -> bytes:
+    """Big-endian, so that LMDB's byte order is the index order."""
+    return struct.pack(">Q", index)
+
+
+def digest(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """SHA-256 (hex) over the classes and the columns' raw bytes, each preceded by its name and length."""
+    state = hashlib.sha256(json.dumps(list(classes)).encode())
+    for name in sorted(columns):
+        raw = memoryview(columns[name]).cast("B")
+        state.update(f"{name}:{raw.nbytes}:".encode())
+        state.update(raw)
+    return state.hexdigest()
+
+
+def encode_boxes(boxes: np.ndarray, classes: np.ndarray) -> bytes:
+    """float32 [K, 4] and int64 [K] as one record."""
+    return np.ascontiguousarray(boxes, "<f4").tobytes() + np.ascontiguousarray(classes, "<i8").tobytes()
+
+
+def decode_boxes(record: memoryview | bytes, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of encode_boxes: fresh arrays float32 [K, 4] and int64 [K]."""
+    boxes = np.frombuffer(record, "<f4", 4 * count).reshape(count, 4)
+    classes = np.frombuffer(record, "<i8", count, offset=16 * count)
+    return boxes.astype(np.float32), classes.astype(np.int64)

@@ -1,0 +1,95 @@
+"""A file exists whole or not at all: written as STORE.partial beside its target, renamed when complete.
+
+The partial file is held by flock, so a second builder of the same target is refused, and one that a killed builder left
+behind (nobody holds it) is reused. The lock is on an inode: after locking, the path must still lead to that inode, else
+the other builder has just published it and truncating it would destroy a finished store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from .errors import InputError
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new name in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file so that `path` holds either what it held before or all of `data`."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+class PartialFile:
+    """The locked, empty file `TARGET.partial`; `publish` renames it to the target, `discard` removes it.
+
+    Raises InputError where the target exists (unless `overwrite`) or is being built, OSError where the file system
+    refuses.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        self.target = target
+        self.path = target.with_name(target.name + ".partial")
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; name a file, for example {target / 'images.lmdb'}")
+        self._descriptor = self._lock()
+        if target.exists() and not overwrite:
+            self.discard()
+            raise InputError(f"{target} exists already; remove it, name another file, or pass --overwrite")
+        os.ftruncate(self._descriptor, 0)
+
+    def _lock(self) -> int:
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_at_path(descriptor):
+                    return descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                raise InputError(f"{self.target} is being built by another process; wait for it, or stop it") from None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _is_at_path(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def publish(self) -> None:
+        """Flush to disk, rename over the target, make the name durable, unlock."""
+        os.fsync(self._descriptor)
+        os.replace(self.path, self.target)
+        self._close()
+        sync_folder(self.target.parent)
+
+    def discard(self) -> None:
+        """Remove the file, while it is still locked; does nothing once published."""
+        if self._descriptor >= 0:
+            self.path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1

@@ -1,0 +1,183 @@
+"""Reading an image store: columns at once, records by index, CRC32 checked at each read.
+
+Columns and records are zero-copy views of the map and keep it alive; nothing is unpickled. A store object may be
+pickled (it reopens by path and refuses another content) and used after a fork. Several objects of one file share one
+environment (store_open says how).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from . import store_format
+from .errors import BadSampleError, InputError
+from .store_format import BOXES, IMAGES, MASKS
+from .store_index import read_columns, read_header
+from .store_open import SharedEnvironment, shared_environment
+
+if TYPE_CHECKING:
+    from .statistics import Statistics
+
+
+class Names(Sequence[str]):
+    """The source paths, decoded one by one when asked for."""
+
+    def __init__(self, raw: np.ndarray, offsets: np.ndarray) -> None:
+        self._raw, self._offsets = raw, offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        start, stop = self._offsets[position : position + 2]
+        return self._raw[start:stop].tobytes().decode("utf-8", "surrogateescape")
+
+
+class ImageStore:
+    """An open store of N encoded images with labels, sizes and names, perhaps masks and boxes.
+
+    Attributes: `path`; `classes` (names); `labels` int64 [N], -1 for none; `sizes` int32 [N, 2], height and width after
+    EXIF orientation; `byte_sizes` int64 [N]; `names`, a sequence of relative source paths; `digest` (hex, identity of
+    the content); `header` (dict); `has_masks`, `has_boxes`. The arrays are read-only.
+    Raises InputError, before any page is mapped, for a file that is missing, foreign, truncated or of another schema.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        environment = shared_environment(self.path)
+        self._environment: SharedEnvironment | None = environment
+        self._databases = {name: environment.database(name) for name in (IMAGES, MASKS, BOXES)}
+        self.header = read_header(environment, self.path)
+        columns = self._columns = read_columns(environment, self.path, self.header)
+        self.classes = tuple(str(name) for name in self.header["classes"])
+        self.digest: str = self.header["digest"]
+        self.labels, self.byte_sizes, self._crc32 = columns["labels"], columns["byte_sizes"], columns["crc32"]
+        self.sizes = columns["sizes"].reshape(-1, 2)
+        self.names = Names(columns["names"], columns["name_offsets"])
+        self._mask_sizes, self._mask_crc32 = columns.get("mask_byte_sizes"), columns.get("mask_crc32")
+        self._box_counts, self._box_crc32 = columns.get("box_counts"), columns.get("box_crc32")
+        self.has_masks, self.has_boxes = self._mask_sizes is not None, self._box_counts is not None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Iterable[int], *, check: bool = True) -> list[memoryview]:
+        """Encoded bytes of the samples, as read-only views of the map (they keep it alive).
+
+        With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record,
+        InputError for an index outside the store.
+        """
+        environment = self._opened()
+        database = self._databases[IMAGES]
+        views = []
+        for index in self._checked(indices):
+            view = environment.get(store_format.key(index), database)
+            views.append(self._sound(index, view, self.byte_sizes, self._crc32 if check else None, "image"))
+        return views
+
+    def mask(self, index: int) -> np.ndarray:
+        """Class indices of every pixel, a fresh uint8 [H, W] array of the image's oriented size."""
+        import cv2  # here, so that opening a store loads no OpenCV
+
+        encoded = self.encoded_mask(index)
+        decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None or decoded.dtype != np.uint8 or decoded.shape != tuple(self.sizes[index]):
+            raise self._bad(index, "has a mask that is not single-channel uint8 of the image's size; build it again")
+        return np.asarray(decoded)
+
+    def has_mask(self, index: int) -> bool:
+        """Whether this sample has a mask."""
+        return self._mask_sizes is not None and bool(self._mask_sizes[index])
+
+    def encoded_mask(self, index: int) -> memoryview:
+        """The mask's PNG bytes; raises InputError where the sample has none, BadSampleError where it is damaged."""
+        (index,) = self._checked([index])
+        if self._mask_sizes is None or self._mask_crc32 is None or not self.has_mask(index):
+            raise InputError(f"sample {index} ({self.names[index]}) of {self.path} has no mask; build with masks")
+        view = self._opened().get(store_format.key(index), self._databases[MASKS])
+        return self._sound(index, view, self._mask_sizes, self._mask_crc32, "mask")
+
+    def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [K, 4] (xyxy pixels of the oriented image) and int64 [K] (class); K = 0 where none is annotated."""
+        (index,) = self._checked([index])
+        if self._box_counts is None or self._box_crc32 is None:
+            raise InputError(f"{self.path} has no boxes; build it from a source that has")
+        count = max(int(self._box_counts[index]), 0)
+        if count == 0:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        view = self._opened().get(store_format.key(index), self._databases[BOXES])
+        sizes = self._box_counts * store_format.BYTES_A_BOX
+        return store_format.decode_boxes(self._sound(index, view, sizes, self._box_crc32, "box"), count)
+
+    def _sound(
+        self, index: int, view: memoryview | None, sizes: np.ndarray, crc32: np.ndarray | None, what: str
+    ) -> memoryview:
+        if view is None or view.nbytes != sizes[index]:
+            raise self._bad(index, f"has no complete {what} record; build it again")
+        if crc32 is not None and zlib.crc32(view) != crc32[index]:
+            raise self._bad(index, f"is damaged: the CRC32 of its {what} differs from the one at build; build it again")
+        return view
+
+    def _bad(self, index: int, reason: str) -> BadSampleError:
+        return BadSampleError(reason, index=index, name=self.names[index], store=self.path)
+
+    def _checked(self, indices: Iterable[int]) -> list[int]:
+        positions = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
+        if positions.size == 0:
+            return []
+        if positions.dtype.kind not in "iu" or positions.ndim != 1:
+            raise InputError(f"indices of {self.path} are a list of integers, not {positions.dtype} {positions.shape}")
+        outside = positions[(positions < 0) | (positions >= len(self))]
+        if outside.size:
+            raise InputError(f"{self.path} has no sample {outside[0]}: its indices are 0 to {len(self) - 1}")
+        return positions.tolist()
+
+    def _opened(self) -> SharedEnvironment:
+        if self._environment is None:
+            raise InputError(f"{self.path} has been closed; open it again with ImageStore")
+        return self._environment
+
+    def check_columns(self) -> None:
+        """Raise InputError unless the columns are those the digest was taken from (reads all of them)."""
+        if store_format.digest(self._columns, self.classes) != self.digest:
+            raise InputError(f"the columns of {self.path} do not match its digest; build it again")
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What `sdali stats` measured, from STORE.stats.json beside the store; None where it has not run."""
+        from .statistics import load
+
+        return load(self)
+
+    def close(self) -> None:
+        """Let go of the file; views and columns already handed out stay valid."""
+        self._environment = None
+
+    def __enter__(self) -> ImageStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "digest": self.digest}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])
+        if self.digest != state["digest"]:
+            raise InputError(f"{self.path} was replaced by another store while in use; start again with the new one")
+
+    def __repr__(self) -> str:
+        return f"ImageStore({str(self.path)!r}): {len(self)} images, {len(self.classes)} classes"

@@ -1,0 +1,139 @@
+"""Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
+
+Two facts about DALI 2.4 shape this. A record whose header cannot be parsed kills the process in a batch of 48 or more,
+unless the decode depends on `fn.peek_image_shape`, which raises instead; so the window's start is 0 times the peeked
+shape. And an error does not say which sample it was; so a failed batch is decoded again, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from .dali import require_dali
+from .errors import BadSampleError
+from .parallel import worker_count
+from .progress import Track, track
+from .store_read import ImageStore
+
+_BATCH = 16
+_BATCH_PIXELS = 50_000_000  # bounds the memory of a batch of large pictures: 150 MB decoded
+_FAILED = "does not decode in full: its pixels are damaged"
+
+Item = TypeVar("Item")
+
+
+class BadSample(NamedTuple):
+    """A sample that failed; "NAME REASON" makes a sentence."""
+
+    index: int
+    name: str
+    reason: str
+
+
+class FullDecode:
+    """Decodes whole images on the CPU and says what is wrong with which. Raises InputError where DALI is missing."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        require_dali()
+        self._threads = worker_count(workers)
+        self._batch: Any = None
+        self._single: Any = None
+
+    def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
+        """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
+        self._batch = self._batch or _pipeline(_BATCH, self._threads)
+        try:
+            return _outcomes(self._batch, images, sizes)
+        except RuntimeError:
+            self._batch = None  # DALI calls a pipeline invalid after an error
+        return [self._reason(image, size) for image, size in zip(images, sizes, strict=True)]
+
+    def _reason(self, image: bytes | memoryview, size: tuple[int, int]) -> str | None:
+        self._single = self._single or _pipeline(1, 1)
+        try:
+            return _outcomes(self._single, [image], [size])[0]
+        except RuntimeError:
+            self._single = None
+            return _FAILED
+
+
+def _pipeline(batch: int, threads: int) -> Any:
+    """encoded uint8 [N], size int32 (2,) -> peeked shape int64 (3,), pixels HWC uint8."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    @pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
+    def full_decode():
+        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+        size = fn.external_source(name="size", dtype=types.INT32, ndim=1)
+        shape: Any = fn.peek_image_shape(encoded, dtype=types.INT32)
+        pixels = fn.decoders.image_slice(encoded, start=shape[0:2] * 0, shape=size, axis_names="HW")
+        return shape, pixels
+
+    pipeline = full_decode()
+    pipeline.build()
+    return pipeline
+
+
+def _outcomes(
+    pipeline: Any, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]
+) -> list[str | None]:
+    """Runs one batch; raises RuntimeError where DALI cannot decode one of it."""
+    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image in images])
+    pipeline.feed_input("size", [np.array(size, np.int32) for size in sizes])
+    shapes, _ = pipeline.run()
+    peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(images))]
+    return [
+        None if found == tuple(size) else f"has {found[0]} x {found[1]} px, but is recorded with {size[0]} x {size[1]}"
+        for found, size in zip(peeked, sizes, strict=True)
+    ]
+
+
+def in_batches(items: Iterable[tuple[Item, int]]) -> Iterator[list[Item]]:
+    """Groups of at most 16 items, and of no more pixels than fit; `items` come with their pixels."""
+    group: list[Item] = []
+    pixels = 0
+    for item, more in items:
+        if group and (len(group) == _BATCH or pixels + more > _BATCH_PIXELS):
+            yield group
+            group, pixels = [], 0
+        group.append(item)
+        pixels += more
+    if group:
+        yield group
+
+
+def verify(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> list[BadSample]:
+    """Every sample of the store that is damaged, in order: columns, CRC32, full decode, mask and boxes are checked.
+
+    Raises InputError where the columns contradict the digest, or DALI is missing.
+    """
+    store.check_columns()
+    decoder = FullDecode(workers)
+    pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
+    bad: list[BadSample] = []
+    indices = progress(range(len(store)), len(store), "verifying")
+    for group in in_batches((index, pixels[index]) for index in indices):
+        bad += _bad_of(store, group, decoder)
+    return bad
+
+
+def _bad_of(store: ImageStore, group: list[int], decoder: FullDecode) -> list[BadSample]:
+    bad: dict[int, str] = {}
+    views: dict[int, memoryview] = {}
+    for index in group:
+        try:
+            (views[index],) = store.read([index])
+            if store.has_masks and store.has_mask(index):
+                store.mask(index)
+            if store.has_boxes:
+                store.boxes(index)
+        except BadSampleError as error:
+            bad[index] = str(error).removeprefix(f"sample {index} ({error.name}) of {error.store} ")
+            views.pop(index, None)
+    sizes = [(int(height), int(width)) for height, width in store.sizes[list(views)]]
+    reasons = decoder.reasons(list(views.values()), sizes) if views else []
+    bad |= {index: reason for index, reason in zip(views, reasons, strict=True) if reason is not None}
+    return [BadSample(index, store.names[index], bad[index]) for index in sorted(bad)]

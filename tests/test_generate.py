@@ -1,0 +1,232 @@
+"""From images to heatmaps, on pictures and a network whose maps are known: a red and a blue square on grey."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdali.cams.from_annotations import boxes_heatmap, mask_heatmap
+from sdali.cams.generate import from_boxes, from_masks, generate, survey
+from sdali.cams.heatmap_read import HeatmapStore
+from sdali.cams.heatmap_write import HeatmapWriter
+from sdali.pipelines.errors import InputError
+from sdali.pipelines.statistics import IMAGENET
+from sdali.pipelines.store_read import ImageStore
+from sdali.pipelines.store_write import StoreWriter
+
+COUNT, CELLS, SIZE, BATCH = 22, 4, 32, 4
+
+
+def squares(index: int) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
+    """A picture RGB uint8 of CELLS x CELLS cells, grey but for a red and a blue one, and the places of the two."""
+    rng = np.random.default_rng(index)
+    red, blue = rng.choice(CELLS * CELLS, 2, replace=False)
+    cells = np.full((CELLS * CELLS, 3), 128, np.uint8)
+    cells[red], cells[blue] = (255, 0, 0), (0, 0, 255)
+    height, width = CELLS * rng.integers(8, 25, 2)
+    picture = cv2.resize(cells.reshape(CELLS, CELLS, 3), (int(width), int(height)), interpolation=cv2.INTER_NEAREST)
+    return picture, divmod(int(red), CELLS), divmod(int(blue), CELLS)
+
+
+def build(path: Path, labels: list[int]) -> ImageStore:
+    """A store of squares; class 0 is red, 1 blue; masks and boxes hold the red cell."""
+    with StoreWriter(path, classes=("red", "blue"), has_masks=True, has_boxes=True) as writer:
+        for index, label in enumerate(labels):
+            picture, (row, column), _ = squares(index)
+            height, width = picture.shape[:2]
+            box = np.array([[column, row, column + 1, row + 1]], np.float32) / CELLS * [width, height, width, height]
+            writer.add(
+                cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes(),
+                label=label,
+                height=height,
+                width=width,
+                name=f"squares/{index}.png",
+                mask=cv2.imencode(".png", (picture[:, :, 0] == 255).astype(np.uint8))[1].tobytes(),
+                boxes=(box.astype(np.float32), np.zeros(1, np.int64)),
+            )
+    return ImageStore(path)
+
+
+class SquareNet(nn.Module):
+    """Mean colours of CELLS x CELLS cells as features: class 0 weighs red, class 1 blue, less green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+        self.fc.weight.data = torch.tensor([[1.0, -1.0, 0.0], [0.0, -1.0, 1.0]])
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        std, mean = (torch.tensor(v)[:, None, None].float() for v in (IMAGENET.std, IMAGENET.mean))
+        return nn.functional.adaptive_avg_pool2d(x * std + mean, CELLS)
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3)))
+
+    def get_classifier(self) -> nn.Module:
+        return self.fc
+
+
+def cams(store: ImageStore, path: Path, **kwargs: Any) -> dict[str, Any]:
+    options = {"model": SquareNet(), "model_digest": "m", "statistics": IMAGENET, "size": SIZE, "batch_size": BATCH}
+    return generate(store, path, **{**options, "device": "cpu", "threads": 1, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    return build(tmp_path_factory.mktemp("images") / "images.lmdb", [i % 2 for i in range(COUNT)])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store: ImageStore) -> np.ndarray:
+    """All maps of a run in one go."""
+    path = store.path.with_name("cams.lmdb")
+    cams(store, path)
+    return np.array(HeatmapStore(path))
+
+
+def test_maps_find_the_square_of_the_label(store: ImageStore, undisturbed: np.ndarray) -> None:
+    """The map of an image of any size and shape is 255 at the cell of its class's colour, and 0 in all others."""
+    for index, heatmap in enumerate(undisturbed):
+        _, red, blue = squares(index)
+        expected = np.zeros((CELLS, CELLS), np.uint8)
+        expected[red if store.labels[index] == 0 else blue] = 255
+        assert np.abs(heatmap.astype(int) - expected).max() <= 8  # the resize bleeds over the edges of cells
+
+
+def test_report_and_header_say_what_was_made(store: ImageStore, tmp_path: Path) -> None:
+    """The report is JSON; the header binds the maps to images, weights and method."""
+    report = cams(store, tmp_path / "cams.lmdb")
+    assert json.loads(json.dumps(report)) == report
+    assert (report["images"], report["made"], report["empty_share"]) == (COUNT, COUNT, 0)
+    assert report["images_per_second"] == pytest.approx(COUNT / report["seconds"])
+    heatmaps = HeatmapStore(tmp_path / "cams.lmdb")
+    heatmaps.check(store)
+    assert heatmaps.header["model_digest"] == "m" and "SquareNet at 32 pixels" in heatmaps.header["method"]
+
+
+def run_here(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """A Python process that can import this module and whatever this process can."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
+
+
+KILLED = """
+import os, signal, sys
+from test_generate import ImageStore, Path, cams
+def dying(items, total, what):
+    for number, item in enumerate(items):
+        if number == 11:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
+cams(ImageStore(sys.argv[1]), Path(sys.argv[2]), progress=dying)
+"""
+
+
+def test_a_killed_run_makes_only_what_is_missing(store: ImageStore, undisturbed: np.ndarray, tmp_path: Path) -> None:
+    """kill -9 in the third batch of four: the restart keeps two batches and ends in the undisturbed run's maps."""
+    path, seen = tmp_path / "cams.lmdb", []
+    process = run_here(KILLED, str(store.path), str(path))
+    assert process.wait(timeout=60) == -signal.SIGKILL and not path.exists()
+
+    class Counting(SquareNet):
+        def forward_features(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return super().forward_features(x)
+
+    Counting.__name__ = "SquareNet"
+    report = cams(store, path, model=Counting())
+    assert seen == [4, 4, 4, 2] and report["made"] == COUNT - 2 * BATCH
+    assert np.array_equal(np.array(HeatmapStore(path)), undisturbed)
+
+
+RANK = """
+import os, sys, torch.distributed
+from test_generate import ImageStore, Path, cams
+rank = int(sys.argv[3])
+torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[4])
+report = cams(ImageStore(sys.argv[1]), Path(sys.argv[2]), rank=rank, world_size=2)
+assert report["made"] == 11, report
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_ranks_make_what_one_makes(store: ImageStore, undisturbed: np.ndarray, tmp_path: Path) -> None:
+    """Two processes of one group make half of the maps each; together they publish the single run's maps."""
+    path = tmp_path / "cams.lmdb"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    ranks = [run_here(RANK, str(store.path), str(path), str(rank), address) for rank in range(2)]
+    assert [process.wait(timeout=60) for process in ranks] == [0, 0]
+    assert np.array_equal(np.array(HeatmapStore(path)), undisturbed)
+    assert os.listdir(tmp_path) == ["cams.lmdb"]
+
+
+def test_images_without_a_class_are_refused(tmp_path: Path) -> None:
+    """A map needs a class: the first image without one is named before anything is computed."""
+    unlabelled = build(tmp_path / "images.lmdb", [0, -1, 1, -1])
+    with pytest.raises(InputError, match=r"2 images of .* have no class, the first is squares/1.png"):
+        cams(unlabelled, tmp_path / "cams.lmdb")
+    assert sorted(os.listdir(tmp_path)) == ["images.lmdb"]
+
+
+def test_a_refused_model_leaves_no_store(store: ImageStore, tmp_path: Path) -> None:
+    """A model without an exact map is refused at its first batch; nothing is published, and the path stays free."""
+    model = SquareNet()
+    model.fc = nn.Sequential(nn.ReLU())  # type: ignore[assignment]
+    with pytest.raises(InputError, match="SquareNet has no exact activation map"):
+        cams(store, tmp_path / "cams.lmdb", model=model)
+    assert not (tmp_path / "cams.lmdb").exists()
+    assert cams(store, tmp_path / "cams.lmdb")["made"] == COUNT
+
+
+def test_masks_become_heatmaps(store: ImageStore, tmp_path: Path) -> None:
+    """Each map is its own mask's, in order, with the foreground and grid asked for."""
+    report = from_masks(store, tmp_path / "masks.lmdb", foreground=(1,), grid=CELLS)
+    maps = HeatmapStore(tmp_path / "masks.lmdb")
+    for index in range(COUNT):
+        assert np.array_equal(maps[index], mask_heatmap(store.mask(index), (1,), CELLS))
+        assert maps[index].argmax() == np.ravel_multi_index(squares(index)[1], (CELLS, CELLS))
+    assert report["mean_spread"] == pytest.approx(1 / CELLS**2) and report["empty_share"] == 0
+    assert from_masks(store, tmp_path / "none.lmdb", foreground=(7,))["empty_share"] == 1
+
+
+def test_boxes_become_heatmaps(store: ImageStore, tmp_path: Path) -> None:
+    """Each map is its own boxes', in the coordinates of its own image."""
+    from_boxes(store, tmp_path / "boxes.lmdb", grid=CELLS)
+    for index, heatmap in enumerate(HeatmapStore(tmp_path / "boxes.lmdb")):
+        height, width = store.sizes[index].tolist()
+        assert np.array_equal(heatmap, boxes_heatmap(store.boxes(index)[0], height, width, CELLS))
+        assert heatmap.argmax() == np.ravel_multi_index(squares(index)[1], (CELLS, CELLS))
+
+
+@pytest.mark.parametrize("make", [from_masks, from_boxes])
+def test_a_store_without_annotations_is_refused(tmp_path: Path, make: Callable[..., Any]) -> None:
+    """The sentence names the store and the other way."""
+    with StoreWriter(tmp_path / "plain.lmdb", classes=("a",)) as writer:
+        writer.add(b"x", label=0, height=1, width=1, name="x")
+    with pytest.raises(InputError, match=r"plain.lmdb has no (masks|boxes); build it with"):
+        make(ImageStore(tmp_path / "plain.lmdb"), tmp_path / "maps.lmdb")
+
+
+def test_survey_measures_spread(tmp_path: Path) -> None:
+    """Uniform maps have spread 1, single cells 1 / cells, empty ones count apart."""
+    maps = np.zeros((4, 2, 5), np.uint8)
+    maps[0], maps[1, 1, 3] = 255, 255
+    with HeatmapWriter(tmp_path / "maps.lmdb", count=4, images_digest="", method="") as writer:
+        writer.put(range(4), maps)
+        writer.finish()
+    assert survey(HeatmapStore(tmp_path / "maps.lmdb")) == {"empty_share": 0.5, "mean_spread": pytest.approx(0.55)}

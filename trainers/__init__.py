@@ -1,0 +1,6 @@
+"""Thin PyTorch trainers on the loaders of `sdali.pipelines`."""
+
+from __future__ import annotations
+
+if not __name__.startswith("sdali."):
+    raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")
