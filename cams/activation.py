@@ -12,12 +12,15 @@ is refused.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..pipelines.errors import InputError
 
-# Of the sum of absolute contributions to a logit: room for TF32 arithmetic, far below what any further layer does.
+# Of the sum of absolute contributions to a logit. Of 33 networks of timm, those with an exact map err by less than 1e-7
+# in float32, the others by more than 1e-2; TF32 lies between.
 TOLERANCE = 1e-3
 
 
@@ -37,13 +40,14 @@ def class_activation_maps(model: nn.Module, images: Tensor, labels: Tensor) -> T
     Raises:
         InputError: the model does not end in average pooling and one linear layer, or its scores are not finite.
     """
-    weight, bias = _linear_head(model)
+    network: Any = model  # nn.Module types every attribute as a tensor or module
+    weight, bias = _linear_head(network)
     _check_labels(labels, len(weight), model)
-    features = model.forward_features(images)
+    features = network.forward_features(images)
     cells = _channels_first(features, weight.shape[1], model)
     weight, bias = weight[labels], bias[labels]
     maps = torch.einsum("bchw,bc->bhw", cells, weight)
-    logits = model.forward_head(features).float().gather(1, labels[:, None])[:, 0]
+    logits = network.forward_head(features).float().gather(1, labels[:, None])[:, 0]
     scale = torch.einsum("bchw,bc->bhw", cells.abs(), weight.abs()).mean((1, 2))
     _check_sum(maps.mean((1, 2)) + bias, logits, scale, model)
     return maps
@@ -55,13 +59,13 @@ def model_name(model: nn.Module) -> str:
     return config.get("architecture") or type(model).__name__
 
 
-def _linear_head(model: nn.Module) -> tuple[Tensor, Tensor]:
+def _linear_head(model: Any) -> tuple[Tensor, Tensor]:
     """float32 weights [classes, C] and biases [classes] of the last layer."""
     if model.training:
         raise InputError(
             f"{model_name(model)} is in training mode: call model.eval() before activation maps are computed"
         )
-    head = model.get_classifier() if hasattr(model, "get_classifier") else None
+    head: Any = model.get_classifier() if hasattr(model, "get_classifier") else None
     pointwise = isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1) and head.groups == 1
     if not (isinstance(head, nn.Linear) or pointwise):
         raise _refused(model, f"its classifier is {type(head).__name__}, not one linear layer")

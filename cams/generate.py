@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,14 +61,14 @@ def generate(
         model_digest: identity of its weights; partial work of other weights is discarded.
         statistics: those the model was trained with; None: the store's own, or ImageNet's.
         size: side of the network's input in pixels.
-        rank, world_size: this process's place under torchrun; `torch.distributed` must be initialised for more than
-            one.
+        rank, world_size: this process's place under torchrun; more than one need an initialised process group.
 
     Raises:
         InputError: images without label, a model without an exact map or of other classes, an existing `path`.
     """
     from .activation import model_name
 
+    _check_group(world_size)
     if unlabelled := np.flatnonzero(store.labels < 0).tolist():
         name = store.names[unlabelled[0]]
         raise InputError(
@@ -140,12 +141,11 @@ def _activation_maps(part: Subset, model: nn.Module, loading: dict[str, Any]) ->
     from ..pipelines.classification import test_loader
     from .activation import class_activation_maps
 
-    loader = test_loader(part, crop="whole", **loading)
-    for batch in loader:
-        images = batch["image"]
-        maps = class_activation_maps(model.to(images.device), images, batch["label"].to(images.device))
-        yield from quantise(maps.cpu().numpy())
-    loader.close()
+    with closing(test_loader(part, crop="whole", **loading)) as loader:
+        for batch in loader:
+            images = batch["image"]
+            maps = class_activation_maps(model.to(images.device), images, batch["label"].to(images.device))
+            yield from quantise(maps.cpu().numpy())
 
 
 def _fill(writer: HeatmapWriter, maps: Maps, commit: int, progress: Track) -> dict[str, Any]:
@@ -165,6 +165,15 @@ def _fill(writer: HeatmapWriter, maps: Maps, commit: int, progress: Track) -> di
     _barrier(writer.world_size)
     rate = {"made": len(missing), "seconds": seconds, "images_per_second": len(missing) / seconds}
     return {"heatmaps": str(writer.path), "images": writer.count, **rate, **survey(HeatmapStore(writer.path))}
+
+
+def _check_group(world_size: int) -> None:
+    """More than one rank must be able to wait for each other; found out before the work rather than after it."""
+    if world_size > 1:
+        import torch.distributed as distributed
+
+        if not (distributed.is_available() and distributed.is_initialized()):
+            raise InputError(f"{world_size} ranks need torch.distributed.init_process_group first; start with torchrun")
 
 
 def _barrier(world_size: int) -> None:

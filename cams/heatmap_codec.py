@@ -45,7 +45,7 @@ def encode(heatmap: np.ndarray) -> bytes:
     return RECORD_HEADER.pack(height, width, _checksum(height, width, body)) + body
 
 
-def decode(record: bytes) -> np.ndarray:
+def decode(record: bytes | memoryview) -> np.ndarray:
     """The read-only uint8 map [h, w] of one record, whose memory it shares; ValueError where sizes or checksum
     disagree.
     """
@@ -59,5 +59,5 @@ def decode(record: bytes) -> np.ndarray:
     return np.frombuffer(record, np.uint8, offset=RECORD_HEADER.size).reshape(height, width)
 
 
-def _checksum(height: int, width: int, body: bytes) -> int:
+def _checksum(height: int, width: int, body: bytes | memoryview) -> int:
     return crc32(body, height << 16 | width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ class HeatmapStore:
             return decode(b"" if record is None else record)
         except ValueError as error:
             raise InputError(f"heatmap {index} of {self.path} {error}; {AGAIN}") from None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(self._count))
 
     def check(self, store: ImageStore) -> None:
         """Raise InputError unless the maps were made from exactly these images."""

@@ -61,15 +61,17 @@ class ShardReader:
         self._environment = _open_bound(path, binding, readonly=True)
         if self._environment is not None:
             self._database = self._environment.open_db(MAPS, create=False)
-            self._transaction = self._environment.begin(buffers=True)
+            self._transaction = self._environment.begin()
 
     def indices(self) -> np.ndarray:
         """int64 [n], ascending."""
         return _indices(self._environment) if self._environment is not None else np.zeros(0, np.int64)
 
-    def get(self, key: bytes) -> memoryview:
-        """The record of one of `indices()`, a view valid until `close`."""
-        return self._transaction.get(key, db=self._database)
+    def get(self, key: bytes) -> bytes:
+        """The record of one of `indices()`."""
+        record = self._transaction.get(key, db=self._database)
+        assert record is not None
+        return record
 
     def close(self) -> None:
         if self._environment is not None:

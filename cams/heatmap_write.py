@@ -145,7 +145,7 @@ class HeatmapWriter:
     def _records(self, shards: list[ShardReader]) -> Iterator[tuple[bytes, bytes]]:
         """(key, record) of all maps in index order, each checked."""
         for index, shard in enumerate(self._owners(shards)):
-            record = bytes(shards[shard].get(key(index)))
+            record = shards[shard].get(key(index))
             try:
                 decode(record)
             except ValueError as error:

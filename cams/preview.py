@@ -1,4 +1,5 @@
-"""A picture of what training will see: images, their heatmaps, the windows of several epochs, the tensors that come out.
+"""A picture of what training will see: images, their heatmaps, the windows of several epochs, the tensors that come
+out.
 
 Everything shown comes from the loader itself: the windows are the plan's rows, the tensors are a batch's, with mean and
 deviation put back and clipped to [0, 1].
@@ -6,19 +7,21 @@ deviation put back and clipped to [0, 1].
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..pipelines.config import Augmentation
+from ..pipelines.errors import InputError
 from ..pipelines.image_pillow import decode
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
 from .heatmap_read import HeatmapStore
 from .overlay import Colour, heatmap_overlay, windows_drawn
-from .sheet import Group, Row, contact_sheet, fitted, framed
+from .sheet import Row, contact_sheet, fitted, framed
 from .subset import Subset
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ def preview(
     """Draw a contact sheet of `count` images, spread over the classes, with 12 epochs of windows and 3 of tensors.
 
     Args:
-        png: the picture to write, in any format that Pillow knows by its ending.
+        png: the file to write, replaced where it exists.
         heatmaps: a heatmap store of these images; without one, windows are drawn plainly.
         size: side of the tensors in pixels.
         seed: chooses the images and keys the plan.
@@ -53,7 +56,12 @@ def preview(
 
     Returns:
         A report that JSON can hold: `file`, `height`, `width`, `images` (names).
+
+    Raises:
+        InputError: heatmaps of other images, a count below 1, or a file that cannot be written.
     """
+    if count < 1:
+        raise InputError(f"count must be at least 1, got {count}")
     maps = HeatmapStore(heatmaps) if isinstance(heatmaps, (str, Path)) else heatmaps
     if maps is not None:
         maps.check(store)
@@ -71,9 +79,11 @@ def preview(
         _row(part, i, None if chosen_maps is None else chosen_maps[i], windows[:, i], tensors[:, i])
         for i in range(len(part))
     ]
-    sheet = contact_sheet(_groups(maps is not None), rows, CELL)
+    windows_title, tensors_title = f"Windows of {EPOCHS} epochs", "The marked windows, as the network gets them"
+    groups = [("Image", 1), *[("Heatmap", 1)] * (maps is not None), (windows_title, 1), (tensors_title, len(MARKED))]
+    sheet = contact_sheet(groups, rows, CELL)
     with write_errors(Path(png)):
-        sheet.save(png)
+        sheet.save(png, format="PNG")
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 
 
@@ -89,14 +99,14 @@ def spread_over_classes(labels: np.ndarray, count: int, seed: int) -> list[int]:
 def _epochs(
     part: Subset, maps: list[np.ndarray] | None, statistics: Statistics, loading: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Windows int [epochs, count, 4] and, of the last epochs, tensors as pictures uint8 [shown, count, size, size, 3]."""
+    """Windows int [epochs, count, 4] and, of the last epochs, tensors as pictures uint8 [shown, count, size, size,
+    3].
+    """
     from ..pipelines.classification import train_loader
 
-    loader = train_loader(
-        part, heatmaps=maps, batch_size=len(part), statistics=statistics, order="sequential", device="cpu", **loading
-    )
-    batches = [batch for _ in range(EPOCHS) for batch in loader]
-    loader.close()
+    options = {"batch_size": len(part), "order": "sequential", "device": "cpu", **loading}
+    with closing(train_loader(part, heatmaps=maps, statistics=statistics, **options)) as loader:
+        batches = [batch for _ in range(EPOCHS) for batch in loader]
     windows = np.stack([batch["plan"]["window"] for batch in batches])
     return windows, np.stack([_as_pictures(batch["image"], statistics) for batch in batches[-len(MARKED) :]])
 
@@ -105,16 +115,6 @@ def _as_pictures(tensors: Tensor, statistics: Statistics) -> np.ndarray:
     """Normalised float [B, 3, S, S] -> RGB uint8 [B, S, S, 3]."""
     pixels = tensors.float().numpy().transpose(0, 2, 3, 1) * statistics.std + statistics.mean
     return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
-
-
-def _groups(with_heatmaps: bool) -> list[Group]:
-    picture = round(CELL * PICTURE_ASPECT)
-    return [
-        Group(title="Image", columns=1, width=picture),
-        *[Group(title="Heatmap", columns=1, width=picture)] * with_heatmaps,
-        Group(title=f"Windows of {EPOCHS} epochs", columns=1, width=picture),
-        Group(title="What the network gets in the marked ones", columns=len(MARKED), width=CELL),
-    ]
 
 
 def _row(part: Subset, index: int, heatmap: np.ndarray | None, windows: np.ndarray, tensors: np.ndarray) -> Row:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import cv2
 import numpy as np
@@ -15,15 +17,6 @@ INK, SOFT = (28, 28, 30), (112, 112, 118)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Columns under one title: how many, and the width of each in pixels."""
-
-    title: str
-    columns: int
-    width: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
     """What is written over a row, in black and after it in grey, and its pictures RGB uint8 [H, W, 3] by column."""
 
@@ -32,20 +25,22 @@ class Row:
     cells: Sequence[np.ndarray]
 
 
-def contact_sheet(groups: Sequence[Group], rows: Sequence[Row], height: int) -> Image.Image:
-    """The sheet; a row is `height` pixels high under its caption, its pictures stand at the left of their columns."""
-    lefts, right = _columns(groups)
+def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height: int) -> Image.Image:
+    """The sheet; pictures stand at the left of their columns, which are as wide as their widest picture.
+
+    groups: (title, number of columns) from left to right; height: of a row without its caption, in pixels.
+    """
+    lefts, right = _column_lefts(groups, rows)
     caption, first = _line_height(CAPTION_SIZE), MARGIN + _line_height(TITLE_SIZE) + GAP
     pitch = caption + height + ROW_GAP
     sheet = Image.new("RGB", (right + MARGIN, first + pitch * len(rows) - ROW_GAP + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    starts = np.cumsum([0, *(group.columns for group in groups)])
-    for start, group in zip(starts, groups, strict=False):
-        draw.text((lefts[start], MARGIN), group.title, INK, _font(TITLE_SIZE))
+    for (title, _), left in zip(groups, lefts, strict=True):
+        draw.text((left[0], MARGIN), title, INK, _font(TITLE_SIZE))
     for number, row in enumerate(rows):
         top = first + number * pitch
         _write_caption(draw, top, row)
-        for left, picture in zip(lefts, row.cells, strict=True):
+        for left, picture in zip(chain(*lefts), row.cells, strict=True):
             sheet.paste(Image.fromarray(picture), (left, top + caption + (height - len(picture)) // 2))
     return sheet
 
@@ -64,15 +59,16 @@ def framed(picture: np.ndarray, colour: tuple[int, int, int], width: int = 3) ->
     return frame
 
 
-def _columns(groups: Sequence[Group]) -> tuple[list[int], int]:
-    """Left edge of every column, and the right edge of the last, in pixels."""
-    lefts, left = [], MARGIN
-    for group in groups:
-        for _ in range(group.columns):
-            lefts.append(left)
-            left += group.width + GAP
-        left += GROUP_GAP - GAP
-    return lefts, left - GROUP_GAP
+def _column_lefts(groups: Sequence[tuple[str, int]], rows: Sequence[Row]) -> tuple[list[list[int]], int]:
+    """Left edges of the columns of each group, and the right edge of the last group, in pixels."""
+    widths = iter([max(row.cells[column].shape[1] for row in rows) for column in range(len(rows[0].cells))])
+    groups_lefts, begin, end = [], MARGIN, MARGIN
+    for title, columns in groups:
+        edges = list(accumulate((next(widths) + GAP for _ in range(columns)), initial=begin))
+        groups_lefts.append(edges[:-1])
+        end = max(edges[-1] - GAP, begin + math.ceil(_font(TITLE_SIZE).getlength(title)))
+        begin = end + GROUP_GAP
+    return groups_lefts, end
 
 
 def _write_caption(draw: ImageDraw.ImageDraw, top: int, row: Row) -> None:

@@ -1,4 +1,6 @@
-"""Some samples of an image store, as a store of their own: what is left to do after a restart, or what a preview shows."""
+"""Some samples of an image store, as a store of their own: what is left to do after a restart, or what a preview
+shows.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from ..pipelines.store_read import ImageStore
 class Subset(ImageStore):
     """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
 
-    `path`, `classes`, `digest`, `header` and `statistics` are the whole store's, and errors in reading name its indices.
+    `path`, `classes`, `digest`, `header` and `statistics` are the whole store's, and errors in reading name its
+    indices.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:

@@ -112,7 +112,7 @@ def _loader(
     store: ImageStore, planner: Planner, size: int, device: str, threads: int | None, dtype: str, **rest: object
 ) -> Loader:
     require_dali()
-    from .graph_classification import DTYPES, Graph, feed
+    from .graph_classification import DTYPES, Graph
 
     if size < 1:
         raise InputError(f"size must be at least 1, got {size}")
@@ -127,7 +127,7 @@ def _loader(
     def empty() -> torch.Tensor:
         return torch.empty((0, 3, size, size), dtype=getattr(torch, dtype), device=where)
 
-    return Loader(store=store, planner=planner, graph=graph, feed=feed, empty=empty, **rest)  # type: ignore[arg-type]
+    return Loader(store=store, planner=planner, graph=graph, empty=empty, **rest)  # type: ignore[arg-type]
 
 
 def _cuda_ordinal(device: str) -> int | None:

@@ -20,20 +20,21 @@ from .store_read import ImageStore
 
 
 class Graph(Protocol):
-    """Builds a pipeline around a source of batches."""
+    """Builds a pipeline around a source of batches, and makes what the source returns."""
+
+    def feed(self, records: list[memoryview], rows: np.ndarray) -> Any: ...
 
     def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
 
 
-Feed = Callable[[list[memoryview], np.ndarray], Any]
 Replace = Callable[[np.ndarray, BadSampleError], np.ndarray]
 
 
 class Engine:
     """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time."""
 
-    def __init__(self, store: ImageStore, graph: Graph, feed: Feed, batch_size: int) -> None:
-        self._store, self._graph, self._feed, self._batch_size = store, graph, feed, batch_size
+    def __init__(self, store: ImageStore, graph: Graph, batch_size: int) -> None:
+        self._store, self._graph, self._batch_size = store, graph, batch_size
         self._pipeline: Any = None
         self._batches: Iterator[np.ndarray] = iter(())
         self._pending: deque[tuple[np.ndarray, Any]] = deque()  # rows and their buffers, or the error of feeding them
@@ -96,7 +97,7 @@ class Engine:
             raise StopIteration
         rows = next(self._batches)
         try:
-            buffers = self._feed(self._store.read(rows["index"]), rows)
+            buffers = self._graph.feed(self._store.read(rows["index"]), rows)
         except BadSampleError as error:
             self._pending.append((rows, error))
             raise StopIteration from None
@@ -105,7 +106,7 @@ class Engine:
 
     def _culprit(self, rows: np.ndarray) -> BadSampleError | None:
         """The first sample of the batch that fails alone."""
-        singles = (self._feed(self._store.read(one["index"]), one) for one in np.split(rows, len(rows)))
+        singles = (self._graph.feed(self._store.read(one["index"]), one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
         for index in rows["index"].tolist():
             try:

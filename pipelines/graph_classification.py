@@ -1,9 +1,10 @@
 """The DALI graph of classification: encoded bytes and plan rows -> normalised images [3, size, size].
 
-    encoded --decode the window--> uint8 HWC --resize with the row's kernel--> uint8 size x size --colour--> float CHW
+    CPU:  encoded --decode the window--> uint8 HWC --our kernel: resample, colour, flip--> float32 CHW
+    GPU:  encoded --decode the window--> uint8 HWC --DALI's resize--> uint8 HWC --DALI arithmetic--> float CHW
 
-One function for both devices: only the decoder's device and the colour stage differ. Training and testing share it,
-because whatever differs between them stands in the plan.
+One class for both devices. Training and testing share it, because whatever differs between them stands in the plan.
+The CPU resamples with our own kernel because DALI's resize costs more there than the decoder (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from nvidia.dali.pipeline import DataNode
 
 from .colour import GREY
 from .config import INTERPOLATIONS
-from .kernel_op import colour as colour_kernel
+from .kernel_op import resample_and_colour
 
 _INTERP = {
     "nearest": types.INTERP_NN,
@@ -28,25 +29,11 @@ _INTERP = {
     "lanczos": types.INTERP_LANCZOS3,
     "gaussian": types.INTERP_GAUSSIAN,
 }
-_INTERP_CODES = np.array([int(_INTERP[name]) for name in INTERPOLATIONS], np.int32)
+INTERP_CODES = np.array([int(_INTERP[name]) for name in INTERPOLATIONS], np.int32)
 _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
 DTYPES = tuple(_DTYPES)
 
 Feed = tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def feed(records: list[memoryview], rows: np.ndarray) -> Feed:
-    """What the graph's source returns for a batch: encoded bytes, anchors, shapes, kernels, matrices, flips."""
-    encoded = [np.frombuffer(record, np.uint8) for record in records]
-    anchors, shapes = np.ascontiguousarray(rows["window"][:, :2]), np.ascontiguousarray(rows["window"][:, 2:])
-    return (
-        encoded,
-        anchors,
-        shapes,
-        _INTERP_CODES[rows["interpolation"]],
-        np.ascontiguousarray(rows["colour"]),
-        np.ascontiguousarray(rows["flip"]),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +46,17 @@ class Graph:
     threads: int
     prefetch: int = 2
 
+    def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
+        """What the source returns for a batch: encoded bytes, anchors, shapes, kernels, matrices, columns or flips."""
+        encoded = [np.frombuffer(record, np.uint8) for record in records]
+        anchors, shapes = np.ascontiguousarray(rows["window"][:, :2]), np.ascontiguousarray(rows["window"][:, 2:])
+        matrices = np.ascontiguousarray(rows["colour"])
+        if self.cuda is not None:
+            return encoded, anchors, shapes, INTERP_CODES[rows["interpolation"]], matrices, rows["flip"].astype(np.int32)
+        forward = np.arange(self.size, dtype=np.int32)
+        columns = np.where(rows["flip"][:, None], forward[::-1], forward)
+        return encoded, anchors, shapes, np.ascontiguousarray(rows["interpolation"]), matrices, columns
+
     def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
         """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
         pipeline = Pipeline(
@@ -69,27 +67,25 @@ class Graph:
         )
         assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
         with pipeline:
-            inputs = fn.external_source(source=source, num_outputs=6, batch=True, no_copy=True)
-            pipeline.set_outputs(self._images(*inputs))
+            encoded, anchors, shapes, *rest = fn.external_source(source=source, num_outputs=6, batch=True, no_copy=True)
+            windows = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
+            images = self._on_cpu(windows, *rest) if self.cuda is None else self._on_gpu(windows, *rest)
+            pipeline.set_outputs(images)
         pipeline.build()
         return pipeline
 
-    def _images(
-        self,
-        encoded: DataNode,
-        anchors: DataNode,
-        shapes: DataNode,
-        kernels: DataNode,
-        matrices: DataNode,
-        flips: DataNode,
-    ) -> DataNode:
-        windows = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
-        kernels = fn.reinterpret(kernels, dtype=types.INTERP_TYPE)
-        resized = fn.resize(windows, size=[self.size, self.size], interp_type=kernels)  # HWC uint8
-        if self.cuda is not None:
-            return colour_arithmetic(resized, matrices.gpu(), flips, _DTYPES[self.dtype])
-        planes = colour_kernel(resized, matrices, flips)  # CHW float32
+    def _on_cpu(self, windows: DataNode, kernels: DataNode, matrices: DataNode, columns: DataNode) -> DataNode:
+        planes = resample_and_colour(columns, windows, matrices, kernels)  # CHW float32
         return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
+
+    def _on_gpu(self, windows: DataNode, kernels: DataNode, matrices: DataNode, flips: DataNode) -> DataNode:
+        resized = resize(windows, kernels, self.size)  # HWC uint8
+        return colour(resized, matrices.gpu(), flips, _DTYPES[self.dtype])
+
+
+def resize(windows: DataNode, kernels: DataNode, size: int) -> DataNode:
+    """uint8 [size, size, 3] by DALI, each with its own kernel; kernels int32, from INTERP_CODES, on the CPU."""
+    return fn.resize(windows, size=[size, size], interp_type=fn.reinterpret(kernels, dtype=types.INTERP_TYPE))
 
 
 def decode_windows(encoded: DataNode, anchors: DataNode, shapes: DataNode, *, on_gpu: bool) -> DataNode:
@@ -110,16 +106,15 @@ def decode_windows(encoded: DataNode, anchors: DataNode, shapes: DataNode, *, on
     )
 
 
-def colour_arithmetic(images: DataNode, matrices: DataNode, flips: DataNode, dtype: types.DALIDataType) -> DataNode:
-    """The colour kernel in DALI arithmetic, for the GPU (and, to compare the two, on the CPU).
+def colour(images: DataNode, matrices: DataNode, flips: DataNode, dtype: types.DALIDataType) -> DataNode:
+    """The colour stage in DALI arithmetic, for the GPU (and, to compare it with the kernel, on the CPU).
 
-    images uint8 HWC and matrices float32 [3, 5] on the device, flips bool on the CPU -> dtype CHW.
+    images uint8 HWC and matrices float32 [3, 5] on the device, flips int32 on the CPU -> dtype CHW.
     """
     weights = types.Constant(GREY.astype(np.float32), device=images.device)
     mean_grey = fn.reductions.sum(fn.reductions.mean(images, axes=[0, 1]) * weights)
     offset = matrices[:, 3] * mean_grey + matrices[:, 4]
     red, green, blue = images[:, :, 0:1], images[:, :, 1:2], images[:, :, 2:3]
     mapped = red * matrices[:, 0] + green * matrices[:, 1] + blue * matrices[:, 2] + offset  # HWC float32
-    mirror = fn.cast(flips, dtype=types.INT32)
     mapped = fn.reshape(mapped, layout="HWC")
-    return fn.crop_mirror_normalize(mapped, mirror=mirror, dtype=dtype, output_layout="CHW", mean=[0.0], std=[1.0])
+    return fn.crop_mirror_normalize(mapped, mirror=flips, dtype=dtype, output_layout="CHW", mean=[0.0], std=[1.0])

@@ -1,4 +1,4 @@
-"""The colour kernel as a DALI CPU operator.
+"""The window kernel as a DALI CPU operator.
 
 DALI's numba plugin wraps a Python function in closures that it compiles anew for every pipeline (seconds and 17 MB that
 are never freed). This operator hands the plugin the addresses of C functions compiled once a process, from the disk
@@ -12,10 +12,10 @@ import nvidia.dali.types as types
 from nvidia.dali.pipeline import DataNode
 from nvidia.dali.plugin.numba import NumbaFunction
 
-from .kernel_colour import colour_sample, planes_shape
+from .kernel_window import planes_shape, window_sample
 
 
-class _ColourOperator(NumbaFunction):
+class _WindowOperator(NumbaFunction):
     """NumbaFunction that is given addresses of C functions where its parent compiles Python ones."""
 
     def _get_run_fn_cpu(self, run_fn: int, *_: object) -> int:
@@ -25,14 +25,17 @@ class _ColourOperator(NumbaFunction):
         return setup_fn
 
 
-def colour(images: DataNode, matrices: DataNode, flips: DataNode) -> DataNode:
-    """uint8 HWC, float32 [3, 5], bool -> float32 CHW, in DALI's CPU threads; call inside a pipeline definition."""
-    operator = _ColourOperator(
-        run_fn=colour_sample.address,
+def resample_and_colour(columns: DataNode, windows: DataNode, matrices: DataNode, kernels: DataNode) -> DataNode:
+    """columns int32 [S], windows uint8 HWC, matrices float32 [3, 5], kernels int32 -> float32 [3, S, S].
+
+    See kernel_window.window_to_planes. Runs in DALI's CPU threads; call inside a pipeline definition.
+    """
+    operator = _WindowOperator(
+        run_fn=window_sample.address,
         setup_fn=planes_shape.address,
         out_types=[types.FLOAT],
         outs_ndim=[3],
-        in_types=[types.UINT8, types.FLOAT, types.BOOL],
-        ins_ndim=[3, 2, 0],
+        in_types=[types.INT32, types.UINT8, types.FLOAT, types.INT32],
+        ins_ndim=[1, 3, 2, 0],
     )
-    return operator(images, matrices, flips)
+    return operator(columns, windows, matrices, kernels)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .draws import Purpose, uniforms
-from .engine import Engine, Feed, Graph
+from .engine import Engine, Graph
 from .errors import BadSampleError, InputError
 from .order import order_named
 from .store_read import ImageStore
@@ -46,7 +46,6 @@ class Loader:
         store: ImageStore,
         planner: Planner,
         graph: Graph,
-        feed: Feed,
         empty: Callable[[], torch.Tensor],
         order: str,
         seed: int,
@@ -63,7 +62,7 @@ class Loader:
         self._order_name, self._order, self._seed = order, order_named(order), seed
         self._rank, self._step = rank, batch_size * world_size
         self._drop_last, self._on_error = drop_last, on_error
-        self._engine = Engine(store, graph, feed, batch_size)
+        self._engine = Engine(store, graph, batch_size)
         self._epoch = self._position = 0
         self._under_way = False  # an epoch has begun and not come to its end
         self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows

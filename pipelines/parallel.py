@@ -12,7 +12,7 @@ from .errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_IN_FLIGHT_A_WORKER = 4  # our choice: covers a slow item without holding many decoded images
+_IN_FLIGHT = 64  # our choice: keeps workers busy while the consumer writes 64 MB, and holds few megabytes
 
 
 def worker_count(workers: int | None) -> int:
@@ -23,17 +23,18 @@ def worker_count(workers: int | None) -> int:
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> Iterator[Result]:
-    """`map` on threads: results in the order of `items`, at most 4 items a worker begun and not yet handed out.
+    """`map` on threads: results in the order of `items`, at most 64 items, or 4 a worker, begun and not yet handed out.
 
     An exception of `function` is raised at its place in the order; what had not begun by then never does.
     """
     workers = worker_count(workers)
     pending: deque[Future[Result]] = deque()
+    limit = max(_IN_FLIGHT, 4 * workers)
     pool = ThreadPoolExecutor(workers)
     try:
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) >= _IN_FLIGHT_A_WORKER * workers:
+            if len(pending) >= limit:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

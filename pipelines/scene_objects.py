@@ -65,7 +65,7 @@ def starfish(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     fifth = (np.arctan2(v, u) + TAU / 10) % (TAU / 5) - TAU / 10
     radius = np.hypot(u, v)
     along, across = radius * np.cos(fifth), radius * np.sin(fifth)
-    pitch = TAU / rng.uniform(0.15, 0.21)
+    pitch = TAU / rng.uniform(0.26, 0.34)
     warts = np.cos(along * pitch) * np.cos(across * pitch)
     return np.maximum(soft_step(warts, 0.35, 0.3), soft_step(-np.abs(across), -0.035, 0.04))
 
@@ -80,7 +80,7 @@ def leaf_outline(rng: Generator) -> np.ndarray:
 
 def leaf(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """A midrib and side veins that climb from it."""
-    side = (v + rng.uniform(0.6, 0.9) * np.abs(u)) * rng.uniform(4.5, 6.5)
+    side = (v + rng.uniform(0.6, 0.9) * np.abs(u)) * rng.uniform(3.0, 4.2)
     veins = soft_step(-np.abs(side % 1 - 0.5), -0.1, 0.1)
     blade = 0.25 * soft_step(np.sin(TAU * side), 0, 2)
     return np.maximum(np.maximum(veins, blade), soft_step(-np.abs(u), -0.05, 0.04))
@@ -112,7 +112,7 @@ def shell(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """A band that winds inwards, crossed by fine growth lines."""
     radius, angle = np.log(np.hypot(u, v) + 0.03), np.arctan2(v, u)
     spiral = np.sin(rng.uniform(5.0, 6.5) * radius + angle)
-    lines = np.sin(rng.integers(26, 36) * angle)
+    lines = np.sin(int(rng.integers(14, 20)) * angle)
     return np.clip(soft_step(spiral, 0.1, 0.5) + 0.16 * lines, 0, 1)
 
 
@@ -130,7 +130,7 @@ def fish_outline(rng: Generator) -> np.ndarray:
 
 def fish(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Scales in offset rows, a plain head with an eye, a rayed tail."""
-    pitch = rng.uniform(0.15, 0.2)
+    pitch = rng.uniform(0.23, 0.3)
     row = np.floor(u / (pitch * 0.6))
     x = u / (pitch * 0.6) - row
     y = (v / pitch + 0.5 * row) % 1 - 0.5

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.random import Generator
 
 from .scene_objects import Kind, distractor
-from .scene_textures import TAU, ground, hsv, light, relief, smooth_noise, through_ramp
+from .scene_textures import TAU, ground, ground_colours, hsv, light, relief, smooth_noise, through_ramp
 
 BACKGROUND, OBJECT, DISTRACTOR = 0, 1, 2
 OVERSAMPLING = 1
+OSAT=(0.4,0.95)
 COUNT=(1,4)
 TILT=TAU/2
-DOF=(0.0,0.0)
+DOF=(0.5,1.5)
 RATIOS = (1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9)
 SHORTER_SIDE = (160, 320)  # px
 OBJECT_SIDE = (0.30, 0.45)  # of the shorter side of the image
@@ -50,9 +51,9 @@ def render_scene(rng: Generator, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     if DOF[1]: behind = cv2.GaussianBlur(behind, (0, 0), rng.uniform(*DOF)*shorter/100)
     picture = Picture(behind, np.zeros((height, width), np.uint8), rng.uniform(0, TAU))
     for _ in range(rng.integers(*COUNT)):
-        stone = sprite(rng, distractor(rng), shorter * rng.uniform(*DISTRACTOR_SIDE), picture)
+        stone = sprite(rng, distractor(rng), shorter * rng.uniform(*DISTRACTOR_SIDE), picture, stone_colours(rng, picture))
         lay(picture, stone, draw_corner(rng, stone, height, width, inside=0.5), DISTRACTOR)
-    item = sprite(rng, kind, shorter * rng.uniform(*OBJECT_SIDE), picture)
+    item = sprite(rng, kind, shorter * rng.uniform(*OBJECT_SIDE), picture, object_colours(rng, picture))
     lay(picture, item, draw_corner(rng, item, height, width, inside=1), OBJECT)
     if rng.uniform() < 0.4:
         lay_in_front(rng, picture)
@@ -75,7 +76,7 @@ def draw_corner(rng: Generator, item: Sprite, height: int, width: int, *, inside
     return int(y), int(x)
 
 
-def sprite(rng: Generator, kind: Kind, side: float, picture: Picture) -> Sprite:
+def sprite(rng: Generator, kind: Kind, side: float, picture: Picture, colours) -> Sprite:
     """An object whose tight box has a longer side of `side` pixels, turned at random, lit from the picture's sun."""
     outline, angle = kind.outline(rng), rng.uniform(-TILT, TILT)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
@@ -89,15 +90,15 @@ def sprite(rng: Generator, kind: Kind, side: float, picture: Picture) -> Sprite:
     y = ((np.arange(fine.shape[0], dtype=np.float32) + 0.5) / (scale * OVERSAMPLING) + low[1])[:, None]
     u, v = x * turn[0, 0] + y * turn[0, 1], x * turn[1, 0] + y * turn[1, 1]
     tone = kind.texture(rng, u, v).astype(np.float32)
-    colours = painted(rng, tone, fine, picture)
+    colours = painted(rng, tone, fine, picture, colours)
     size = (width, height)
     return Sprite(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), cv2.resize(fine, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
 
 
-def painted(rng: Generator, tone: np.ndarray, mask: np.ndarray, picture: Picture) -> np.ndarray:
+def painted(rng: Generator, tone: np.ndarray, mask: np.ndarray, picture: Picture, colours) -> np.ndarray:
     """Colour, unevenness and shading of a surface with texture `tone` and outline `mask`, both [h, w]. float32 [h, w, 3]."""
     height, width = tone.shape
-    colours = through_ramp(np.clip(tone, 0, 1), object_colours(rng, picture))
+    colours = through_ramp(np.clip(tone, 0, 1), colours)
     depth = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[1:-1, 1:-1]
     reach = rng.uniform(0.12, 0.3) * max(height, width)
     dome = np.sqrt(1 - (1 - np.minimum(depth / reach, 1)) ** 2)
@@ -109,14 +110,17 @@ def painted(rng: Generator, tone: np.ndarray, mask: np.ndarray, picture: Picture
 
 
 def object_colours(rng: Generator, picture: Picture) -> np.ndarray:
-    """A light and a dark colour in random order, of any hues; of four draws the one furthest from the ground. float32 [2, 3]."""
+    """A bright body and dark marks, of any hues; of four draws the one furthest from the ground. float32 [2, 3]."""
     around = picture.colours[::16, ::16].mean((0, 1))
     draws = [
-        np.stack([hsv(rng.uniform(), rng.uniform(0.15, 0.8), rng.uniform(*span)) for span in ((0.6, 1.0), (0.1, 0.4))])
+        np.stack([hsv(rng.uniform(), rng.uniform(*OSAT), rng.uniform(0.65, 1)), hsv(rng.uniform(), rng.uniform(0.2, 0.9), rng.uniform(0.05, 0.25))])
         for _ in range(4)
     ]
-    best = max(draws, key=lambda pair: float(np.abs(pair - around).sum()))
-    return best if rng.uniform() < 0.5 else best[::-1]
+    return max(draws, key=lambda pair: float(np.abs(pair - around).sum()))
+
+
+def stone_colours(rng: Generator, picture: Picture) -> np.ndarray:
+    return ground_colours(rng)[[0, 2] if rng.uniform()<.5 else [3, 1]]
 
 
 def lay(picture: Picture, item: Sprite, corner: tuple[int, int], value: int) -> None:
@@ -151,7 +155,7 @@ def overlap(small: tuple[int, ...], large: tuple[int, ...], corner: tuple[int, i
 def lay_in_front(rng: Generator, picture: Picture) -> None:
     """Lays one more distractor near the object's rim, unless it would hide too much of it."""
     height, width = picture.mask.shape
-    stone = sprite(rng, distractor(rng), min(height, width) * rng.uniform(*DISTRACTOR_SIDE), picture)
+    stone = sprite(rng, distractor(rng), min(height, width) * rng.uniform(*DISTRACTOR_SIDE), picture, stone_colours(rng, picture))
     rim_y, rim_x = np.nonzero(picture.mask == OBJECT)
     pick = rng.integers(len(rim_y))
     corner = int(rim_y[pick] - rng.uniform() * stone.alpha.shape[0]), int(rim_x[pick] - rng.uniform() * stone.alpha.shape[1])

@@ -47,12 +47,11 @@ class Source:
     description: str = ""
 
 
-def natural_key(path: str) -> tuple[tuple[str | int, ...], ...]:
+def natural_key(path: str) -> tuple[tuple[tuple[str | int, ...], str], ...]:
     """Sorts img2 before img10, folder by folder; '/' separates folders. Equal numbers ("01", "1") fall back to text."""
-    return tuple(_natural_parts(part) for part in path.split("/"))
+    return tuple((_natural_parts(part), part) for part in path.split("/"))
 
 
 def _natural_parts(text: str) -> tuple[str | int, ...]:
     # Splitting on a group alternates text and digits, so that two keys never compare a str with an int.
-    parts = re.split(r"([0-9]+)", text)
-    return (*(int(part) if index % 2 else part for index, part in enumerate(parts)), text)
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", text)))

@@ -83,7 +83,7 @@ def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...
     if outside:
         return ()
     for entry in _entries(root):
-        if entry.is_dir() and entry.name not in inside and not _is_same(entry.path, masks):
+        if _is_folder(entry) and entry.name not in inside and not _is_same(entry.path, masks):
             raise InputError(f"the class folder {entry.path} has no images; remove it, or fill it")
     return tuple(sorted(inside, key=natural_key))
 
@@ -98,7 +98,7 @@ def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], skip
     if identity in ancestors or _is_same(folder, skip):
         return
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", ancestors | {identity}, skip)
         elif entry.name.lower().endswith(EXTENSIONS):
             yield prefix + entry.name
@@ -110,6 +110,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link to itself
+        return False
 
 
 def _is_same(path: Path | str, other: Path | None) -> bool:

@@ -91,7 +91,7 @@ class SharedEnvironment:
             if name not in self._databases:
                 try:
                     handle = self._environment.open_db(name, txn=self._transaction, create=False)
-                except lmdb.NotFoundError:
+                except (lmdb.NotFoundError, lmdb.IncompatibleError):  # the second: a plain key of that name
                     return None
                 self._databases[name] = handle
             return self._databases[name]

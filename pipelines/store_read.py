@@ -172,7 +172,7 @@ class ImageStore:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "digest": self.digest}
+        return {"path": self.path.absolute(), "digest": self.digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])

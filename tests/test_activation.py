@@ -4,6 +4,8 @@ exists.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -60,7 +62,7 @@ def test_map_of_a_net_known_by_hand(last: bool) -> None:
 def test_mean_of_the_map_is_the_logit(name: str, size: int) -> None:
     """mean(M_c) + bias_c equals the logit of the model's whole forward pass, for every class."""
     torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=3).eval()
+    model: Any = timm.create_model(name, num_classes=3).eval()
     image, labels = torch.randn(1, 3, size, size), torch.arange(3)
     maps = class_activation_maps(model, image.expand(3, -1, -1, -1), labels)
     with torch.no_grad():

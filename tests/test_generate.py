@@ -153,26 +153,38 @@ def test_a_killed_run_makes_only_what_is_missing(store: ImageStore, undisturbed:
 
 
 RANK = """
-import os, sys, torch.distributed
-from test_generate import ImageStore, Path, cams
-rank = int(sys.argv[3])
-torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[4])
-report = cams(ImageStore(sys.argv[1]), Path(sys.argv[2]), rank=rank, world_size=2)
-assert report["made"] == 11, report
+import sys
+import numpy as np
+import torch.distributed
+from sdali.cams.generate import _fill
+from sdali.cams.heatmap_write import HeatmapWriter
+from sdali.pipelines.progress import silent
+rank = int(sys.argv[2])
+torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[3])
+writer = HeatmapWriter(sys.argv[1], count=21, images_digest="", method="", rank=rank, world_size=2)
+report = _fill(writer, lambda missing: (np.full((2, 3), index, np.uint8) for index in missing), 4, silent)
+assert report["made"] == 11 - rank and report["images"] == 21, report
 torch.distributed.destroy_process_group()
 """
 
 
-def test_two_ranks_make_what_one_makes(store: ImageStore, undisturbed: np.ndarray, tmp_path: Path) -> None:
-    """Two processes of one group make half of the maps each; together they publish the single run's maps."""
+def test_two_ranks_publish_one_store(tmp_path: Path) -> None:
+    """Two processes of one group make half of the maps each; the store is whole when either returns."""
     path = tmp_path / "cams.lmdb"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    ranks = [run_here(RANK, str(store.path), str(path), str(rank), address) for rank in range(2)]
+    ranks = [run_here(RANK, str(path), str(rank), address) for rank in range(2)]
     assert [process.wait(timeout=60) for process in ranks] == [0, 0]
-    assert np.array_equal(np.array(HeatmapStore(path)), undisturbed)
+    assert [heatmap.tolist() for heatmap in HeatmapStore(path)] == [[[index] * 3] * 2 for index in range(21)]
     assert os.listdir(tmp_path) == ["cams.lmdb"]
+
+
+def test_ranks_without_a_group_are_refused(store: ImageStore, tmp_path: Path) -> None:
+    """Ranks that could not wait for each other are told before the work, not after it."""
+    with pytest.raises(InputError, match=r"2 ranks need torch.distributed.init_process_group first"):
+        cams(store, tmp_path / "cams.lmdb", rank=1, world_size=2)
+    assert os.listdir(tmp_path) == []
 
 
 def test_images_without_a_class_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""DALI's own operators, as its examples use them: file reader, random crop decoder, resize, colour twist, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import nvidia.dali.fn as fn
+import nvidia.dali.types as types
+import torch
+from nvidia.dali import Pipeline
+from nvidia.dali.pipeline import DataNode
+
+from ...pipelines.graph_classification import INTERP_CODES
+from ...pipelines.statistics import IMAGENET
+from ..harness import Stream
+from ..workload import Workload
+
+LACKS = "heatmap-guided windows, PCA lighting; contrast is around mid-grey, colours are clamped"
+
+
+def stream(work: Workload) -> Stream:
+    """The same number of whole batches as the loader serves, one epoch a pass."""
+    cuda = int(work.device.partition(":")[2] or 0) if work.device != "cpu" else None
+    pipeline = Pipeline(batch_size=work.batch_size, num_threads=work.threads, device_id=cuda, seed=0)
+    with pipeline:
+        encoded, label = fn.readers.file(files=[str(file) for file in work.files], random_shuffle=True, name="files")
+        pipeline.set_outputs(_images(encoded, work.size, "gpu" if cuda is not None else "cpu"), label)
+    pipeline.build()
+    batches = len(work.files) // work.batch_size
+
+    def one_pass() -> Iterator[int]:
+        for _ in range(batches):
+            images, _ = pipeline.run()
+            yield len(torch.from_dlpack(images.as_tensor()))
+
+    return one_pass
+
+
+def _images(encoded: DataNode, size: int, device: str) -> DataNode:
+    windows = fn.decoders.image_random_crop(
+        encoded,
+        device="mixed" if device == "gpu" else "cpu",
+        output_type=types.RGB,
+        random_area=[0.08, 1.0],
+        random_aspect_ratio=[3 / 4, 4 / 3],
+        num_attempts=10,
+    )
+    drawn = fn.random.choice(fn.cast(types.Constant(INTERP_CODES, device="cpu"), dtype=types.INT32))
+    kernels = fn.reinterpret(drawn, dtype=types.INTERP_TYPE)
+    resized = fn.resize(windows, size=[size, size], interp_type=kernels)
+    brightness, contrast, saturation = (fn.random.uniform(range=(0.6, 1.4)) for _ in range(3))
+    twisted = fn.color_twist(resized, brightness=brightness, contrast=contrast, saturation=saturation)
+    return fn.crop_mirror_normalize(
+        twisted,
+        mirror=fn.random.coin_flip(),
+        dtype=types.FLOAT,
+        output_layout="CHW",
+        mean=(255 * IMAGENET.mean).tolist(),
+        std=(255 * IMAGENET.std).tolist(),
+    )

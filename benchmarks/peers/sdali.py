@@ -1,0 +1,40 @@
+"""sdali with heatmaps: the full SDA recipe.
+
+The heatmaps are 14 x 14 random maps in memory: what a window costs does not depend on who made its map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...pipelines import classification
+from ..harness import Stream
+from ..workload import Workload
+
+LACKS = ""
+
+
+def stream(work: Workload) -> Stream:
+    """Heatmap-guided windows."""
+    rng = np.random.default_rng(0)
+    return sdali_stream(work, list(rng.integers(0, 256, (len(work.files), 14, 14), np.uint8)))
+
+
+def sdali_stream(work: Workload, heatmaps: list[np.ndarray] | None) -> Stream:
+    """One epoch a pass."""
+    loader = classification.train_loader(
+        work.store,
+        heatmaps=heatmaps,
+        batch_size=work.batch_size,
+        size=work.size,
+        device=work.device,
+        threads=work.threads,
+    )
+
+    def one_pass() -> Iterator[int]:
+        for batch in loader:
+            yield len(batch["image"])
+
+    return one_pass

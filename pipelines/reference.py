@@ -1,0 +1,94 @@
+"""The reference executor: replays plan rows with OpenCV and float64 NumPy, slowly and by the definitions.
+
+It is the oracle of the tests and an explanation in code. It shares nothing with the graph but the plan: the decoder is
+OpenCV's, resampling is a dense weight matrix a side, and colour follows fb.resnet.torch's transforms.lua step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from .colour import GREY
+from .config import INTERPOLATIONS
+from .statistics import Statistics
+
+
+def replay(
+    data: bytes | memoryview, row: np.void, statistics: Statistics, size: int, steps: Sequence[str] | None = None
+) -> np.ndarray:
+    """float64 [3, size, size], normalised: what the graph makes of encoded bytes and one plan row.
+
+    steps: the order of "brightness", "contrast" and "saturation", which must not matter.
+    """
+    y, x, height, width = row["window"]
+    window = decode(data)[y : y + height, x : x + width]
+    resized = np.clip(resize(window, size, INTERPOLATIONS[row["interpolation"]]), 0, 255)
+    if row["flip"]:
+        resized = resized[:, ::-1]
+    image = jitter(resized / 255, row["factors"].astype(np.float64), steps)
+    image = image + statistics.lighting @ row["lighting"].astype(np.float64)
+    return ((image - statistics.mean) / statistics.std).transpose(2, 0, 1)
+
+
+def decode(data: bytes | memoryview) -> np.ndarray:
+    """uint8 [H, W, 3] RGB, EXIF orientation applied."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(image)[:, :, ::-1]
+
+
+def jitter(image: np.ndarray, factors: np.ndarray, steps: Sequence[str] | None = None) -> np.ndarray:
+    """ColorJitter of fb.resnet.torch on float64 [H, W, 3] in [0, 1], without clamping, one step after the other."""
+    named = dict(zip(("brightness", "contrast", "saturation"), factors, strict=True))
+    for step in steps or tuple(named):
+        grey = image @ GREY
+        other = {
+            "brightness": np.zeros(()),
+            "contrast": grey.mean(),
+            "saturation": grey[:, :, None],
+        }[step]
+        image = named[step] * image + (1 - named[step]) * other
+    return image
+
+
+def resize(image: np.ndarray, size: int, interpolation: str) -> np.ndarray:
+    """float64 [size, size, 3], antialiased where it shrinks, borders replicated, no rounding or clipping."""
+    down, across = (weights(n, size, interpolation) for n in image.shape[:2])
+    return np.einsum("ih,hwc,jw->ijc", down, image.astype(np.float64), across, optimize=True)
+
+
+def weights(source: int, target: int, interpolation: str) -> np.ndarray:
+    """float64 [target, source]: the resampling matrix of one side; rows sum to one."""
+    scale = source / target
+    centres = (np.arange(target) + 0.5) * scale - 0.5
+    if interpolation == "nearest":
+        return np.eye(source)[np.floor((np.arange(target) + 0.5) * scale).astype(int)]
+    stretch = max(scale, 1.0)
+    radius = int(np.ceil(3 * stretch)) + 1
+    taps = np.floor(centres)[:, None].astype(int) + np.arange(-radius, radius + 1)
+    values = _FILTERS[interpolation]((taps - centres[:, None]) / stretch)
+    matrix = np.zeros((target, source))
+    np.add.at(matrix, (np.arange(target)[:, None], np.clip(taps, 0, source - 1)), values)
+    return matrix / matrix.sum(1, keepdims=True)
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution, a = -1/2."""
+    x = np.abs(x)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def _gaussian(x: np.ndarray) -> np.ndarray:
+    """DALI's: standard deviation 1 / (2 sqrt 2), cut off at 1."""
+    return np.where(np.abs(x) <= 1, np.exp(-4 * x**2), 0)
+
+
+_FILTERS = {
+    "linear": lambda x: np.maximum(0, 1 - np.abs(x)),
+    "cubic": _cubic,
+    "lanczos": lambda x: np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0),
+    "gaussian": _gaussian,
+}

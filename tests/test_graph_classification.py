@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import nvidia.dali.fn as fn
+import nvidia.dali.types as types
+import pytest
+from nvidia.dali import Pipeline
+from pictures import jpeg, make_store, photo
+
+from sdali.pipelines import ImageStore, classification, reference
+from sdali.pipelines.config import INTERPOLATIONS, Augmentation, Colour
+from sdali.pipelines.graph_classification import INTERP_CODES, colour, resize
+from sdali.pipelines.kernel_window import window_to_planes
+from sdali.pipelines.statistics import IMAGENET
+from sdali.pipelines.store_write import StoreWriter
+
+# Grey levels of 255 by which the CPU graph may differ from the float64 definition: filters come from tables, sums are
+# float32. Nearest is exact: kernel and definition agree on every sampling point.
+TOLERANCE = {"nearest": 1e-4, "linear": 1e-3, "cubic": 5e-3, "lanczos": 5e-3, "gaussian": 5e-3}
+# By which DALI's own resize, which the GPU graph uses, may differ: (mean, largest). It rounds to whole levels; and where
+# a tap of the Gaussian falls on the filter's very edge (weight e^-4), one side counts it and the other does not. Nearest
+# is exact but where a sampling point falls on the border of two pixels: DALI's float32 may take the other neighbour.
+DALI_TOLERANCE = {
+    "nearest": (0.1, 100.0),
+    "linear": (0.3, 0.6),
+    "cubic": (0.3, 0.8),
+    "lanczos": (0.3, 0.8),
+    "gaussian": (0.5, 6.0),
+}
+PLAIN = Colour(brightness=0, contrast=0, saturation=0, lighting=0)
+
+
+def levels(images: np.ndarray) -> np.ndarray:
+    """Normalised [..., 3, H, W] back to 0..255."""
+    return 255 * (images * IMAGENET.std[:, None, None] + IMAGENET.mean[:, None, None])
+
+
+def differences(store: ImageStore, augmentation: Augmentation, size: int) -> np.ndarray:
+    """Absolute difference, in levels, between the loader and the reference executor: [N, 3, size, size]."""
+    loader = classification.train_loader(
+        store, batch_size=10, size=size, augmentation=augmentation, statistics=IMAGENET, device="cpu"
+    )
+    gaps = []
+    for batch in loader:
+        data = store.read(batch["index"].numpy())
+        expected = np.stack([reference.replay(d, r, IMAGENET, size) for d, r in zip(data, batch["plan"], strict=True)])
+        gaps.append(np.abs(levels(batch["image"].numpy()) - levels(expected)))
+    return np.concatenate(gaps)
+
+
+@pytest.mark.parametrize("size", [32, 150])
+@pytest.mark.parametrize("name", INTERPOLATIONS)
+def test_pixels_equal_the_reference_executor(tmp_path: Path, name, size: int) -> None:
+    """Decode, window, resize, flip: within the stated tolerance of each kernel, shrinking and growing."""
+    store = make_store(tmp_path / "s.lmdb")
+    gaps = differences(store, Augmentation(interpolations=(name,), colour=PLAIN), size)
+    assert gaps.max() <= TOLERANCE[name]
+
+
+@pytest.mark.parametrize("size", [32, 150])
+@pytest.mark.parametrize("name", INTERPOLATIONS)
+def test_dali_resize_equals_the_definition(name, size: int) -> None:
+    """What the GPU graph resizes with follows the same filters, on the CPU here, within the stated tolerance."""
+    rng = np.random.default_rng(0)
+    images = [photo(seed, *rng.integers(20, 160, 2)) for seed in range(40)]
+    codes = np.full(40, INTERP_CODES[INTERPOLATIONS.index(name)], np.int32)
+    pipeline = Pipeline(batch_size=40, num_threads=2, device_id=None)
+    with pipeline:
+        image, code = fn.external_source(source=lambda: (images, codes), num_outputs=2, batch=True, layout=["HWC", ""])
+        pipeline.set_outputs(resize(image, code, size))
+    resized = np.array(pipeline.run()[0].as_tensor()).astype(np.float64)
+    expected = np.stack([np.clip(reference.resize(image, size, name), 0, 255) for image in images])
+    gaps = np.abs(resized - expected)
+    mean, largest = DALI_TOLERANCE[name]
+    assert gaps.mean() <= mean and gaps.max() <= largest
+
+
+def test_the_whole_recipe_equals_the_reference_executor(tmp_path: Path) -> None:
+    """With all kernels, colour jitter and lighting: 0.02 of a level."""
+    assert differences(make_store(tmp_path / "s.lmdb"), Augmentation(), 64).max() < 0.02
+
+
+def test_real_photographs_equal_the_reference_executor(real_data: Path, tmp_path: Path) -> None:
+    """Fifty ImageNet photographs, all kernels: DALI's and OpenCV's JPEG decoders agree to the bit."""
+    path = tmp_path / "s.lmdb"
+    with StoreWriter(path, classes=[], provenance={}) as writer:
+        for file in sorted((real_data / "imagenet_sample").iterdir())[:50]:
+            height, width = cv2.imread(str(file)).shape[:2]
+            writer.add(file.read_bytes(), label=-1, height=height, width=width, name=file.name)
+    gaps = differences(ImageStore(path), Augmentation(colour=PLAIN), 224)
+    assert gaps.max() < 0.01
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_before_the_window(tmp_path: Path, orientation: int) -> None:
+    """A window is in oriented coordinates for every EXIF orientation."""
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation]) + b"\0" * 7
+    data = jpeg(photo(0, 60, 90))
+    tagged = data[:2] + b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff + data[2:]
+    height, width = reference.decode(tagged).shape[:2]
+    assert (height, width) == ((60, 90) if orientation < 5 else (90, 60))
+    path = tmp_path / "s.lmdb"
+    with StoreWriter(path, classes=["a"], provenance={}) as writer:
+        for index in range(10):
+            writer.add(tagged, label=0, height=height, width=width, name=str(index))
+    assert differences(ImageStore(path), Augmentation(interpolations=("linear",), colour=PLAIN), 32).max() < 0.01
+
+
+@pytest.mark.parametrize("mode", [cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR])
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tiff", ".jp2"])
+def test_other_formats_decode_alike(tmp_path: Path, suffix: str, mode: int) -> None:
+    """Grey and colour files of each format that DALI reads give OpenCV's pixels."""
+    image = photo(1, 50, 70)
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if mode == cv2.IMREAD_GRAYSCALE else image
+    data = cv2.imencode(suffix, image)[1].tobytes()
+    path = tmp_path / "s.lmdb"
+    with StoreWriter(path, classes=["a"], provenance={}) as writer:
+        for index in range(10):
+            writer.add(data, label=0, height=50, width=70, name=str(index))
+    assert differences(ImageStore(path), Augmentation(interpolations=("nearest",), colour=PLAIN), 32).max() < 0.01
+
+
+def test_test_loader_squashes_or_crops_the_centre(tmp_path: Path) -> None:
+    """crop="whole" is the whole image resized; crop="centre" a centred square of 7/8 of the shorter side."""
+    store = make_store(tmp_path / "s.lmdb", 12)
+    for crop in ("whole", "centre"):
+        loader = classification.test_loader(
+            store, batch_size=5, size=48, crop=crop, statistics=IMAGENET, device="cpu"
+        )
+        images = np.concatenate([batch["image"].numpy() for batch in loader])
+        for index, image in enumerate(images):
+            original = reference.decode(store.read([index])[0])
+            if crop == "centre":
+                height, width = original.shape[:2]
+                side = int(min(height, width) * 0.875 + 0.5)
+                original = original[(height - side) // 2 :, (width - side) // 2 :][:side, :side]
+            expected = reference.resize(original, 48, "linear")
+            assert np.abs(levels(image).transpose(1, 2, 0) - expected).max() < 0.01
+
+
+def test_float16_is_the_rounded_float32(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s.lmdb", 20)
+    full, half = (
+        next(iter(classification.train_loader(store, batch_size=10, size=32, dtype=dtype, device="cpu")))["image"]
+        for dtype in ("float32", "float16")
+    )
+    assert half.dtype.is_floating_point and half.element_size() == 2
+    np.testing.assert_allclose(half.numpy(), full.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_arithmetic_colour_equals_the_kernel() -> None:
+    """The GPU's colour stage, run on the CPU, gives the CPU kernel's values (1e-4 of a standard deviation)."""
+    rng = np.random.default_rng(0)
+    images = [photo(seed, 30, 30) for seed in range(8)]
+    matrices = rng.normal(0, 0.01, (8, 3, 5)).astype(np.float32)
+    flips = np.array([0, 1] * 4, np.int32)
+    pipeline = Pipeline(batch_size=8, num_threads=2, device_id=None)
+    with pipeline:
+        image, matrix, flip = fn.external_source(
+            source=lambda: (images, matrices, flips), num_outputs=3, batch=True, layout=["HWC", "", ""]
+        )
+        pipeline.set_outputs(colour(image, matrix, flip, types.FLOAT))
+    arithmetic = np.array(pipeline.run()[0].as_tensor())
+    columns = np.arange(30, dtype=np.int32)
+    for image, matrix, flip, result in zip(images, matrices, flips, arithmetic, strict=True):
+        expected = np.empty((3, 30, 30), np.float32)
+        window_to_planes(expected, columns[::-1].copy() if flip else columns, image, matrix, 0)
+        np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_gpu_pixels_equal_cpu_pixels(tmp_path: Path) -> None:
+    """The same rows on both devices: nvJPEG rounds differently, so the mean stays below two levels."""
+    store = make_store(tmp_path / "s.lmdb")
+    batches = [
+        next(iter(classification.train_loader(store, batch_size=64, size=64, statistics=IMAGENET, device=device)))
+        for device in ("cpu", "cuda:0")
+    ]
+    np.testing.assert_array_equal(batches[0]["plan"], batches[1]["plan"])
+    gap = np.abs(levels(batches[0]["image"].numpy()) - levels(batches[1]["image"].cpu().numpy()))
+    assert gap.mean() < 2

@@ -1,0 +1,297 @@
+"""What DESIGN calls exact: by position, whatever the batch size, threads, ranks and interruptions."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import jpeg, make_store, photo
+
+from sdali.pipelines import BadSampleError, ImageStore, InputError, classification
+from sdali.pipelines.loader import Loader
+
+SIZE = 24
+
+
+class Blobs:
+    """Heatmaps of a user's own: anything with len and [index]."""
+
+    def __init__(self, count: int) -> None:
+        self._maps = np.random.default_rng(0).integers(0, 256, (count, 5, 7), np.uint8)
+        self._maps[3] = 0
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._maps[index]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    return make_store(tmp_path_factory.mktemp("store") / "s.lmdb", 150)
+
+
+def make(store: ImageStore, batch_size: int = 16, **options) -> Loader:
+    options = {"heatmaps": Blobs(len(store)), "size": SIZE, "seed": 5, "device": "cpu", "threads": 2, **options}
+    return classification.train_loader(store, batch_size=batch_size, **options)
+
+
+def by_position(*batches: dict) -> dict[int, tuple[bytes, bytes, int]]:
+    """position -> (plan row, pixels, label) as bytes, to be compared exactly."""
+    return {
+        int(row["position"]): (row.tobytes(), image.numpy().tobytes(), int(label))
+        for batch in batches
+        for row, image, label in zip(batch["plan"], batch["image"], batch["label"], strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "threads", "world_size"), [(16, 1, 1), (64, 1, 1), (64, 2, 1), (16, 2, 2), (16, 1, 4), (37, 2, 4)]
+)
+def test_an_epoch_is_the_same_however_it_is_split(store, batch_size: int, threads: int, world_size: int) -> None:
+    """Byte for byte by position: batch sizes, threads, and the union of the ranks."""
+    whole = by_position(*make(store, 1, threads=1))
+    ranks = [make(store, batch_size, threads=threads, rank=rank, world_size=world_size) for rank in range(world_size)]
+    parts = [list(loader) for loader in ranks]
+    assert {len(batches) for batches in parts} == {len(store) // (batch_size * world_size)}
+    union = by_position(*(batch for batches in parts for batch in batches))
+    assert sorted(union) == list(range(len(parts[0]) * batch_size * world_size))
+    assert all(union[position] == whole[position] for position in union)
+
+
+def test_epochs_differ_and_repeat(store) -> None:
+    """Another epoch is another order and other windows; set_epoch goes back to the same bytes."""
+    loader = make(store)
+    first, second = by_position(*loader), by_position(*loader)
+    assert loader.epoch == 2
+    assert all(first[position][0] != second[position][0] for position in first)
+    loader.set_epoch(0)
+    assert by_position(*loader) == first
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5, 8, 9])
+def test_resume_equals_not_having_stopped(store, stop: int) -> None:
+    """After any batch, the last of the epoch included: the state goes through JSON into a fresh loader."""
+    undisturbed = make(store)
+    batches = [*undisturbed, *undisturbed]
+    loader = make(store)
+    for step, _ in enumerate(loader, 1):
+        if step == stop:
+            break
+    state = json.loads(json.dumps(loader.state_dict()))
+    resumed = make(store)
+    resumed.load_state_dict(state)
+    rest = [*resumed, *resumed][: len(batches) - stop]
+    expected = batches[stop : stop + len(rest)]
+    assert len(rest) >= len(loader)
+    for got, want in zip(rest, expected, strict=True):
+        assert by_position(got) == by_position(want)
+
+
+def test_resume_on_other_ranks_and_batch_size(store) -> None:
+    """The position is global: what follows it is the same on 3 ranks of 8 as on one of 16."""
+    loader = make(store)
+    iterator = iter(loader)
+    for _ in range(3):
+        next(iterator)
+    state = loader.state_dict()
+    rest = by_position(*iterator)
+    ranks = [make(store, 8, rank=rank, world_size=3) for rank in range(3)]
+    for rank in ranks:
+        rank.load_state_dict(state)
+    union = by_position(*(batch for rank in ranks for batch in rank))
+    assert min(union) == 48
+    assert all(union[position] == rest[position] for position in union if position in rest)
+
+
+def test_break_then_a_new_for_starts_the_next_epoch_clean(store) -> None:
+    loader = make(store)
+    for _ in loader:
+        break
+    reference = make(store)
+    reference.set_epoch(1)
+    got, want = list(loader), list(reference)
+    assert len(got) == len(loader) == 9
+    assert by_position(*got) == by_position(*want)
+
+
+def test_load_state_dict_takes_effect_with_the_next_batch(store) -> None:
+    """In the middle of a running loop, too."""
+    loader = make(store)
+    seen = []
+    for step, batch in enumerate(loader):
+        seen.append(int(batch["plan"]["position"][0]))
+        if step == 1:
+            loader.load_state_dict({**loader.state_dict(), "epoch": 4, "position": 96})
+    assert seen == [0, 16, 96, 112, 128]
+    assert loader.epoch == 5
+
+
+def test_an_older_iteration_cannot_go_on_behind_a_newer_one(store) -> None:
+    loader = make(store)
+    older = iter(loader)
+    next(older)
+    next(iter(loader))
+    with pytest.raises(InputError, match="a newer iteration of this loader has begun"):
+        next(older)
+
+
+def test_held_batches_stay_intact(store) -> None:
+    """Batches are views of DALI's memory; holding all of an epoch keeps each as it was."""
+    held = list(make(store))
+    assert by_position(*held) == by_position(*(batch for batch in make(store)))
+
+
+def test_batches_are_what_is_documented(store) -> None:
+    loader = make(store)
+    batch = next(iter(loader))
+    assert batch["image"].shape == (16, 3, SIZE, SIZE) and batch["image"].dtype == torch.float32
+    assert batch["label"].dtype == batch["index"].dtype == torch.int64
+    assert batch["label"].tolist() == store.labels[batch["index"]].tolist()
+    assert batch["plan"]["index"].tolist() == batch["index"].tolist()
+
+
+def test_windows_follow_the_heatmap_where_there_is_one(store) -> None:
+    """All rows are guided but those of the empty map; with p_sda 0.3 about three in ten."""
+    rows = np.concatenate([batch["plan"] for batch in make(store, 10)])
+    np.testing.assert_array_equal(rows["guided"], rows["index"] != 3)
+    from sdali.pipelines import Augmentation, Crop
+
+    mixed = make(store, 10, augmentation=Augmentation(crop=Crop(p_sda=0.3)))
+    share = np.concatenate([batch["plan"]["guided"] for _ in range(4) for batch in mixed]).mean()
+    assert 0.2 < share < 0.4
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_evaluation_serves_each_position_once(store, world_size: int) -> None:
+    """Short and empty last batches, no padding, the same number of batches on each rank."""
+    loaders = [
+        classification.test_loader(store, batch_size=40, size=SIZE, device="cpu", rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    batches = [list(loader) for loader in loaders]
+    assert {len(parts) for parts in batches} == {len(loaders[0])}
+    indices = [int(index) for parts in batches for batch in parts for index in batch["index"]]
+    assert sorted(indices) == list(range(len(store)))
+    assert all(batch["image"].shape[0] == len(batch["label"]) for parts in batches for batch in parts)
+
+
+BROKEN = {
+    "text": b"this is no picture at all, only some text in a file called .jpg\n" * 4,
+    "zeros": bytes(2000),
+    "bare SOI": b"\xff\xd8",
+    "truncated": jpeg(photo(1, 90, 90))[:900],
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("culprit", [0, 30, 63])
+def test_a_damaged_record_in_a_batch_of_64_is_named(tmp_path: Path, kind: str, culprit: int) -> None:
+    """What kills a plain DALI process raises an error that names sample, file and store, when its batch is due."""
+    store = make_store(tmp_path / "s.lmdb", 128, bad={culprit + 64: BROKEN[kind]})
+    loader = classification.test_loader(store, batch_size=64, crop="whole", size=SIZE, device="cpu", threads=2)
+    received = []
+    with pytest.raises(BadSampleError, match=rf"sample {culprit + 64} \({culprit + 64}\.jpg\) of .*s\.lmdb") as caught:
+        for batch in loader:
+            received.append(batch)
+    assert len(received) == 1 and caught.value.index == culprit + 64
+
+
+def flip_a_byte(store: ImageStore, index: int) -> None:
+    """Damage one record on disk."""
+    record = bytes(store.read([index])[0])
+    content = store.path.read_bytes()
+    at = content.index(record) + len(record) // 2
+    with store.path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([content[at] ^ 0xFF]))
+
+
+def test_a_flipped_byte_is_named_when_its_batch_is_due(tmp_path: Path) -> None:
+    """The CRC is checked while prefetching, but batches before the damage are still served."""
+    store = make_store(tmp_path / "s.lmdb", 40)
+    flip_a_byte(store, 25)
+    loader = classification.test_loader(store, batch_size=10, size=SIZE, device="cpu")
+    received = 0
+    with pytest.raises(BadSampleError, match=r"sample 25 \(25\.jpg\) .* CRC32"):
+        for _ in loader:
+            received += 1
+    assert received == 2
+
+
+@pytest.mark.parametrize("damage", ["text", "flipped byte"])
+def test_skip_replaces_the_bad_sample_alone(tmp_path: Path, damage: str) -> None:
+    """All other positions keep their bytes; the replacement depends on the position, not on the batch size."""
+    broken = make_store(tmp_path / "bad.lmdb", 60, bad={17: BROKEN["text"]} if damage == "text" else None)
+    if damage == "flipped byte":
+        flip_a_byte(broken, 17)
+    epochs = []
+    for batch_size in (10, 20):
+        loader = make(broken, batch_size, on_error="skip", heatmaps=None)
+        epochs.append(by_position(*loader))
+        assert loader.skipped == [(17, "17.jpg")]
+    assert epochs[0] == epochs[1] and len(epochs[0]) == 60
+    sound = by_position(*make(make_store(tmp_path / "good.lmdb", 60), 10, heatmaps=None))
+    differing = [position for position in sound if sound[position] != epochs[0][position]]
+    assert len(differing) == 1
+
+
+def test_a_forked_process_is_refused(store) -> None:
+    """DALI hangs after a fork; here a sentence says so at once."""
+    loader = make(store)
+    next(iter(loader))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            next(iter(loader))
+            os.write(writer, b"it ran")
+        except InputError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"forked process" in os.read(reader, 1000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 151}, "holds 150 images, fewer than the 151 of one step"),
+        ({"rank": 2, "world_size": 2}, r"rank must be within \[0, world_size\)"),
+        ({"order": "random"}, "no order is called 'random'"),
+        ({"on_error": "ignore"}, "on_error must be raise or skip"),
+        ({"device": "tpu"}, "device must be auto, cpu or cuda:N, got 'tpu'"),
+        ({"device": "cuda:99"}, "there is no device cuda:99"),
+        ({"size": 0}, "size must be at least 1"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"heatmaps": Blobs(7)}, "there are 7 heatmaps for the 150 images"),
+    ],
+)
+def test_bad_options_are_named(store, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(store, options.pop("batch_size", 16), **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 6}, "the state has seed 6, this loader has 5"),
+        ({"order": "sequential"}, "the state has order 'sequential'"),
+        ({"store": "abc"}, "the state has store 'abc'"),
+        ({"position": 151}, "position 151 do not exist"),
+        ({"epoch": -1}, "epoch -1"),
+        ({"position": None}, "this is not a loader's state"),
+    ],
+)
+def test_a_foreign_state_is_refused(store, change: dict, message: str) -> None:
+    loader = make(store)
+    with pytest.raises(InputError, match=message):
+        loader.load_state_dict({**loader.state_dict(), **change})

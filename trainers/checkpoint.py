@@ -1,0 +1,77 @@
+"""Checkpoints: dictionaries of tensors and plain values, whole or not there, loaded without unpickling any code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..pipelines.errors import InputError
+from ..pipelines.store_publish import sync_folder
+from ..pipelines.store_write import write_errors
+
+FORMAT = "sdali checkpoint"
+VERSION = 1
+
+
+def save(path: str | Path, contents: dict[str, Any]) -> None:
+    """Write so that `path` holds either what it held before or all of `contents`, also after a power cut.
+
+    contents: tensors, numbers, strings, None, and lists, tuples and dicts of them. Raises InputError where the disk
+    is full or the folder cannot be written; what `path` held before is then still there.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with write_errors(path):
+        try:
+            with open(partial, "wb") as file:
+                _save({"format": FORMAT, "version": VERSION, **contents}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            sync_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _save(contents: dict[str, Any], file: Any) -> None:
+    """torch reports a failed write as a RuntimeError about its archive; the OSError behind it says why."""
+    try:
+        torch.save(contents, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """What `save` wrote, tensors on the CPU; raises InputError for a file that is missing, damaged or of another kind."""
+    path = Path(path)
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint {path}; give one that sdali train has written") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except Exception:  # whatever a damaged archive or a pickle of other classes leads to; torch documents no set
+        raise InputError(f"{path} is damaged or not a checkpoint of sdali; give last.pt or best.pt of a run") from None
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise InputError(f"{path} was not written by sdali; give last.pt or best.pt of a run")
+    if contents["version"] != VERSION:
+        found = contents["version"]
+        raise InputError(f"{path} has checkpoint version {found}, this sdali reads {VERSION}; use the sdali of its time")
+    return contents
+
+
+def weights_digest(state_dict: dict[str, Tensor]) -> str:
+    """Identity of a model's weights and buffers: hex, the same on any device."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(state_dict.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)} ".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

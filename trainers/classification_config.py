@@ -1,0 +1,178 @@
+"""What a user may choose about training and evaluating a classifier; the command line is made from these."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..pipelines.config import Augmentation
+from ..pipelines.errors import InputError
+from .machine import Precision
+
+TestCrop = Literal["centre", "whole"]
+Optimizer = Literal["sgd", "adamw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a classifier on an image store."""
+
+    store: Path
+    """Image store to train on."""
+
+    val_store: Path
+    """Image store to evaluate on, with the same classes."""
+
+    out: Path
+    """Folder for last.pt (to resume from), best.pt (best top-1) and log.jsonl; made where it is missing."""
+
+    heatmaps: Path | None = None
+    """Heatmap store of the training images: windows follow it (SDA). None: plain crops."""
+
+    model: str = "resnet18"
+    """Any timm model by name, or convnet4, a small one for tests and demonstrations. It starts untrained."""
+
+    epochs: int = 30
+    """Passes over the training images."""
+
+    batch_size: int = 64
+    """Images a step, on each rank."""
+
+    size: int = 224
+    """Side of the network's input, pixels."""
+
+    optimizer: Optimizer = "sgd"
+    """sgd is with Nesterov momentum."""
+
+    lr: float | None = None
+    """Peak learning rate. None: for sgd 0.1 an each 256 images of a step over all ranks (Goyal et al. 2017), for adamw
+    0.001 times the square root of that number of 256s (our choice)."""
+
+    momentum: float = 0.9
+    """Of sgd."""
+
+    weight_decay: float | None = None
+    """Of weights; norms and biases have none. None: 0.0001 for sgd (fb.resnet.torch), 0.05 for adamw."""
+
+    warmup_epochs: float = 1.0
+    """Epochs over which the learning rate rises linearly; a cosine takes it down over the rest."""
+
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+
+    ema: float = 0.0
+    """Decay a step of the average of the weights that is then evaluated, saved and used, such as 0.999; its start is
+    faster. 0: no average."""
+
+    precision: Precision = "auto"
+    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
+
+    channels_last: bool = True
+    """Keep activations in NHWC order, which is faster on most devices."""
+
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """Everything random about a training image."""
+
+    test_crop: TestCrop = "centre"
+    """centre: shorter-side resize to size / 0.875, centre crop; whole: the whole image squashed to the input."""
+
+    evaluate_every: int = 1
+    """Epochs between evaluations; the last epoch is always evaluated."""
+
+    save_every: int = 1
+    """Epochs between writes of last.pt; Ctrl-C, SIGTERM and the end write it too."""
+
+    save_minutes: float = 10.0
+    """Minutes after which last.pt is also written in mid-epoch, against kills that send no signal. 0: never."""
+
+    seed: int = 0
+    """Of everything random: initial weights, order, crops, colours, dropout."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
+
+    threads: int | None = None
+    """CPU threads of each rank. None: its share of the cores."""
+
+    deterministic: bool = False
+    """Use only deterministic kernels, which may be slower: two runs on one machine then agree bit for bit."""
+
+    resume: bool = False
+    """Continue from last.pt in the output folder, or start where there is none."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "size", "evaluate_every", "save_every", "threads"):
+            _check_count(name, getattr(self, name))
+        for name in ("lr", "weight_decay", "warmup_epochs", "save_minutes"):
+            _check_least(name, getattr(self, name), 0)
+        for name in ("momentum", "label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        _check_choice("optimizer", self.optimizer, Optimizer)
+        _check_choice("precision", self.precision, Precision)
+        _check_choice("test_crop", self.test_crop, TestCrop)
+        if self.lr == 0:
+            raise InputError("lr must be above 0, got 0")
+        if self.warmup_epochs > self.epochs:
+            raise InputError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}")
+
+    def peak_learning_rate(self, world_size: int) -> float:
+        """`lr`, or the rule that stands in for it."""
+        scale = self.batch_size * world_size / 256
+        if self.lr is not None:
+            return self.lr
+        return 0.1 * scale if self.optimizer == "sgd" else 0.001 * math.sqrt(scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Evaluate a trained classifier on an image store."""
+
+    checkpoint: Path
+    """last.pt or best.pt of a run; the average of the weights is used where there is one."""
+
+    store: Path
+    """Image store with the classes that the model was trained on."""
+
+    batch_size: int = 64
+    """Images at a time, on each rank."""
+
+    size: int | None = None
+    """Side of the network's input, pixels. None: as trained."""
+
+    crop: TestCrop | None = None
+    """centre: shorter-side resize to size / 0.875, centre crop; whole: the whole image squashed. None: as in training's
+    evaluations."""
+
+    precision: Precision = "auto"
+    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
+
+    threads: int | None = None
+    """CPU threads of each rank. None: its share of the cores."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "size", "threads"):
+            _check_count(name, getattr(self, name))
+        _check_choice("precision", self.precision, Precision)
+        if self.crop is not None:
+            _check_choice("crop", self.crop, TestCrop)
+
+
+def _check_count(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InputError(f"{name} must be at least 1, got {value}")
+
+
+def _check_least(name: str, value: float | None, least: float) -> None:
+    if value is not None and not least <= value < math.inf:
+        raise InputError(f"{name} must be at least {least} and finite, got {value}")
+
+
+def _check_choice(name: str, value: object, literal: Any) -> None:
+    if value not in get_args(literal):
+        raise InputError(f"{name} must be one of {', '.join(get_args(literal))}, got {value!r}")

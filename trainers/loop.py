@@ -1,0 +1,187 @@
+"""The training loop: what a run is made of, its epochs, and when it stops.
+
+A run is a pure function of its configuration and of (epoch, step, loader state, weights, optimizer state), which is
+what a checkpoint holds: the learning rate follows from the step, and before each step torch's random state (dropout) is
+set from (seed, step, rank), so there is none to save and a run may go on with another number of ranks.
+
+Every step ends with one sum over the ranks (loss, wish to stop, CPU seconds): so all of them stop after the same step,
+and none is left waiting in the next one. Reading it waits for the device, so that the time blocked in next(loader) is
+time in which the device had nothing to do.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from ..pipelines.errors import InputError
+from ..pipelines.loader import Loader
+from .distributed import Ranks
+from .run_log import RunLog
+from .signals import Stopped, StopSignals
+from .standing import Standing, Stopwatch
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A training run: its parts, its rules, and where it stands (`at`)."""
+
+    model: nn.Module
+    """The network itself, on the device."""
+
+    trained: nn.Module
+    """What is called in training: the network, or DDP around it."""
+
+    ema: ModelEmaV3 | None
+    optimizer: torch.optim.Optimizer
+    loader: Loader
+    at: Standing
+    epochs: int
+    seed: int
+
+    loss: Callable[[nn.Module, dict[str, Any]], Tensor]
+    """Mean loss of a batch, with gradients."""
+
+    learning_rate: Callable[[int], float]
+    """Of a step."""
+
+    evaluate: Callable[[nn.Module], dict[str, Any]]
+    """Result of a network, the same on every rank; may raise Stopped."""
+
+    save: Callable[[str], None]
+    """Write the run as it stands under this file name (rank 0)."""
+
+    evaluate_every: int
+    save_every: int
+    save_minutes: float
+    ranks: Ranks
+    signals: StopSignals
+    log: RunLog
+    stopwatch: Stopwatch
+    saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def best_weights(self) -> nn.Module:
+        """The network that is evaluated: the average of the weights where there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+
+def fit(run: Run) -> dict[str, Any]:
+    """Train to the end and return the last evaluation (empty where nothing was left to do).
+
+    Raises Stopped after a signal, with the run saved; InputError where the loss is no longer finite.
+    """
+    result: dict[str, Any] = {}
+    try:
+        while run.at.epoch < run.epochs:
+            if run.loader.epoch == run.at.epoch:  # else a stop came between the last step and the end of evaluation
+                train_epoch(run)
+            result = finish_epoch(run) or result
+    except Stopped:
+        save(run)
+        run.ranks.barrier()
+        raise
+    return result
+
+
+def train_epoch(run: Run) -> None:
+    """The rest of the epoch that the loader stands in."""
+    run.trained.train()
+    for batch in timed(run.loader, run.at):
+        seed_step(run.seed, run.at.step, run.ranks.rank)
+        rate = run.learning_rate(run.at.step)
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        loss = run.loss(run.trained, batch)
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        run.at.step += 1
+        if run.ema is not None:
+            run.ema.update(run.model, run.at.step)
+        mean_loss, stop = agree(run, loss)
+        check_finite(mean_loss, run.at.step, rate)
+        run.at.images += len(batch["index"]) * run.ranks.world_size
+        run.log.step(run.at, mean_loss, rate)
+        if stop:
+            raise Stopped(stop)
+        if run.save_minutes and time.monotonic() - run.saved_at >= 60 * run.save_minutes:
+            save(run)
+
+
+def finish_epoch(run: Run) -> dict[str, Any] | None:
+    """Evaluate and save, where it is time to; the result of the evaluation."""
+    epoch, result = run.at.epoch + 1, None
+    last = epoch == run.epochs
+    if last or epoch % run.evaluate_every == 0:
+        run.ranks.share_buffers(run.best_weights)
+        result = run.evaluate(run.best_weights)
+    run.at.epoch = epoch
+    spend(run)
+    if result:
+        run.log.evaluated(run.at, result)
+        run.at.top1 = result["top1"]
+        if run.at.best_top1 is None or result["top1"] > run.at.best_top1:
+            run.at.best_top1 = result["top1"]
+            run.save("best.pt")  # before last.pt, which says that this best exists
+    if last or epoch % run.save_every == 0:
+        save(run)
+    return result
+
+
+def timed(loader: Loader, at: Standing) -> Iterator[dict[str, Any]]:
+    """The loader's batches, adding the time blocked in waiting for each of them to `at.wait_seconds`."""
+    batches = iter(loader)
+    while True:
+        begun = time.perf_counter()
+        batch = next(batches, None)
+        at.wait_seconds += time.perf_counter() - begun
+        if batch is None:
+            return
+        yield batch
+
+
+def agree(run: Run, loss: Tensor) -> tuple[float, int]:
+    """What the ranks tell each other after a step: the mean loss, and the signal to stop for, 0 for none."""
+    wall, cpu = run.stopwatch.lap()
+    own = torch.tensor([run.signals.received, cpu], dtype=torch.float64, device=loss.device)
+    total, stop, cpu = run.ranks.sum(torch.cat([loss.detach().double().view(1), own])).tolist()
+    run.at.loop_seconds += wall
+    run.at.wall_seconds += wall
+    run.at.cpu_seconds += cpu
+    return total / run.ranks.world_size, run.signals.first_of(stop)
+
+
+def spend(run: Run) -> None:
+    """Book the time since the last lap, which was not training."""
+    wall, cpu = run.stopwatch.lap()
+    run.at.wall_seconds += wall
+    run.at.cpu_seconds += run.ranks.sum(torch.tensor(cpu, dtype=torch.float64, device=run.ranks.device)).item()
+
+
+def save(run: Run) -> None:
+    """Write last.pt."""
+    run.save("last.pt")
+    run.saved_at = time.monotonic()
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Make torch's random numbers of a step (dropout, stochastic depth) a function of (seed, step, rank)."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def check_finite(loss: float, step: int, rate: float) -> None:
+    """Raise InputError where the loss has become infinite or not a number."""
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss is {loss} at step {step} with learning rate {rate:.3g}: training has diverged; go on from the "
+            "last checkpoint with --resume and a lower --lr, or train with a longer --warmup-epochs"
+        )
