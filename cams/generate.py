@@ -20,7 +20,7 @@ from ..pipelines.parallel import ordered_map
 from ..pipelines.progress import Track, silent
 from ..pipelines.store_read import ImageStore
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
-from .heatmap_codec import quantise
+from .heatmap_codec import LARGEST_SIDE, quantise
 from .heatmap_read import HeatmapStore
 from .heatmap_write import HeatmapWriter
 from .subset import Subset
@@ -69,6 +69,8 @@ def generate(
     from .activation import model_name
 
     _check_group(world_size)
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
     if unlabelled := np.flatnonzero(store.labels < 0).tolist():
         name = store.names[unlabelled[0]]
         raise InputError(
@@ -98,18 +100,22 @@ def from_masks(
     workers: int | None = None,
     progress: Track = silent,
 ) -> dict[str, Any]:
-    """Heatmaps of the share of foreground in each of grid x grid cells; `foreground`: mask values, None: all but 0 and
-    255.
+    """Heatmaps of the share of foreground in each of grid x grid cells; empty for an image without a mask.
 
-    Raises InputError for a store without masks.
+    `foreground`: mask values, None: all but 0 and 255. Raises InputError for a store without masks.
     """
     if not store.has_masks:
         raise InputError(f"{store.path} has no masks; build it with masks, or make heatmaps from a classifier")
+    _check_grid(grid)
+    if foreground is not None and not (foreground and set(foreground) <= set(range(256))):
+        raise InputError(f"foreground must be mask values from 0 to 255, got {foreground}")
     values = "all but 0 and 255" if foreground is None else ", ".join(map(str, sorted(foreground)))
     method = f"masks, foreground {values}, {grid} x {grid} cells"
     writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=method, overwrite=overwrite)
 
     def heatmap(index: int) -> np.ndarray:
+        if not store.has_mask(index):
+            return np.zeros((grid, grid), np.uint8)
         return mask_heatmap(store.mask(index), foreground, grid)
 
     return _fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
@@ -127,6 +133,7 @@ def from_boxes(
     """Heatmaps of the share inside any box of each of grid x grid cells; InputError for a store without boxes."""
     if not store.has_boxes:
         raise InputError(f"{store.path} has no boxes; build it with boxes, or make heatmaps from a classifier")
+    _check_grid(grid)
     method = f"boxes, {grid} x {grid} cells"
     writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=method, overwrite=overwrite)
 
@@ -165,6 +172,11 @@ def _fill(writer: HeatmapWriter, maps: Maps, commit: int, progress: Track) -> di
     _barrier(writer.world_size)
     rate = {"made": len(missing), "seconds": seconds, "images_per_second": len(missing) / seconds}
     return {"heatmaps": str(writer.path), "images": writer.count, **rate, **survey(HeatmapStore(writer.path))}
+
+
+def _check_grid(grid: int) -> None:
+    if not 1 <= grid <= LARGEST_SIDE:
+        raise InputError(f"grid must be 1 to {LARGEST_SIDE:,} cells a side, got {grid}")
 
 
 def _check_group(world_size: int) -> None:

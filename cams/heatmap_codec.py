@@ -19,7 +19,8 @@ import numpy as np
 FORMAT, SCHEMA = "sdali heatmap store", 1
 MAPS, HEADER, HEADER_KEY = b"maps", b"header", b"header"
 
-RECORD_HEADER = struct.Struct("<HHI")  # height, width, CRC32 of the four size bytes and the map
+LARGEST_SIDE = (1 << 16) - 1  # cells
+RECORD_HEADER = struct.Struct("<HHI")  # height, width, CRC32 of the map begun from both
 
 
 def quantise(maps: np.ndarray) -> np.ndarray:
@@ -38,7 +39,11 @@ def quantise(maps: np.ndarray) -> np.ndarray:
 
 def encode(heatmap: np.ndarray) -> bytes:
     """One uint8 map [h, w] as the bytes of a record; sides of 1 to 65,535 cells."""
-    if heatmap.dtype != np.uint8 or heatmap.ndim != 2 or not 0 < min(heatmap.shape) <= max(heatmap.shape) < 1 << 16:
+    if (
+        heatmap.dtype != np.uint8
+        or heatmap.ndim != 2
+        or not 0 < min(heatmap.shape) <= max(heatmap.shape) <= LARGEST_SIDE
+    ):
         raise ValueError(f"a heatmap is uint8 [h, w], not {heatmap.dtype} {list(heatmap.shape)}")
     height, width = heatmap.shape
     body = heatmap.tobytes()

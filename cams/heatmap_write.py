@@ -40,8 +40,7 @@ class HeatmapWriter:
         method: how the maps are made, with every parameter that changes them.
         model_digest: identity of the model's weights, "" without a model.
         overwrite: whether a store of that name may be replaced.
-        rank, world_size: this process among those that share the work; it owns the indices i with i % world_size ==
-            rank.
+        rank, world_size: of the processes that share the work; this one owns the i with i % world_size == rank.
 
     Raises:
         InputError: `path` exists, or is being written by another process, or the disk is full.

@@ -26,7 +26,7 @@ class Row:
 
 
 def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height: int) -> Image.Image:
-    """The sheet; pictures stand at the left of their columns, which are as wide as their widest picture.
+    """The sheet; pictures stand at the top left of their places, and columns are as wide as their widest picture.
 
     groups: (title, number of columns) from left to right; height: of a row without its caption, in pixels.
     """
@@ -41,7 +41,7 @@ def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height
         top = first + number * pitch
         _write_caption(draw, top, row)
         for left, picture in zip(chain(*lefts), row.cells, strict=True):
-            sheet.paste(Image.fromarray(picture), (left, top + caption + (height - len(picture)) // 2))
+            sheet.paste(Image.fromarray(picture), (left, top + caption))
     return sheet
 
 

@@ -30,6 +30,9 @@ class Subset(ImageStore):
     def read(self, indices: Iterable[int], *, check: bool = True) -> list[memoryview]:
         return self.whole.read([int(self.indices[index]) for index in indices], check=check)
 
+    def has_mask(self, index: int) -> bool:
+        return self.whole.has_mask(int(self.indices[index]))
+
     def encoded_mask(self, index: int) -> memoryview:
         return self.whole.encoded_mask(int(self.indices[index]))
 

@@ -7,8 +7,8 @@ before anything is published, or is left out and listed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,24 +56,18 @@ def build(
         paths, parts = (path,), [False] * len(items)
     else:
         paths, parts = split_paths(path), is_validation(items, split, seed)
-    outcomes: Iterable[Prepared | Refused] = ordered_map(preparation, items, workers)
+    outcomes: Generator[Prepared | Refused, None, None] = ordered_map(preparation, items, workers)
     if verify:
         outcomes = _decoded(outcomes, FullDecode(workers))
     provenance = {"source": source.description, "split": split, "seed": seed, **asdict(preparation)}
-    skipped: list[dict[str, str]] = []
     with ExitStack() as stack:
         writers: list[StoreWriter] = []
         for target in paths:
             writers.append(_writer(source, target, overwrite, provenance))
             stack.callback(writers[-1].discard)
-        for outcome, part in zip(progress(outcomes, len(items), "building"), parts, strict=True):
-            if isinstance(outcome, Prepared):
-                _add(writers[part], outcome)
-            elif skip_bad:
-                skipped.append({"name": outcome.item.name, "reason": outcome.reason})
-            else:
-                hint = "correct or remove it, or pass --skip-bad to build without it"
-                raise InputError(f"{outcome.item.name} {outcome.reason}; {hint}")
+        stack.enter_context(closing(outcomes))
+        tracked = stack.enter_context(closing(progress(outcomes, len(items), "building")))
+        skipped = _fill(writers, zip(tracked, parts, strict=True), skip_bad)
         _publish(writers, skipped)
     return _report(source, writers, skipped, time.perf_counter() - begun)
 
@@ -89,7 +83,7 @@ def _writer(source: Source, path: Path, overwrite: bool, provenance: dict[str, A
     )
 
 
-def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Iterator[Prepared | Refused]:
+def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Generator[Prepared | Refused, None, None]:
     """The same samples in the same order; those whose pixels or mask do not decode are refused."""
     sized = ((each, each.height * each.width if isinstance(each, Prepared) else 0) for each in outcomes)
     for group in in_batches(sized):
@@ -109,6 +103,22 @@ def _mask_reason(sample: Prepared) -> str | None:
 
     pixels = cv2.imdecode(np.frombuffer(sample.content.mask, np.uint8), cv2.IMREAD_UNCHANGED)
     return f"has the damaged mask {sample.item.mask_name}" if pixels is None else None
+
+
+def _fill(
+    writers: list[StoreWriter], outcomes: Iterable[tuple[Prepared | Refused, bool]], skip_bad: bool
+) -> list[dict[str, str]]:
+    """Add every sample to the writer of its part (False: the first); returns the refused ones, or raises for one."""
+    skipped = []
+    for outcome, part in outcomes:
+        if isinstance(outcome, Prepared):
+            _add(writers[part], outcome)
+        elif skip_bad:
+            skipped.append({"name": outcome.item.name, "reason": outcome.reason})
+        else:
+            hint = "correct or remove it, or pass --skip-bad to build without it"
+            raise InputError(f"{outcome.item.name} {outcome.reason}; {hint}")
+    return skipped
 
 
 def _add(writer: StoreWriter, sample: Prepared) -> None:

@@ -17,7 +17,7 @@ from .crop_guided import Heatmaps
 from .dali import require_dali
 from .errors import InputError
 from .loader import Loader, Planner
-from .plan import TestPlanner, TrainPlanner
+from .plan import EvaluationPlanner, TrainPlanner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 
@@ -93,7 +93,7 @@ def test_loader(
     if not 0 < crop_ratio <= 1:
         raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
     opened = _opened(store)
-    planner = TestPlanner(
+    planner = EvaluationPlanner(
         store=opened,
         statistics=statistics or opened.statistics or IMAGENET,
         crop_ratio=crop_ratio if crop == "centre" else None,

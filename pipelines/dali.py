@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .errors import InputError
 
 
-def require_dali() -> None:
-    """Raise InputError unless NVIDIA DALI can be imported."""
+def require_dali() -> Any:
+    """The module `nvidia.dali`, with `fn` and `types` imported; raises InputError where it is not installed.
+
+    Typed as Any: DALI makes most of its names at import, unseen by type checkers.
+    """
     try:
-        import nvidia.dali  # noqa: F401
+        import nvidia.dali.fn
+        import nvidia.dali.types
+
+        return nvidia.dali
     except ImportError as error:
         raise InputError(
             f"NVIDIA DALI is missing ({error}): install it with pip install 'sdali[cuda13]', which also serves "

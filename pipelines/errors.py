@@ -5,7 +5,9 @@ The command line prints the message and exits with 2; in Python they are `ValueE
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
@@ -15,9 +17,12 @@ class InputError(ValueError):
 class BadSampleError(InputError):
     """One sample of a store cannot be read or decoded.
 
-    Attributes: `index` (place in the store), `name` (source file, as recorded at build), `store` (path of the store).
+    Attributes: `reason`, `index` (place in the store), `name` (source file, as recorded at build), `store` (its path).
     """
 
     def __init__(self, reason: str, *, index: int, name: str, store: Path | str) -> None:
         super().__init__(f"sample {index} ({name}) of {store} {reason}")
-        self.index, self.name, self.store = index, name, str(store)
+        self.reason, self.index, self.name, self.store = reason, index, name, str(store)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(BadSampleError, index=self.index, name=self.name, store=self.store), (self.reason,)

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,7 +63,11 @@ def pillow_header(data: bytes, name: str) -> ImageHeader:
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:
-    """uint8 [H, W, 3] RGB of whatever Pillow reads: oriented, alpha dropped, first frame; raises InputError."""
+    """uint8 [H, W, 3] RGB of whatever Pillow reads: oriented, alpha dropped, first frame.
+
+    One at a time in a process, because of the muted warnings. Raises InputError for what is damaged, has more pixels
+    than `max_pixels`, or has 32-bit samples, whose range only their owner knows.
+    """
     from PIL import ImageOps
 
     name = sniff(data)
@@ -103,8 +107,8 @@ def _check_complete(image: ImageFile, data: bytes, name: str) -> None:
     elif name == "TIFF":
         whole = _tiff_end(image) <= len(data)
     else:
-        decoder, _, offset, arguments = image.tile[0]  # a BMP's second argument is the bytes of a row
-        whole = decoder != "raw" or offset + image.height * arguments[1] <= len(data)
+        tile: Any = image.tile[0]  # decoder, extents, offset, (mode, bytes of a row, direction)
+        whole = tile[0] != "raw" or tile[2] + image.height * tile[3][1] <= len(data)
     if not whole:
         raise InputError(f"is truncated: the {name} ends before its pixels do")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,10 +22,13 @@ def worker_count(workers: int | None) -> int:
     return workers or len(os.sched_getaffinity(0))
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None
+) -> Generator[Result, None, None]:
     """`map` on threads: results in the order of `items`, at most 64 items, or 4 a worker, begun and not yet handed out.
 
-    An exception of `function` is raised at its place in the order; what had not begun by then never does.
+    An exception of `function` is raised at its place in the order. Then, and when the generator is closed, what has not
+    begun never does, and what has is waited for.
     """
     workers = worker_count(workers)
     pending: deque[Future[Result]] = deque()

@@ -80,7 +80,7 @@ class TrainPlanner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestPlanner:
+class EvaluationPlanner:
     """Plans what a test sees: a centred square of `crop_ratio` of the shorter side, or the whole image (None).
 
     A shorter-side resize to size / crop_ratio followed by a centre crop of `size`, as one window in whole pixels of

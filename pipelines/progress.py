@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -13,17 +13,20 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 
 class Track(Protocol):
-    """Wraps an iterable of `total` items: `track(items, total, "building")`; what `progress=` arguments take."""
+    """Wraps an iterable of `total` items: `track(items, total, "building")`; what `progress=` arguments take.
 
-    def __call__(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]: ...
+    Closing the generator, as after an error, ends the display at once.
+    """
+
+    def __call__(self, items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]: ...
 
 
-def silent(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def silent(items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]:
     """Shows nothing."""
-    return iter(items)
+    yield from items
 
 
-def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def track(items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]:
     """Shows on stderr how many of `total` items have passed, how fast, and the time that remains."""
     with _bar(total, what) if sys.stderr.isatty() else _lines(total, what) as advance:
         for item in items:

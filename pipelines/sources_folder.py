@@ -83,7 +83,8 @@ def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...
     if outside:
         return ()
     for entry in _entries(root):
-        if _is_folder(entry) and entry.name not in inside and not _is_same(entry.path, masks):
+        left_out = _is_same(entry.path, masks) or _is_same(entry.path, root)
+        if _is_folder(entry) and entry.name not in inside and not left_out:
             raise InputError(f"the class folder {entry.path} has no images; remove it, or fill it")
     return tuple(sorted(inside, key=natural_key))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ import numpy as np
 
 from .errors import BadSampleError, InputError
 from .parallel import ordered_map
-from .progress import Track, silent
+from .progress import Track, track
 from .store_publish import write_atomically
 from .store_write import write_errors
 
@@ -96,7 +97,7 @@ def _published() -> Statistics:
 IMAGENET = _published()
 
 
-def measure(store: ImageStore, *, workers: int | None = None, progress: Track = silent) -> Statistics:
+def measure(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> Statistics:
     """Statistics of every pixel of the store, streamed; the same to the last bit whatever the number of workers.
 
     uint8 pixels make the sums integers, added without any rounding; the one division at the end is rounded once.
@@ -104,8 +105,9 @@ def measure(store: ImageStore, *, workers: int | None = None, progress: Track = 
     """
     images = ordered_map(lambda index: _sums_of(_decoded(store, index)), range(len(store)), workers)
     total = _Sums(0, [0] * 3, [[0] * 3 for _ in range(3)])
-    for sums in progress(images, len(store), "measuring"):
-        total = total + sums
+    with closing(images), closing(progress(images, len(store), "measuring")) as tracked:
+        for sums in tracked:
+            total = total + sums
     return total.statistics()
 
 

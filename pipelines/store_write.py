@@ -46,7 +46,7 @@ def write_errors(path: Path) -> Iterator[None]:
 
 def _reason(text: str) -> str:
     full = any(os.strerror(number).lower() in text.lower() for number in _FULL)
-    return text + ("; free space on that disk, or choose another folder" if full else "")
+    return text + (": the disk is full, it seems; free space on it, or choose another folder" if full else "")
 
 
 class StoreWriter:

@@ -8,6 +8,7 @@ shape. And an error does not say which sample it was; so a failed batch is decod
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -37,14 +38,14 @@ class FullDecode:
     """Decodes whole images on the CPU and says what is wrong with which. Raises InputError where DALI is missing."""
 
     def __init__(self, workers: int | None = None) -> None:
-        require_dali()
+        self._dali = require_dali()
         self._threads = worker_count(workers)
         self._batch: Any = None
         self._single: Any = None
 
     def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
         """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
-        self._batch = self._batch or _pipeline(_BATCH, self._threads)
+        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads)
         try:
             return _outcomes(self._batch, images, sizes)
         except RuntimeError:
@@ -52,7 +53,7 @@ class FullDecode:
         return [self._reason(image, size) for image, size in zip(images, sizes, strict=True)]
 
     def _reason(self, image: bytes | memoryview, size: tuple[int, int]) -> str | None:
-        self._single = self._single or _pipeline(1, 1)
+        self._single = self._single or _pipeline(self._dali, 1, 1)
         try:
             return _outcomes(self._single, [image], [size])[0]
         except RuntimeError:
@@ -60,15 +61,15 @@ class FullDecode:
             return _FAILED
 
 
-def _pipeline(batch: int, threads: int) -> Any:
+def _pipeline(dali: Any, batch: int, threads: int) -> Any:
     """encoded uint8 [N], size int32 (2,) -> peeked shape int64 (3,), pixels HWC uint8."""
-    from nvidia.dali import fn, pipeline_def, types
+    fn, types = dali.fn, dali.types
 
-    @pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
+    @dali.pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
     def full_decode():
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         size = fn.external_source(name="size", dtype=types.INT32, ndim=1)
-        shape: Any = fn.peek_image_shape(encoded, dtype=types.INT32)
+        shape = fn.peek_image_shape(encoded, dtype=types.INT32)
         pixels = fn.decoders.image_slice(encoded, start=shape[0:2] * 0, shape=size, axis_names="HW")
         return shape, pixels
 
@@ -105,7 +106,7 @@ def in_batches(items: Iterable[tuple[Item, int]]) -> Iterator[list[Item]]:
         yield group
 
 
-def verify(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> list[BadSample]:
+def verify_store(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> list[BadSample]:
     """Every sample of the store that is damaged, in order: columns, CRC32, full decode, mask and boxes are checked.
 
     Raises InputError where the columns contradict the digest, or DALI is missing.
@@ -114,9 +115,9 @@ def verify(store: ImageStore, *, workers: int | None = None, progress: Track = t
     decoder = FullDecode(workers)
     pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
     bad: list[BadSample] = []
-    indices = progress(range(len(store)), len(store), "verifying")
-    for group in in_batches((index, pixels[index]) for index in indices):
-        bad += _bad_of(store, group, decoder)
+    with closing(progress(range(len(store)), len(store), "verifying")) as indices:
+        for group in in_batches((index, pixels[index]) for index in indices):
+            bad += _bad_of(store, group, decoder)
     return bad
 
 

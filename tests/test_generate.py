@@ -234,6 +234,29 @@ def test_a_store_without_annotations_is_refused(tmp_path: Path, make: Callable[.
         make(ImageStore(tmp_path / "plain.lmdb"), tmp_path / "maps.lmdb")
 
 
+def test_values_that_no_map_can_have_are_refused(store: ImageStore, tmp_path: Path) -> None:
+    """Foreground values that are no uint8, grids without cells and batches without images: the value is named."""
+    path = tmp_path / "maps.lmdb"
+    for foreground in ((), (3, 256), (-1,)):
+        with pytest.raises(InputError, match="foreground must be mask values from 0 to 255, got"):
+            from_masks(store, path, foreground=foreground)
+    with pytest.raises(InputError, match="grid must be 1 to 65,535 cells a side, got 0"):
+        from_boxes(store, path, grid=0)
+    with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
+        cams(store, path, batch_size=0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_image_without_a_mask_gets_an_empty_map(tmp_path: Path) -> None:
+    """Nothing is known about it, so its windows are drawn plainly."""
+    with StoreWriter(tmp_path / "images.lmdb", classes=("a",), has_masks=True) as writer:
+        mask = cv2.imencode(".png", np.ones((6, 5), np.uint8))[1].tobytes()
+        writer.add(b"x", label=0, height=6, width=5, name="with", mask=mask)
+        writer.add(b"x", label=0, height=6, width=5, name="without")
+    assert from_masks(ImageStore(tmp_path / "images.lmdb"), tmp_path / "maps.lmdb", grid=3)["empty_share"] == 0.5
+    assert [heatmap.max() for heatmap in HeatmapStore(tmp_path / "maps.lmdb")] == [255, 0]
+
+
 def test_survey_measures_spread(tmp_path: Path) -> None:
     """Uniform maps have spread 1, single cells 1 / cells, empty ones count apart."""
     maps = np.zeros((4, 2, 5), np.uint8)

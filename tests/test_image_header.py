@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sdali.pipelines.dali import require_dali
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.image_header import NeedsTranscoding, probe
 from sdali.pipelines.image_pillow import decode
@@ -149,9 +150,10 @@ _REFUSED = {
 def dali_shape() -> Any:
     """encoded bytes -> (height, width) of DALI's decoded image; raises RuntimeError where DALI does."""
     pytest.importorskip("nvidia.dali")
-    from nvidia.dali import fn, pipeline_def, types
+    dali = require_dali()
+    fn, types = dali.fn, dali.types
 
-    @pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    @dali.pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
     def decoded() -> Any:
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         return fn.decoders.image(encoded)
@@ -175,7 +177,7 @@ def test_sizes_are_what_dali_decodes(dali_shape: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", _TRANSCODED)
 def test_what_dali_does_not_decode_can_be_transcoded(name: str) -> None:
-    """Whole images of unsupported kinds are told from damaged ones, and decode to about the pixels they were made of."""
+    """Whole images of unsupported kinds are told from damaged ones, and decode to about what they were made of."""
     with pytest.raises(NeedsTranscoding, match="DALI"):
         probe(_TRANSCODED[name])
     image = decode(_TRANSCODED[name], 10_000)

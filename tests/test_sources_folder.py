@@ -72,8 +72,9 @@ def test_symbolic_links_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "data" / "dog").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "data" / "cat" / "loop").symlink_to(tmp_path / "data")
     (tmp_path / "data" / "cat" / "self").symlink_to("self")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
     names = [item.name for item in folder(tmp_path / "data").items]
-    assert names == ["cat/1.jpg", "cat/loop/dog/2.jpg", "dog/2.jpg"]
+    assert names == ["cat/1.jpg", "dog/2.jpg"]
 
 
 @given(st.lists(st.text("ab019/", min_size=1, max_size=8), max_size=12))
@@ -152,9 +153,7 @@ def _grey_png(rows: np.ndarray, height: int, width: int, bits: int) -> bytes:
     row_bytes = (width * bits + 7) // 8
     pixels = b"".join(b"\0" + row[:row_bytes].tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 def test_masks_that_are_none(tmp_path: Path) -> None:

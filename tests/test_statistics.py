@@ -70,7 +70,9 @@ def test_the_sums_are_exact_on_large_extreme_images(tmp_path: Path) -> None:
     statistics = measure(_store(tmp_path / "s.lmdb", [image]))
     integers = image.reshape(-1, 3).astype(np.int64)
     n, first, second = len(integers), integers.sum(0), integers.T @ integers
-    expected = [[(n * int(second[i, j]) - int(first[i] * first[j])) / (255 * n) ** 2 for j in range(3)] for i in range(3)]
+    expected = [
+        [(n * int(second[i, j]) - int(first[i] * first[j])) / (255 * n) ** 2 for j in range(3)] for i in range(3)
+    ]
     assert statistics.covariance.tolist() == expected
 
 
@@ -89,7 +91,7 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
 
 
 def test_published_values_are_eigenvalues_of_unnormalised_pixels(real_data: Path, tmp_path: Path) -> None:
-    """On ImageNet photographs the covariance's eigenvalues are within 15 % of fb.resnet.torch's l; their roots are not."""
+    """On ImageNet photographs the eigenvalues are within 15 % of fb.resnet.torch's l; their roots are not."""
     with StoreWriter(tmp_path / "s.lmdb", classes=()) as writer:
         for path in sorted((real_data / "imagenet_sample").glob("*.JPEG"))[::2]:
             image = cv2.imread(str(path))

@@ -81,7 +81,9 @@ def test_masks_and_boxes_come_back(path: Path) -> None:
         assert np.array_equal(store.mask(i), np.full((4 + i, 6), i, np.uint8))
         boxes, classes = store.boxes(i)
         assert (boxes.dtype, classes.dtype, boxes.shape) == (np.float32, np.int64, (i % 3, 4))
-        assert classes.tolist() == list(range(i % 3)) and boxes.ravel().tolist() == [100 * i + k for k in range(4 * (i % 3))]
+        assert classes.tolist() == list(range(i % 3)) and boxes.ravel().tolist() == [
+            100 * i + k for k in range(4 * (i % 3))
+        ]
 
 
 @pytest.mark.parametrize("index", [0, 9])

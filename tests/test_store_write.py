@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, chunk: i
     command = [sys.executable, "-c", _FULL_DISK, str(tmp_path / "s.lmdb"), str(chunk)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.startswith(f"cannot write {tmp_path / 's.lmdb'}: ")
-    assert result.stdout.endswith("free space on that disk, or choose another folder\n")
+    assert result.stdout.endswith(": the disk is full, it seems; free space on it, or choose another folder\n")
     assert _leftovers(tmp_path) == []
 
 

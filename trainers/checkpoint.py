@@ -49,7 +49,7 @@ def _save(contents: dict[str, Any], file: Any) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """What `save` wrote, tensors on the CPU; raises InputError for a file that is missing, damaged or of another kind."""
+    """What `save` wrote, tensors on the CPU; InputError for a file that is missing, damaged or of another kind."""
     path = Path(path)
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
@@ -63,7 +63,9 @@ def load(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} was not written by sdali; give last.pt or best.pt of a run")
     if contents["version"] != VERSION:
         found = contents["version"]
-        raise InputError(f"{path} has checkpoint version {found}, this sdali reads {VERSION}; use the sdali of its time")
+        raise InputError(
+            f"{path} has checkpoint version {found} and this sdali reads {VERSION}; use the one of its time"
+        )
     return contents
 
 

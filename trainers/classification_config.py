@@ -118,6 +118,13 @@ class TrainConfig:
         if self.warmup_epochs > self.epochs:
             raise InputError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}")
 
+    @property
+    def resolved_weight_decay(self) -> float:
+        """`weight_decay`, or the optimizer's own."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 1e-4 if self.optimizer == "sgd" else 0.05
+
     def peak_learning_rate(self, world_size: int) -> float:
         """`lr`, or the rule that stands in for it."""
         scale = self.batch_size * world_size / 256

@@ -38,9 +38,15 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def total(self, number: float) -> float:
+        """The sum over all ranks of a number of each."""
+        if self.world_size == 1:
+            return number
+        return self.sum(torch.tensor(number, dtype=torch.float64, device=self.device)).item()
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
-        self.sum(torch.zeros(1, device=self.device)).item()
+        self.total(0)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose gradients are averaged over the ranks; its buffers are rank 0's before each forward pass."""

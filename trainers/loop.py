@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,13 @@ from torch import Tensor, nn
 
 from ..pipelines.errors import InputError
 from ..pipelines.loader import Loader
+from . import checkpoint
 from .distributed import Ranks
 from .run_log import RunLog
 from .signals import Stopped, StopSignals
 from .standing import Standing, Stopwatch
+
+DIVERGED = "training has diverged; lower --lr or raise --warmup-epochs, with --resume to go on from the last checkpoint"
 
 
 @dataclass(kw_only=True)
@@ -54,19 +58,28 @@ class Run:
     """Of a step."""
 
     evaluate: Callable[[nn.Module], dict[str, Any]]
-    """Result of a network, the same on every rank; may raise Stopped."""
-
-    save: Callable[[str], None]
-    """Write the run as it stands under this file name (rank 0)."""
+    """Result of a network, with `top1`, the same on every rank; may raise Stopped."""
 
     evaluate_every: int
     save_every: int
     save_minutes: float
+
+    out: Path
+    """Folder of the checkpoints."""
+
+    facts: dict[str, Any]
+    """What every checkpoint of the run says beside its state."""
+
     ranks: Ranks
     signals: StopSignals
     log: RunLog
     stopwatch: Stopwatch
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.epochs * len(self.loader)
 
     @property
     def best_weights(self) -> nn.Module:
@@ -94,6 +107,7 @@ def fit(run: Run) -> dict[str, Any]:
 
 def train_epoch(run: Run) -> None:
     """The rest of the epoch that the loader stands in."""
+    spend(run)
     run.trained.train()
     for batch in timed(run.loader, run.at):
         seed_step(run.seed, run.at.step, run.ranks.rank)
@@ -122,6 +136,7 @@ def finish_epoch(run: Run) -> dict[str, Any] | None:
     epoch, result = run.at.epoch + 1, None
     last = epoch == run.epochs
     if last or epoch % run.evaluate_every == 0:
+        check_weights(run)
         run.ranks.share_buffers(run.best_weights)
         result = run.evaluate(run.best_weights)
     run.at.epoch = epoch
@@ -131,7 +146,7 @@ def finish_epoch(run: Run) -> dict[str, Any] | None:
         run.at.top1 = result["top1"]
         if run.at.best_top1 is None or result["top1"] > run.at.best_top1:
             run.at.best_top1 = result["top1"]
-            run.save("best.pt")  # before last.pt, which says that this best exists
+            write(run, "best.pt", whole=False)  # before last.pt, which says that this best exists
     if last or epoch % run.save_every == 0:
         save(run)
     return result
@@ -157,20 +172,32 @@ def agree(run: Run, loss: Tensor) -> tuple[float, int]:
     run.at.loop_seconds += wall
     run.at.wall_seconds += wall
     run.at.cpu_seconds += cpu
-    return total / run.ranks.world_size, run.signals.first_of(stop)
+    return total / run.ranks.world_size, run.signals.agreed(stop)
 
 
 def spend(run: Run) -> None:
     """Book the time since the last lap, which was not training."""
     wall, cpu = run.stopwatch.lap()
     run.at.wall_seconds += wall
-    run.at.cpu_seconds += run.ranks.sum(torch.tensor(cpu, dtype=torch.float64, device=run.ranks.device)).item()
+    run.at.cpu_seconds += run.ranks.total(cpu)
 
 
 def save(run: Run) -> None:
-    """Write last.pt."""
-    run.save("last.pt")
+    """Write last.pt, unless the weights are of no use: then the one before is kept."""
+    check_weights(run)
+    write(run, "last.pt", whole=True)
     run.saved_at = time.monotonic()
+
+
+def write(run: Run, name: str, *, whole: bool) -> None:
+    """Write a checkpoint, on rank 0; `whole`: with all that resuming needs."""
+    if not run.ranks.is_first:
+        return
+    ema = None if run.ema is None else run.ema.module.state_dict()
+    contents = {**run.facts, "state_dict": run.model.state_dict(), "ema": ema, "standing": asdict(run.at)}
+    if whole:
+        contents |= {"optimizer": run.optimizer.state_dict(), "loader": run.loader.state_dict()}
+    checkpoint.save(run.out / name, contents)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -181,7 +208,12 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def check_finite(loss: float, step: int, rate: float) -> None:
     """Raise InputError where the loss has become infinite or not a number."""
     if not math.isfinite(loss):
-        raise InputError(
-            f"the loss is {loss} at step {step} with learning rate {rate:.3g}: training has diverged; go on from the "
-            "last checkpoint with --resume and a lower --lr, or train with a longer --warmup-epochs"
-        )
+        raise InputError(f"the loss is {loss} at step {step} with learning rate {rate:.3g}: {DIVERGED}")
+
+
+def check_weights(run: Run) -> None:
+    """Raise InputError where the last step, whose loss was still finite, has left weights that are not."""
+    tensors = run.model.state_dict().values()
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point()):
+        rate = run.learning_rate(max(run.at.step - 1, 0))
+        raise InputError(f"weights are not finite after step {run.at.step} with learning rate {rate:.3g}: {DIVERGED}")

@@ -39,8 +39,10 @@ def cpu_flags() -> frozenset[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return frozenset()
-    listed = (line.partition(":") for line in lines)
-    return frozenset(flag for name, _, flags in listed if name.strip() in ("flags", "Features") for flag in flags.split())
+    listed = [line.partition(":") for line in lines]
+    return frozenset(
+        flag for name, _, flags in listed if name.strip() in ("flags", "Features") for flag in flags.split()
+    )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

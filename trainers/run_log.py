@@ -26,17 +26,17 @@ STEPS_BETWEEN_RECORDS = 50
 
 
 class RunLog:
-    """Context manager; on all ranks but the first it writes and shows nothing."""
+    """Context manager; unless `enabled`, which it is on the first rank, it writes and shows nothing."""
 
-    def __init__(self, out: Path, at: Standing, *, epochs: int, steps_per_epoch: int, first_rank: bool) -> None:
+    def __init__(self, out: Path, at: Standing, *, epochs: int, steps_per_epoch: int, enabled: bool) -> None:
         self.path = out / "log.jsonl"
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._then, self._losses = replace(at), 0.0
         self._file = self._board = None
         self._display: Display = Silent()
-        if first_rank:
+        if enabled:
             with write_errors(self.path):
-                self._file = open(self.path, "a" if at.step else "w", encoding="utf-8")  # noqa: SIM115: closed in __exit__
+                self._file = open(self.path, "a" if at.step else "w", encoding="utf-8")  # noqa: SIM115
             self._board = _tensorboard(out / "tensorboard", at.step)
             self._display = display(epochs * steps_per_epoch, at.step)
 

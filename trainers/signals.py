@@ -37,6 +37,10 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def agreed(self, total: float) -> int:
+        """The signal to stop for, given the sum over the ranks of what they received; 0 for none."""
+        return self.received or (signal.SIGTERM if total else 0)
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -1,0 +1,98 @@
+"""The `sdali` command: finds the command's class, lets tyro fill it from the flags, runs it, prints one JSON document.
+
+Progress and tables go to stderr, the JSON to the last line of stdout. Exit status: 0 done; 2 wrong usage or bad input,
+with one sentence and no traceback; 130 interrupted. A command is imported only when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..pipelines.errors import InputError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (".demo", "the whole story on generated scenes: build, coarse model, CAMs, SDA training, report"),
+    "build": (".commands_store", "images (+ labels, masks) -> LMDB store"),
+    "info": (".commands_store", "header, counts per class, sizes; --verify reads and decodes everything"),
+    "stats": (".commands_store", "mean, std and RGB PCA over the whole set, written beside the store"),
+    "cams": (".commands_maps", "heatmap store from a trained classifier, or from masks or boxes"),
+    "preview": (".commands_maps", "contact sheet: image, heatmap, drawn windows, the tensors that come out"),
+    "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
+    "evaluate classification": (".commands_train", "top-1 and top-5 of a checkpoint on a store"),
+    "bench throughput": (".commands_bench", "this pipeline and its peers on the same files, in one run"),
+    "bench misses": (".commands_bench", "how often a window misses the object, plain and guided"),
+}
+
+
+class Command(Protocol):
+    """A dataclass whose fields are the flags."""
+
+    def run(self) -> dict[str, Any] | None:
+        """Do it; the JSON-able result, None where another rank prints it."""
+        ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((n for n in (" ".join(words[:2]), " ".join(words[:1])) if n in COMMANDS), None)
+    if name is None:
+        return _usage(words)
+    try:
+        result = _parsed(name, words[len(name.split()) :]).run()
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free or repair it and run again")
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    if result is not None:
+        print(json.dumps(result), flush=True)
+    return 0
+
+
+def _parsed(name: str, flags: list[str]) -> Command:
+    import tyro
+
+    module, description = COMMANDS[name]
+    kind = getattr(importlib.import_module(module, __package__), _class_name(name))
+    return tyro.cli(
+        kind,
+        prog=f"sdali {name}",
+        description=f"{description[0].upper()}{description[1:]}.",
+        args=flags,
+        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _class_name(name: str) -> str:
+    """"bench misses" -> "BenchMisses"."""
+    return name.title().replace(" ", "")
+
+
+def _usage(words: list[str]) -> int:
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {description}" for name, (_, description) in COMMANDS.items()]
+    text = "\n".join(["usage: sdali COMMAND [FLAGS]    (sdali COMMAND --help tells the flags)", "", *lines])
+    if words and words[0] in ("-h", "--help"):
+        print(text)
+        return 0
+    print(text, file=sys.stderr)
+    asked = " ".join(words[:2])
+    return _fail(f"there is no command {asked!r}" if asked else "name a command")
+
+
+def _fail(sentence: str, status: int = 2) -> int:
+    sys.stdout.flush()
+    print(f"sdali: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

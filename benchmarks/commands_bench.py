@@ -1,0 +1,116 @@
+"""`sdali bench throughput` and `sdali bench misses`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from ..pipelines.config import Augmentation
+from ..pipelines.progress import track
+from ..pipelines.store_read import ImageStore
+from .tables import show
+from .throughput import PEERS, throughput, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchThroughput:
+    """Flags of `sdali bench throughput`."""
+
+    images: Path
+    """Folder of images; full-size photographs tell most."""
+
+    peers: str = ",".join(PEERS)
+    """Names, separated by commas."""
+
+    rounds: int = 5
+    """Measured rounds, after one for warm-up; peers take turns in each."""
+
+    images_a_round: int = 1024
+    """Images a peer serves each round, at least."""
+
+    batch_size: int = 64
+    """Images a batch."""
+
+    size: int = 224
+    """Side of the output, pixels."""
+
+    threads: int = 2
+    """CPU threads of each pipeline."""
+
+    device: str = "cpu"
+    """cpu, or cuda:0 for pipelines on the GPU."""
+
+    json: Path | None = None
+    """Also write the record to this file."""
+
+    def run(self) -> dict[str, Any]:
+        record = throughput(
+            self.images,
+            peers=tuple(name.strip() for name in self.peers.split(",") if name.strip()),
+            rounds=self.rounds,
+            images_a_round=self.images_a_round,
+            batch_size=self.batch_size,
+            size=self.size,
+            threads=self.threads,
+            device=self.device,
+        )
+        if self.json is not None:
+            write_json(self.json, record)
+        rows = [
+            [result["peer"], *_spread(result, "cpu_ms_per_image", ".2f"), *_spread(result, "images_per_second", ".0f")]
+            for result in record["results"]
+        ]
+        title = f"{record['machine']['processor']}, {self.threads} threads, median of {self.rounds} rounds"
+        show(title, ["peer", "CPU ms an image", "range", "images/s", "range"], rows)
+        return record
+
+
+def _spread(result: dict[str, Any], figure: str, form: str) -> tuple[str, str]:
+    low, high = result[f"{figure}_range"]
+    return format(result[figure], form), f"{low:{form}} - {high:{form}}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchMisses:
+    """Flags of `sdali bench misses`."""
+
+    store: Positional[Path]
+    """An image store with masks."""
+
+    cams: Path | None = None
+    """Heatmap store, to measure guided windows beside plain ones."""
+
+    foreground: tuple[int, ...] | None = None
+    """Mask values that are the object. None: all but 0 and 255."""
+
+    epochs: int = 20
+    """Windows drawn of each image."""
+
+    seed: int = 0
+    """Of the windows."""
+
+    augmentation: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
+
+    def run(self) -> dict[str, Any]:
+        from ..pipelines.heatmap_read import HeatmapStore
+        from .miss_rate import miss_rate
+
+        store, heatmaps = ImageStore(self.store), None
+        if self.cams is not None:
+            heatmaps = HeatmapStore(self.cams)
+            heatmaps.check(store)
+        rates = miss_rate(
+            store,
+            heatmaps=heatmaps,
+            foreground=self.foreground,
+            augmentation=self.augmentation,
+            epochs=self.epochs,
+            seed=self.seed,
+            progress=track,
+        )
+        rows = [[name, f"{100 * rates[name]:.2f} %"] for name in ("plain", "sda") if name in rates]
+        show(f"windows that miss the object, of {rates['windows']:,}", ["crops", "miss rate"], rows)
+        return {"miss_rate": rates}

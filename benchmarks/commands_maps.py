@@ -1,0 +1,114 @@
+"""`sdali cams` and `sdali preview`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ..pipelines.config import Augmentation
+from ..pipelines.errors import InputError
+from ..pipelines.progress import track
+from ..pipelines.store_read import ImageStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cams:
+    """Flags of `sdali cams`. A killed run goes on where it was when the command is given again."""
+
+    store: Positional[Path]
+    """The image store."""
+
+    cams: Positional[Path]
+    """The heatmap store to be, such as pets.cams.lmdb."""
+
+    checkpoint: Path | None = None
+    """A classifier trained on these classes (best.pt or last.pt); gives the activation map of each image's own class."""
+
+    source: Annotated[Literal["masks", "boxes"] | None, arg(name="from")] = None
+    """Instead of a checkpoint: the store's own masks or boxes."""
+
+    foreground: tuple[int, ...] | None = None
+    """--from masks: values that are the object. None: all but 0 and 255."""
+
+    grid: int = 32
+    """--from masks, boxes: cells a side of a map."""
+
+    batch_size: int = 64
+    """--checkpoint: images at a time."""
+
+    device: str = "auto"
+    """--checkpoint: auto (a GPU where there is one), cpu, cuda, or cuda:1."""
+
+    threads: int | None = None
+    """CPU threads. None: one a core."""
+
+    overwrite: bool = False
+    """Replace an existing heatmap store."""
+
+    def run(self) -> dict[str, Any] | None:
+        if (self.checkpoint is None) == (self.source is None):
+            raise InputError("give either --checkpoint FILE or --from masks|boxes")
+        store = ImageStore(self.store)
+        if self.checkpoint is not None:
+            return self._from_checkpoint(store, self.checkpoint)
+        from ..cams.generate import from_boxes, from_masks
+
+        common = {"grid": self.grid, "overwrite": self.overwrite, "workers": self.threads, "progress": track}
+        if self.source == "masks":
+            return from_masks(store, self.cams, foreground=self.foreground, **common)
+        return from_boxes(store, self.cams, **common)
+
+    def _from_checkpoint(self, store: ImageStore, checkpoint: Path) -> dict[str, Any] | None:
+        from ..trainers.activation_maps import activation_maps
+
+        return activation_maps(
+            store,
+            self.cams,
+            checkpoint=checkpoint,
+            batch_size=self.batch_size,
+            device=self.device,
+            threads=self.threads,
+            overwrite=self.overwrite,
+            progress=track,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Flags of `sdali preview`."""
+
+    store: Positional[Path]
+    """The image store."""
+
+    png: Positional[Path]
+    """The picture to write."""
+
+    cams: Path | None = None
+    """Heatmap store: windows follow it."""
+
+    count: int = 6
+    """Images shown, spread over the classes."""
+
+    size: int = 224
+    """Side of the tensors, pixels."""
+
+    seed: int = 0
+    """Of the choice of images, the windows and colours."""
+
+    augmentation: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
+
+    def run(self) -> dict[str, Any]:
+        from ..cams.preview import preview
+
+        return preview(
+            ImageStore(self.store),
+            self.png,
+            heatmaps=self.cams,
+            count=self.count,
+            size=self.size,
+            seed=self.seed,
+            augmentation=self.augmentation,
+        )

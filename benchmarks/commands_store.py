@@ -1,0 +1,169 @@
+"""`sdali build`, `info` and `stats`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tyro.conf import Positional
+
+from ..pipelines.build import build
+from ..pipelines.errors import InputError
+from ..pipelines.image_parts import MAX_PIXELS
+from ..pipelines.progress import track
+from ..pipelines.sources import Source
+from ..pipelines.store_read import ImageStore
+from .tables import show
+
+_CLASSES_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Flags of `sdali build`."""
+
+    source: Positional[str]
+    """A folder of images; for --format scenes the number of pictures to generate."""
+
+    store: Positional[Path]
+    """The store to be, such as pets.lmdb."""
+
+    format: Literal["folder", "scenes"] = "folder"
+    """folder: sub-folders are classes, images anywhere below them. scenes: generated pictures with masks and boxes."""
+
+    masks: Path | None = None
+    """folder: masks of the images, PNG of class indices, found by the images' names."""
+
+    classes: int = 6
+    """scenes: number of classes."""
+
+    seed: int = 0
+    """Of --split and of the scenes."""
+
+    split: float | None = None
+    """Share of each class that goes to STORE.train.lmdb; the rest goes to STORE.val.lmdb."""
+
+    workers: int | None = None
+    """Threads. None: one a core."""
+
+    shorter_side: int | None = None
+    """Shrink images whose shorter side is larger, in pixels; by default bytes are kept as they came."""
+
+    transcode: bool = False
+    """Turn what DALI cannot decode (GIF, ...) into JPEG."""
+
+    verify: bool = False
+    """Decode every image in full before the store is published."""
+
+    max_pixels: int = MAX_PIXELS
+    """Refuse images of more pixels than this."""
+
+    skip_bad: bool = False
+    """Build without the images that cannot be used, and list them."""
+
+    overwrite: bool = False
+    """Replace an existing store."""
+
+    def run(self) -> dict[str, Any]:
+        report = build(
+            self._source(),
+            self.store,
+            split=self.split,
+            seed=self.seed,
+            workers=self.workers,
+            shorter_side=self.shorter_side,
+            transcode=self.transcode,
+            verify=self.verify,
+            max_pixels=self.max_pixels,
+            skip_bad=self.skip_bad,
+            overwrite=self.overwrite,
+            progress=track,
+        )
+        if report["skipped"]:
+            show("left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]])
+        return report
+
+    def _source(self) -> Source:
+        if self.format == "folder":
+            from ..pipelines.sources_folder import folder
+
+            return folder(self.source, masks=self.masks)
+        from ..pipelines.sources_scenes import scenes
+
+        if self.masks is not None:
+            raise InputError("--masks goes with --format folder; scenes have masks of their own")
+        if not self.source.isdecimal():
+            raise InputError(f"--format scenes takes a number of pictures, got {self.source!r}")
+        return scenes(int(self.source), seed=self.seed, classes=self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Flags of `sdali info`."""
+
+    store: Positional[Path]
+    """An image store."""
+
+    verify: bool = False
+    """Read every record, check its CRC32 and decode it in full."""
+
+    def run(self) -> dict[str, Any]:
+        store = ImageStore(self.store)
+        counts = np.bincount(store.labels[store.labels >= 0], minlength=len(store.classes)).tolist()
+        rows = [[name, f"{count:,}"] for name, count in zip(store.classes, counts, strict=True)]
+        if len(rows) > _CLASSES_SHOWN:
+            rows = [*rows[:_CLASSES_SHOWN], [f"and {len(rows) - _CLASSES_SHOWN} more", ""]]
+        show(f"{self.store}: {len(store):,} images", ["class", "images"], rows)
+        result: dict[str, Any] = {
+            "store": str(self.store),
+            "images": len(store),
+            "classes": dict(zip(store.classes, counts, strict=True)),
+            "unlabelled": int((store.labels < 0).sum()),
+            "bytes": self.store.stat().st_size,
+            "height": _range(store.sizes[:, 0]),
+            "width": _range(store.sizes[:, 1]),
+            "masks": store.has_masks,
+            "boxes": store.has_boxes,
+            "digest": store.digest,
+            "statistics": store.statistics is not None,
+            "provenance": store.header["provenance"],
+        }
+        return {**result, **self._verified(store)} if self.verify else result
+
+    def _verified(self, store: ImageStore) -> dict[str, Any]:
+        from ..pipelines.verify import verify_store
+
+        bad = verify_store(store, progress=track)
+        if bad:
+            rows = [[str(entry.index), entry.name, entry.reason] for entry in bad]
+            show("bad records", ["index", "image", "reason"], rows)
+            raise InputError(f"{len(bad)} of {len(store)} records of {self.store} are bad, the first is {bad[0].name}; build it again")
+        return {"verified": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """Flags of `sdali stats`."""
+
+    store: Positional[Path]
+    """An image store; the result is written to STORE.stats.json beside it."""
+
+    workers: int | None = None
+    """Threads. None: one a core."""
+
+    def run(self) -> dict[str, Any]:
+        from ..pipelines.statistics import measure, save
+
+        store = ImageStore(self.store)
+        statistics = measure(store, workers=self.workers, progress=track)
+        path = save(store, statistics)
+        names = ["red", "green", "blue"]
+        rows = [[n, f"{m:.4f}", f"{s:.4f}"] for n, m, s in zip(names, statistics.mean, statistics.std, strict=True)]
+        show(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
+        return {"file": str(path), **statistics.to_dict()}
+
+
+def _range(values: np.ndarray) -> dict[str, float]:
+    return {"min": int(values.min()), "mean": round(float(values.mean()), 1), "max": int(values.max())}

@@ -1,0 +1,64 @@
+"""What a classifier's checkpoint says about the network, and the network made from it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..pipelines.errors import InputError
+from . import checkpoint
+from .distributed import resolve_device
+from .models.classifiers import create_classifier
+
+TASK = "classification"
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The contents of a classifier's checkpoint; raises InputError for another task's, as for what is no checkpoint.
+
+    Keys: `model` (name, args), `classes`, `size` (px), `statistics` (a dict for Statistics.from_dict), `test_crop`,
+    `state_dict`, `ema` (a state_dict, None without an average), `standing`, `config`; in last.pt also `optimizer` and
+    `loader`.
+    """
+    contents = checkpoint.load(path)
+    if contents.get("task") != TASK:
+        raise InputError(f"{path} is a checkpoint of {contents.get('task')}, not of a classifier; give one of those")
+    return contents
+
+
+def load_classifier(path: str | Path, device: str | torch.device = "auto") -> tuple[nn.Module, dict[str, Any]]:
+    """The trained network in evaluation mode on `device`, with averaged weights where there are any, and the contents.
+
+    Raises InputError for a file that is no classifier's checkpoint, or whose network this timm builds differently.
+    """
+    contents = load(path)
+    name, arguments = contents["model"]["name"], contents["model"]["args"]
+    model = create_classifier(name, len(contents["classes"]), **arguments)
+    load_weights(model, contents["ema"] or contents["state_dict"], path)
+    where = device if isinstance(device, torch.device) else resolve_device(device)
+    return model.to(where).eval(), contents
+
+
+def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
+    """Fill the network; raises InputError where the names or shapes of the weights differ."""
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError:
+        raise InputError(
+            f"the weights in {path} do not fit the network of that name here; use the version of timm that trained it"
+        ) from None
+
+
+def check_input(model: nn.Module, name: str, size: int, device: torch.device) -> None:
+    """Raise InputError unless the network gives scores for an image of `size` pixels; leaves it in evaluation mode."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size, device=device))
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{name} does not take {size} x {size} pixels ({reason}); give another size") from None

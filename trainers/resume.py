@@ -1,0 +1,106 @@
+"""Going on from a checkpoint: what must be the same, what may differ, and how the run is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from timm.utils.model_ema import ModelEmaV3
+from torch import nn
+from torch.optim import Optimizer
+
+from ..pipelines.errors import InputError
+from ..pipelines.loader import Loader
+from ..pipelines.store_read import ImageStore
+from .classes import class_difference
+from .classification_config import TrainConfig
+from .classifier_checkpoint import load, load_weights
+from .standing import Standing
+
+FREE = {"store", "val_store", "out", "heatmaps", "resume", "device", "threads"}  # places, and how fast
+
+
+def earlier(config: TrainConfig) -> dict[str, Any] | None:
+    """The contents of out/last.pt where the run shall be resumed and there is one.
+
+    Raises InputError where there is one and it shall not be resumed, so that nothing is lost.
+    """
+    path = config.out / "last.pt"
+    if path.exists() and not config.resume:
+        raise InputError(f"{path} exists already; pass --resume to go on with it, or another --out to start anew")
+    return load(path) if path.exists() else None
+
+
+def check_resumable(saved: dict[str, Any], config: TrainConfig, store: ImageStore) -> None:
+    """Raise InputError, with both values, where the checkpoint's run is another one than `config` describes."""
+    path, was = config.out / "last.pt", saved["config"]
+    if difference := class_difference(store.classes, saved["classes"]):
+        raise InputError(f"{store.path} does not have the classes of {path}: {difference}; give the store of that run")
+    pairs = [
+        ("store digest", saved["store"][:12], store.digest[:12]),
+        ("model", was["model"], config.model),
+        ("size", was["size"], config.size),
+        ("optimizer", was["optimizer"], config.optimizer),
+        ("seed", was["seed"], config.seed),
+        ("averaged weights", _yes(was["ema"]), _yes(config.ema)),
+        ("heatmaps", _yes(was["heatmaps"]), _yes(config.heatmaps)),
+    ]
+    for name, before, now in pairs:
+        if before != now:
+            raise InputError(f"{path} has {name} {before}, and {now} is asked for; give the same, or another --out")
+
+
+def changes(saved: dict[str, Any], config: TrainConfig) -> list[str]:
+    """What else differs, as `name before -> now`: allowed, but worth a line."""
+    now = plain(config)
+    return [f"{name} {old} -> {now.get(name)}" for name, old in saved["config"].items()
+            if name not in FREE and old != now.get(name)]  # fmt: skip
+
+
+def restore(
+    saved: dict[str, Any],
+    config: TrainConfig,
+    *,
+    model: nn.Module,
+    ema: ModelEmaV3 | None,
+    optimizer: Optimizer,
+    loader: Loader,
+) -> None:
+    """Put weights, average, momenta and the loader's place back."""
+    path = config.out / "last.pt"
+    load_weights(model, saved["state_dict"], path)
+    if ema is not None:
+        load_weights(ema.module, saved["ema"], path)
+    load_optimizer(optimizer, saved["optimizer"])
+    loader.load_state_dict(saved["loader"])
+
+
+def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Momenta as saved, options as configured now."""
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+
+def standing(saved: dict[str, Any], loader: Loader, images_a_step: int) -> Standing:
+    """Where the restored run stands: the step is that of the loader's place, whatever a step was before."""
+    place = loader.state_dict()
+    step = place["epoch"] * len(loader) + place["position"] // images_a_step
+    return Standing(**{**saved["standing"], "step": step})
+
+
+def plain(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every field as `name` or `outer.name`: numbers, strings, None, tuples of them; paths become strings."""
+    values: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            values |= plain(value, f"{prefix}{field.name}.")
+        else:
+            values[prefix + field.name] = str(value) if isinstance(value, Path) else value
+    return values
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
