@@ -62,11 +62,20 @@ def cell_shares(values: np.ndarray, ys: np.ndarray, xs: np.ndarray, grid: int) -
     Returns:
         float64 [grid, grid].
     """
-    return _overlaps(ys, grid) @ values @ _overlaps(xs, grid).T
+    return _cell_means(_cell_means(values, ys, grid).T, xs, grid).T
 
 
-def _overlaps(edges: np.ndarray, grid: int) -> np.ndarray:
-    """float64 [grid, n]: the share of each cell's length that each pixel takes."""
-    cells = np.linspace(edges[0], edges[-1], grid + 1)[:, None]
-    shared = np.minimum(cells[1:], edges[1:]) - np.maximum(cells[:-1], edges[:-1])
-    return np.maximum(shared, 0) / np.diff(cells, axis=0)
+def _cell_means(values: np.ndarray, edges: np.ndarray, grid: int) -> np.ndarray:
+    """float64 [grid, n] from [m, n]: the sum up to each cell's edge is linear inside a pixel, so interpolation is
+    exact.
+
+    Cumulated sums, and not a product with a matrix of overlaps: BLAS sets several threads on each small product, beside
+    those that decode the masks, which on two busy cores took seven times as long as one thread.
+    """
+    widths, cells = np.diff(edges), np.linspace(edges[0], edges[-1], grid + 1)
+    sums = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values * widths[:, None], axis=0, out=sums[1:])
+    pixel = np.clip(np.searchsorted(edges, cells, "right") - 1, 0, len(values) - 1)
+    inside = ((cells - edges[pixel]) / widths[pixel])[:, None]
+    sums_at_cells = sums[pixel] + inside * (sums[pixel + 1] - sums[pixel])
+    return np.diff(sums_at_cells, axis=0) / np.diff(cells)[:, None]

@@ -3,7 +3,7 @@
 Separable and antialiased as DALI's resize is, with the same filters, but without an intermediate image and without
 rounding to whole levels in between. A row of the output is gathered vertically over contiguous bytes (vectorised), then
 horizontally tap by tap; results are clamped to 0..255 and summed for the mean grey. A second pass applies the 3 x 5
-colour matrix in place. A flip costs nothing: it only says which column of the output a result goes to.
+colour matrix in place. A flip costs nothing: it only reverses the table of columns.
 
 Numba, compiled for one signature and cached on disk. All of it stands in one file because numba's cache looks at the
 file of the function alone, not at what it calls.
@@ -49,7 +49,7 @@ def _taps(source, target, kernel, starts, weights):  # pragma: no cover
     scale = source / target
     stretch = max(scale, 1.0)
     reach = _REACH[kernel] * stretch
-    count = min(int(np.ceil(2 * reach)) + 1, source)
+    count = min(int(np.floor(2 * reach)) + 1, source)
     for place in range(target):
         if kernel == _NEAREST:
             starts[place], weights[place, 0] = min(int(np.floor((place + 0.5) * scale)), source - 1), 1.0
@@ -100,43 +100,65 @@ def _transform(planes, matrix, mean_grey):  # pragma: no cover
             blues[x] = m20 * r + m21 * g + m22 * b + offset2
 
 
+@numba.njit("void(float32[::1], float32[::1], int64[::1], float32[:,::1], int64)", fastmath=True, cache=True)
+def _gather_columns(out, line, starts, weights, count):  # pragma: no cover
+    """out float32 [4 * S]: R, G, B and a number of no meaning, each the sum of weights[x, k] * line[3 * (start + k)].
+
+    Four sums side by side become one vector operation; the fourth reads the next pixel's red, so `line` is one longer.
+    """
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    for x in range(starts.size):
+        at = np.uint64(3 * starts[x])
+        r = g = b = unused = np.float32(0)
+        taps = weights[x]
+        for tap in range(count):
+            weight = taps[tap]
+            r += weight * line[at]
+            g += weight * line[at + one]
+            b += weight * line[at + two]
+            unused += weight * line[at + three]
+            at += three
+        to = four * np.uint64(x)
+        out[to], out[to + one], out[to + two], out[to + three] = r, g, b, unused
+
+
+@numba.njit("float64(float32[::1], float32[::1], float32[::1], float32[::1])", fastmath=True, cache=True)
+def _store(reds, greens, blues, row):  # pragma: no cover
+    """Clamp row float32 [4 * S] to 0..255 into three planes' rows [S]; returns the sum of their grey."""
+    low, high = np.float32(0), np.float32(255)
+    red = green = blue = np.float32(0)
+    for x in range(reds.size):
+        r, g, b = row[4 * x], row[4 * x + 1], row[4 * x + 2]
+        r, g, b = min(max(r, low), high), min(max(g, low), high), min(max(b, low), high)
+        reds[x], greens[x], blues[x] = r, g, b
+        red += r
+        green += g
+        blue += b
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
 @numba.njit("void(float32[:,:,::1], int32[::1], uint8[:,:,::1], float32[:,::1], int64)", fastmath=True, cache=True)
 def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cover
     """planes float32 [3, S, S] <- window uint8 [h, w, 3] RGB, h and w at least 1.
 
-    columns int32 [S]: where each column of the result goes, 0..S-1 or reversed for a flip. matrix float32 [3, 5], see
-    colour.matrices. kernel: place in config.INTERPOLATIONS.
+    columns int32 [S]: which column of the resampled image comes at each place, 0..S-1, or reversed for a flip.
+    matrix float32 [3, 5], see colour.matrices. kernel: place in config.INTERPOLATIONS.
     """
     size, height, width = columns.size, window.shape[0], window.shape[1]
-    most = max(int(np.ceil(6.0 * max(height, width) / size)), 6) + 2
+    most = int(np.ceil(6.0 * max(height, width) / size)) + 8
     row_starts, row_weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
-    column_starts, column_weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
+    starts, weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
     row_taps = _taps(height, size, kernel, row_starts, row_weights)
-    column_taps = _taps(width, size, kernel, column_starts, column_weights)
+    column_taps = _taps(width, size, kernel, starts, weights)
+    starts, weights = starts[columns], weights[columns]
     rows = window.reshape(height, 3 * width)
-    line = np.empty(3 * width, np.float32)
-    low, high = np.float32(0), np.float32(255)
-    grey_sum = 0.0
+    line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * size, np.float32)
+    grey = 0.0
     for y in range(size):
-        _gather_rows(line, rows, row_starts[y], row_weights[y], row_taps)
-        red_sum = green_sum = blue_sum = np.float32(0)
-        for x in range(size):
-            at, weights = 3 * column_starts[x], column_weights[x]
-            r = g = b = np.float32(0)
-            for tap in range(column_taps):
-                weight = weights[tap]
-                r += weight * line[at]
-                g += weight * line[at + 1]
-                b += weight * line[at + 2]
-                at += 3
-            r, g, b = min(max(r, low), high), min(max(g, low), high), min(max(b, low), high)
-            column = columns[x]
-            planes[0, y, column], planes[1, y, column], planes[2, y, column] = r, g, b
-            red_sum += r
-            green_sum += g
-            blue_sum += b
-        grey_sum += 0.299 * red_sum + 0.587 * green_sum + 0.114 * blue_sum
-    _transform(planes, matrix, np.float32(grey_sum / (size * size)))
+        _gather_rows(line[: 3 * width], rows, row_starts[y], row_weights[y], row_taps)
+        _gather_columns(row, line, starts, weights, column_taps)
+        grey += _store(planes[0, y], planes[1, y], planes[2, y], row)
+    _transform(planes, matrix, np.float32(grey / (size * size)))
 
 
 _pointers = types.CPointer(types.voidptr)

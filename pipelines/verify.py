@@ -132,7 +132,7 @@ def _bad_of(store: ImageStore, group: list[int], decoder: FullDecode) -> list[Ba
             if store.has_boxes:
                 store.boxes(index)
         except BadSampleError as error:
-            bad[index] = str(error).removeprefix(f"sample {index} ({error.name}) of {error.store} ")
+            bad[index] = error.reason
             views.pop(index, None)
     sizes = [(int(height), int(width)) for height, width in store.sizes[list(views)]]
     reasons = decoder.reasons(list(views.values()), sizes) if views else []

@@ -1,0 +1,199 @@
+"""A run that was stopped, anywhere and by anything, ends as one that was not; what cannot be gone on with is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training import learnable_store, tiny_config
+
+from sdali.pipelines import InputError
+from sdali.pipelines.config import Augmentation, Colour
+from sdali.trainers import checkpoint, classification_run, loop
+from sdali.trainers.classification import TrainConfig, train
+from sdali.trainers.evaluation import count_hits
+
+EXACT: dict[str, Any] = {"deterministic": True, "ema": 0.9, "optimizer": "adamw"}
+STATE = ("state_dict", "ema", "optimizer", "loader")
+
+
+class Killed(Exception):
+    """Stands for a kill that no handler sees."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    learnable_store(folder / "train.lmdb", 100)
+    learnable_store(folder / "val.lmdb", 29)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> dict[str, Any]:
+    """The checkpoint of two epochs in one go."""
+    train(tiny_config(folder, "undisturbed", **EXACT))
+    return checkpoint.load(folder / "undisturbed" / "last.pt")
+
+
+def difference(a: Any, b: Any, where: str = "") -> str:
+    """The first place where two nested values differ in a bit, empty where none does."""
+    if isinstance(a, torch.Tensor):
+        return "" if torch.equal(a, b) and a.dtype == b.dtype else where
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            return f"{where} keys"
+        return next((found for key in a if (found := difference(a[key], b[key], f"{where}/{key}"))), "")
+    if isinstance(a, list | tuple):
+        pairs = enumerate(zip(a, b, strict=True))
+        return next((found for i, (x, y) in pairs if (found := difference(x, y, f"{where}/{i}"))), "")
+    return "" if a == b else where
+
+
+def at_step(number: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+    """Call `act` within a step, counted from 1."""
+    original = loop.seed_step
+
+    def seed_step(seed: int, step: int, rank: int) -> None:
+        original(seed, step, rank)
+        if step + 1 == number:
+            act()
+
+    patch.setattr(loop, "seed_step", seed_step)
+
+
+def send(number: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def kill() -> None:
+    raise Killed
+
+
+def resumed(config: TrainConfig) -> dict[str, Any]:
+    result = train(dataclasses.replace(config, resume=True))
+    assert (result["epochs"], result["steps"]) == (2, 12)
+    return checkpoint.load(config.out / "last.pt")
+
+
+@pytest.mark.parametrize("step", [2, 6, 9])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_after_a_signal(
+    folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals
+) -> None:
+    """SIGTERM or Ctrl-C in mid-epoch, or in an epoch's last step: saved after that step, exit as the shell expects;
+    resumed, every bit is that of the undisturbed run.
+    """
+    config = tiny_config(folder, f"signal{step}{number.name}", **EXACT)
+    with monkeypatch.context() as patch:
+        at_step(step, send(number), patch)
+        with pytest.raises(SystemExit if number == signal.SIGTERM else KeyboardInterrupt) as left:
+            train(config)
+    assert checkpoint.load(config.out / "last.pt")["standing"]["step"] == step
+    assert getattr(left.value, "code", 143) == 143
+    assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, resumed(config)))) == ""
+
+
+def test_after_a_kill_in_mid_epoch(
+    folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved by the clock is enough where no signal came; the steps after it are taken again."""
+    config = tiny_config(folder, "killed", **EXACT, save_minutes=1e-9)
+    with monkeypatch.context() as patch:
+        at_step(9, kill, patch)
+        with pytest.raises(Killed):
+            train(config)
+    assert checkpoint.load(config.out / "last.pt")["standing"]["step"] == 8
+    assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, resumed(config)))) == ""
+
+
+def test_after_a_signal_in_an_evaluation(
+    folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation is cut short, and made again by the resumed run before it trains on."""
+    config = tiny_config(folder, "evaluating", **EXACT)
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return count_hits(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classification_run, "count_hits", interrupted)
+        with pytest.raises(SystemExit):
+            train(config)
+    left = checkpoint.load(config.out / "last.pt")
+    assert (left["standing"]["epoch"], left["standing"]["step"], left["standing"]["top1"]) == (0, 6, None)
+    done = resumed(config)
+    assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, done))) == ""
+    assert done["standing"]["best_top1"] == undisturbed["standing"]["best_top1"]
+
+
+def test_a_finished_run_has_nothing_to_do_and_may_be_lengthened(folder: Path) -> None:
+    """Resuming at the end returns its result; with more epochs it goes on; its cost adds up."""
+    config = tiny_config(folder, "lengthened", epochs=1, evaluate_every=3)
+    first = train(config)
+    again = train(dataclasses.replace(config, resume=True))
+    assert (again["top1"], again["steps"]) == (first["top1"], 6)
+    more = train(dataclasses.replace(config, resume=True, epochs=2))
+    assert (more["epochs"], more["steps"]) == (2, 12)
+    assert more["wall_seconds"] > first["wall_seconds"]
+
+
+def test_another_batch_size_goes_on_at_the_same_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 3 of 6 steps of 16, steps of 8 are at 6 of 12: the learning rate follows the place, and a line says so."""
+    config = tiny_config(folder, "rebatched")
+    with monkeypatch.context() as patch:
+        at_step(3, send(signal.SIGTERM), patch)
+        with pytest.raises(SystemExit):
+            train(config)
+    result = train(dataclasses.replace(config, batch_size=8, resume=True))
+    assert (result["epochs"], result["steps"]) == (2, 24)
+
+
+def test_nothing_is_overwritten_unasked(folder: Path) -> None:
+    """Without --resume a run's folder is refused and left as it was; with it an empty folder is a beginning."""
+    config = tiny_config(folder, "twice", epochs=1)
+    train(dataclasses.replace(config, resume=True))
+    before = (config.out / "last.pt").read_bytes()
+    with pytest.raises(InputError, match=r"last\.pt exists already; pass --resume"):
+        train(config)
+    assert (config.out / "last.pt").read_bytes() == before
+
+
+def test_what_differs_is_refused_or_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the checkpoint cannot go on with is refused with both values; what it can is done, and said."""
+    config = dataclasses.replace(tiny_config(folder, "differs", epochs=1), resume=True)
+    train(config)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"model": "resnet18"}, "has model tiny_dropout_net, and resnet18 is asked for"),
+        ({"size": 48}, "has size 32, and 48 is asked for"),
+        ({"optimizer": "adamw"}, "has optimizer sgd, and adamw is asked for"),
+        ({"seed": 1}, "has seed 0, and 1 is asked for"),
+        ({"ema": 0.9}, "has averaged weights no, and yes is asked for"),
+        ({"heatmaps": folder / "h.lmdb"}, "has heatmaps no, and yes is asked for"),
+        ({"store": folder / "val.lmdb"}, "has store digest"),
+    ]
+    for options, sentence in wrong:
+        with pytest.raises(InputError, match=sentence):
+            train(dataclasses.replace(config, **options))
+    capsys.readouterr()
+    train(dataclasses.replace(config, epochs=2, lr=0.01, augmentation=Augmentation(colour=Colour(lighting=0))))
+    said = capsys.readouterr().err
+    assert "going on from step 6 of 12; epochs 1 -> 2; lr None -> 0.01; augmentation.colour.lighting 0.1 -> 0" in said
+
+
+def test_classes_must_be_those_of_the_checkpoint(folder: Path) -> None:
+    """A store whose classes were renamed is refused with the difference, before its digest is."""
+    config = dataclasses.replace(tiny_config(folder, "classes", epochs=1), resume=True)
+    train(config)
+    for name, count in (("a.lmdb", 100), ("b.lmdb", 29)):
+        learnable_store(folder / name, count, classes=("dark", "light", "striped"))
+    other = dataclasses.replace(config, store=folder / "a.lmdb", val_store=folder / "b.lmdb")
+    with pytest.raises(InputError, match="it lacks bright and it adds light"):
+        train(other)
