@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .heatmap_codec import quantise
+from ..pipelines.heatmap_codec import quantise
 
 GRID = 32  # cells a side: our choice, finer than a network's 7 to 12, still 1 KB a map
 NOT_FOREGROUND = (0, 255)  # background and "ignore" of most mask sets (VOC, ADE20K)
@@ -66,11 +66,10 @@ def cell_shares(values: np.ndarray, ys: np.ndarray, xs: np.ndarray, grid: int) -
 
 
 def _cell_means(values: np.ndarray, edges: np.ndarray, grid: int) -> np.ndarray:
-    """float64 [grid, n] from [m, n]: the sum up to each cell's edge is linear inside a pixel, so interpolation is
-    exact.
+    """float64 [grid, n] from [m, n]: sums up to the cells' edges are linear inside a pixel, so interpolation is exact.
 
     Cumulated sums, and not a product with a matrix of overlaps: BLAS sets several threads on each small product, beside
-    those that decode the masks, which on two busy cores took seven times as long as one thread.
+    the decoding of the masks, which on two busy cores took seven times as long as one thread.
     """
     widths, cells = np.diff(edges), np.linspace(edges[0], edges[-1], grid + 1)
     sums = np.zeros((len(values) + 1, values.shape[1]))

@@ -20,8 +20,8 @@ from ..pipelines.parallel import ordered_map
 from ..pipelines.progress import Track, silent
 from ..pipelines.store_read import ImageStore
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
-from .heatmap_codec import LARGEST_SIDE, quantise
-from .heatmap_read import HeatmapStore
+from ..pipelines.heatmap_codec import LARGEST_SIDE, quantise
+from ..pipelines.heatmap_read import HeatmapStore
 from .heatmap_write import HeatmapWriter
 from .subset import Subset
 

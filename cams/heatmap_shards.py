@@ -21,7 +21,7 @@ import numpy as np
 
 from ..pipelines.errors import InputError
 from ..pipelines.store_open import check_lmdb_file
-from .heatmap_codec import HEADER, HEADER_KEY, MAPS
+from ..pipelines.heatmap_codec import HEADER, HEADER_KEY, MAPS
 
 MAP_BYTES = 1 << 30  # of address space to begin with; doubled whenever it is full
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.cams.from_annotations import boxes_heatmap, cell_shares, mask_heatmap
-from sdali.cams.heatmap_codec import quantise
+from sdali.pipelines.heatmap_codec import quantise
 
 
 def enlarged_shares(picture: np.ndarray, grid: int) -> np.ndarray:

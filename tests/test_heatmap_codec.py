@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sdali.cams.heatmap_codec import RECORD_HEADER, decode, encode, quantise
+from sdali.pipelines.heatmap_codec import RECORD_HEADER, decode, encode, quantise
 
 MAPS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 

@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from sdali.cams.heatmap_read import HeatmapStore
+from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.pipelines.errors import InputError
 

@@ -13,8 +13,8 @@ import lmdb
 import numpy as np
 import pytest
 
-from sdali.cams.heatmap_codec import HEADER, MAPS
-from sdali.cams.heatmap_read import HeatmapStore
+from sdali.pipelines.heatmap_codec import HEADER, MAPS
+from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.cams.heatmap_shards import shard_path, shard_paths
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.pipelines.errors import InputError

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..pipelines.errors import InputError
-from ..pipelines.store_format import key
-from ..pipelines.store_open import shared_environment
-from ..pipelines.store_read import ImageStore
+from .errors import InputError
+from .store_format import key
+from .store_open import shared_environment
+from .store_read import ImageStore
 from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode
 
 KIND = "a heatmap store"
