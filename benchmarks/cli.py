@@ -72,7 +72,7 @@ def _parsed(name: str, flags: list[str]) -> Command:
 
 
 def _class_name(name: str) -> str:
-    """"bench misses" -> "BenchMisses"."""
+    """ "bench misses" -> "BenchMisses"."""
     return name.title().replace(" ", "")
 
 

@@ -25,7 +25,7 @@ class Cams:
     """The heatmap store to be, such as pets.cams.lmdb."""
 
     checkpoint: Path | None = None
-    """A classifier trained on these classes (best.pt or last.pt); gives the activation map of each image's own class."""
+    """A classifier of these classes (best.pt or last.pt); gives the activation map of each image's own class."""
 
     source: Annotated[Literal["masks", "boxes"] | None, arg(name="from")] = None
     """Instead of a checkpoint: the store's own masks or boxes."""

@@ -139,7 +139,9 @@ class Info:
         if bad:
             rows = [[str(entry.index), entry.name, entry.reason] for entry in bad]
             show("bad records", ["index", "image", "reason"], rows)
-            raise InputError(f"{len(bad)} of {len(store)} records of {self.store} are bad, the first is {bad[0].name}; build it again")
+            raise InputError(
+                f"{len(bad)} of {len(store)} records of {self.store} are bad, first {bad[0].name}; build it again"
+            )
         return {"verified": True}
 
 

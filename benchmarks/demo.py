@@ -110,7 +110,12 @@ class Demo:
         path.write_text(json.dumps(result, indent=2) + "\n")
         top1, miss = result["top1"], result["miss_rate"]
         rows = [
-            ["plain crops (the coarse model)", f"{self.epochs}", f"{100 * miss['plain']:.1f} %", f"{top1['plain']:.3f}"],
+            [
+                "plain crops (the coarse model)",
+                f"{self.epochs}",
+                f"{100 * miss['plain']:.1f} %",
+                f"{top1['plain']:.3f}",
+            ],
             ["guided by its CAMs (SDA)", f"{self.epochs}", f"{100 * miss['sda']:.1f} %", f"{top1['sda']:.3f}"],
             ["plain crops, equal compute", f"{2 * self.epochs}", "", f"{top1['plain_equal_compute']:.3f}"],
         ]

@@ -1,4 +1,4 @@
-"""Measuring peers in turn: CPU time of the whole process tree, medians over rounds, warm-up excluded, the machine noted.
+"""Measuring peers in turn: CPU time of the process tree, medians over rounds, warm-up excluded, the machine noted.
 
 CPU milliseconds per image (user + system, worker processes included) say what a pipeline costs; images per second say
 what this machine, shared or not, made of it. Peers take turns within a round, so drift hits all of them alike.

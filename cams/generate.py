@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..pipelines.errors import InputError
+from ..pipelines.heatmap_codec import LARGEST_SIDE, quantise
+from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.parallel import ordered_map
 from ..pipelines.progress import Track, silent
 from ..pipelines.store_read import ImageStore
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
-from ..pipelines.heatmap_codec import LARGEST_SIDE, quantise
-from ..pipelines.heatmap_read import HeatmapStore
 from .heatmap_write import HeatmapWriter
 from .subset import Subset
 

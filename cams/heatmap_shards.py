@@ -20,8 +20,8 @@ import lmdb
 import numpy as np
 
 from ..pipelines.errors import InputError
-from ..pipelines.store_open import check_lmdb_file
 from ..pipelines.heatmap_codec import HEADER, HEADER_KEY, MAPS
+from ..pipelines.store_open import check_lmdb_file
 
 MAP_BYTES = 1 << 30  # of address space to begin with; doubled whenever it is full
 

@@ -20,10 +20,10 @@ import lmdb
 import numpy as np
 
 from ..pipelines.errors import InputError
+from ..pipelines.heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode, encode
 from ..pipelines.store_format import key
 from ..pipelines.store_publish import PartialFile
 from ..pipelines.store_write import write_errors
-from ..pipelines.heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode, encode
 from .heatmap_shards import MAP_BYTES, ShardReader, ShardWriter, shard_path, shard_paths, write_records
 
 SHARD_FORMAT = "sdali partial heatmap store"

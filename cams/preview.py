@@ -15,11 +15,11 @@ import numpy as np
 
 from ..pipelines.config import Augmentation
 from ..pipelines.errors import InputError
+from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.image_pillow import decode
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
-from ..pipelines.heatmap_read import HeatmapStore
 from .overlay import Colour, heatmap_overlay, windows_drawn
 from .sheet import Row, contact_sheet, fitted, framed
 from .subset import Subset

@@ -1,7 +1,7 @@
 """Scene classification: loaders over an image store, for training (plain or heatmap-guided crops) and for testing.
 
-    loader = train_loader("pets.lmdb", heatmaps="pets.cams.lmdb", batch_size=64)
-    for batch in loader: ...        # batch["image"] float32 [64, 3, 224, 224], batch["label"] int64 [64]
+loader = train_loader("pets.lmdb", heatmaps="pets.cams.lmdb", batch_size=64)
+for batch in loader: ...        # batch["image"] float32 [64, 3, 224, 224], batch["label"] int64 [64]
 """
 
 from __future__ import annotations

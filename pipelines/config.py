@@ -1,6 +1,6 @@
 """What a user may choose about augmentation: frozen dataclasses, checked when made.
 
-Defaults are the recipe's: scale-and-aspect crops, a kernel at random, colour 0.4 / 0.4 / 0.4, PCA lighting 0.1, flip 0.5.
+Defaults are the recipe's: scale-and-aspect crops, a kernel at random, colour 0.4 each, PCA lighting 0.1, flip 0.5.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Crop:
     which leaves most windows flush with a border; the control for guided crops."""
 
     shorter_side: tuple[int, int] = (256, 480)
-    """Range of the shorter side that scale_jitter resizes to before it crops (256 to 480 for ResNets, to 512 for VGG)."""
+    """Range of the shorter side that scale_jitter resizes to before it crops (256 to 480 for ResNets, 512 for VGG)."""
 
     gamma: float = 1.0
     """A heatmap's cell is drawn with probability proportional to value ** gamma."""

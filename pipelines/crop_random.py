@@ -29,9 +29,7 @@ def window_sizes(crop: Crop, image_sizes: np.ndarray, u: np.ndarray, output: int
     return _scale_aspect(crop, sizes, u[:, :ATTEMPTS], u[:, ATTEMPTS : 2 * ATTEMPTS])
 
 
-def place(
-    crop: Crop, image_sizes: np.ndarray, windows: np.ndarray, fallback: np.ndarray, u: np.ndarray
-) -> np.ndarray:
+def place(crop: Crop, image_sizes: np.ndarray, windows: np.ndarray, fallback: np.ndarray, u: np.ndarray) -> np.ndarray:
     """int64 [N, 2], top and left of each window: uniform where it fits, or a uniform centre clamped (crop.offset).
 
     Windows drawn by fallback stand in the middle.
@@ -61,9 +59,9 @@ def _scale_aspect(
     area = (crop.area[0] + u_area * (crop.area[1] - crop.area[0])) * sizes.prod(1)[:, None]
     aspect = _aspects(crop, u_aspect)
     tried = np.stack([_rounded(np.sqrt(area / aspect)), _rounded(np.sqrt(area * aspect))], -1)  # [N, attempts, 2]
-    fits = ((tried >= 1) & (tried <= sizes[:, None])).all(-1)
+    fits = np.all((tried >= 1) & (tried <= sizes[:, None]), axis=-1)
     first = tried[np.arange(len(sizes)), fits.argmax(1)]
-    fallback = ~fits.any(1)
+    fallback = ~np.any(fits, axis=1)
     return np.where(fallback[:, None], _fallback(crop, sizes), first), fallback
 
 

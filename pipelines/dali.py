@@ -6,6 +6,9 @@ from typing import Any
 
 from .errors import InputError
 
+Node = Any
+"""An edge of a DALI graph. DALI types what its functions return as one node, a list of nodes or None."""
+
 
 def require_dali() -> Any:
     """The module `nvidia.dali`, with `fn` and `types` imported; raises InputError where it is not installed.

@@ -19,7 +19,7 @@ _MAX_EPOCH = 2**56
 
 
 class Purpose(IntEnum):
-    """What the numbers are for: each purpose has a stream of its own, so that a new one leaves the others as they are."""
+    """What the numbers are for: each purpose has its own stream, so that a new one leaves the others as they are."""
 
     ORDER = 0
     CROP = 1

@@ -11,26 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import nvidia.dali.fn as fn
-import nvidia.dali.types as types
 from nvidia.dali import Pipeline
-from nvidia.dali.pipeline import DataNode
+from nvidia.dali.types import Constant, DALIDataType, DALIImageType, DALIInterpType
 
 from .colour import GREY
 from .config import INTERPOLATIONS
+from .dali import Node
 from .kernel_op import resample_and_colour
 
-_INTERP = {
-    "nearest": types.INTERP_NN,
-    "linear": types.INTERP_LINEAR,
-    "cubic": types.INTERP_CUBIC,
-    "lanczos": types.INTERP_LANCZOS3,
-    "gaussian": types.INTERP_GAUSSIAN,
+_INTERP: dict[str, Any] = {
+    "nearest": DALIInterpType.INTERP_NN,
+    "linear": DALIInterpType.INTERP_LINEAR,
+    "cubic": DALIInterpType.INTERP_CUBIC,
+    "lanczos": DALIInterpType.INTERP_LANCZOS3,
+    "gaussian": DALIInterpType.INTERP_GAUSSIAN,
 }
 INTERP_CODES = np.array([int(_INTERP[name]) for name in INTERPOLATIONS], np.int32)
-_DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
+_DTYPES = {"float32": DALIDataType.FLOAT, "float16": DALIDataType.FLOAT16}
 DTYPES = tuple(_DTYPES)
 
 Feed = tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -52,7 +53,14 @@ class Graph:
         anchors, shapes = np.ascontiguousarray(rows["window"][:, :2]), np.ascontiguousarray(rows["window"][:, 2:])
         matrices = np.ascontiguousarray(rows["colour"])
         if self.cuda is not None:
-            return encoded, anchors, shapes, INTERP_CODES[rows["interpolation"]], matrices, rows["flip"].astype(np.int32)
+            return (
+                encoded,
+                anchors,
+                shapes,
+                INTERP_CODES[rows["interpolation"]],
+                matrices,
+                rows["flip"].astype(np.int32),
+            )
         forward = np.arange(self.size, dtype=np.int32)
         columns = np.where(rows["flip"][:, None], forward[::-1], forward)
         return encoded, anchors, shapes, np.ascontiguousarray(rows["interpolation"]), matrices, columns
@@ -67,52 +75,59 @@ class Graph:
         )
         assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
         with pipeline:
-            encoded, anchors, shapes, *rest = fn.external_source(source=source, num_outputs=6, batch=True, no_copy=True)
+            encoded, anchors, shapes, *rest = inputs(source)
             windows = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
             images = self._on_cpu(windows, *rest) if self.cuda is None else self._on_gpu(windows, *rest)
             pipeline.set_outputs(images)
         pipeline.build()
         return pipeline
 
-    def _on_cpu(self, windows: DataNode, kernels: DataNode, matrices: DataNode, columns: DataNode) -> DataNode:
+    def _on_cpu(self, windows: Node, kernels: Node, matrices: Node, columns: Node) -> Node:
         planes = resample_and_colour(columns, windows, matrices, kernels)  # CHW float32
         return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
 
-    def _on_gpu(self, windows: DataNode, kernels: DataNode, matrices: DataNode, flips: DataNode) -> DataNode:
+    def _on_gpu(self, windows: Node, kernels: Node, matrices: Node, flips: Node) -> Node:
         resized = resize(windows, kernels, self.size)  # HWC uint8
         return colour(resized, matrices.gpu(), flips, _DTYPES[self.dtype])
 
 
-def resize(windows: DataNode, kernels: DataNode, size: int) -> DataNode:
+def inputs(source: Callable[[], Feed]) -> list[Node]:
+    """The nodes that a batch of `source` feeds; buffers are used in place, so the source keeps them alive."""
+    nodes: Any = fn.external_source(source=source, num_outputs=6, batch=True, no_copy=True)
+    return list(nodes)
+
+
+def resize(windows: Node, kernels: Node, size: int) -> Node:
     """uint8 [size, size, 3] by DALI, each with its own kernel; kernels int32, from INTERP_CODES, on the CPU."""
-    return fn.resize(windows, size=[size, size], interp_type=fn.reinterpret(kernels, dtype=types.INTERP_TYPE))
+    return fn.resize(windows, size=[size, size], interp_type=fn.reinterpret(kernels, dtype=DALIDataType.INTERP_TYPE))
 
 
-def decode_windows(encoded: DataNode, anchors: DataNode, shapes: DataNode, *, on_gpu: bool) -> DataNode:
+def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool) -> Node:
     """uint8 [h, w, 3] RGB: only the window of each image, EXIF orientation applied.
 
     The anchors depend on the peeked shape (times zero): a header that cannot be parsed then raises there, where the
     decoder itself would kill the process in batches of 48 and more.
     """
-    peeked = fn.peek_image_shape(encoded, dtype=types.INT32)
+    peeked = fn.peek_image_shape(encoded, dtype=DALIDataType.INT32)
     return fn.decoders.image_slice(
         encoded,
         anchors + 0 * peeked[:2],
         shapes,
         device="mixed" if on_gpu else "cpu",
         axes=[0, 1],
-        output_type=types.RGB,
+        output_type=DALIImageType.RGB,
         jpeg_fancy_upsampling=True,  # as the CPU's decoder does; the GPU's default differs
     )
 
 
-def colour(images: DataNode, matrices: DataNode, flips: DataNode, dtype: types.DALIDataType) -> DataNode:
+def colour(images: Node, matrices: Node, flips: Node, dtype: DALIDataType) -> Node:
     """The colour stage in DALI arithmetic, for the GPU (and, to compare it with the kernel, on the CPU).
 
     images uint8 HWC and matrices float32 [3, 5] on the device, flips int32 on the CPU -> dtype CHW.
     """
-    weights = types.Constant(GREY.astype(np.float32), device=images.device)
-    mean_grey = fn.reductions.sum(fn.reductions.mean(images, axes=[0, 1]) * weights)
+    weights = Constant(GREY.astype(np.float32), device=images.device)
+    mean: Node = fn.reductions.mean(images, axes=[0, 1])
+    mean_grey = fn.reductions.sum(mean * weights)
     offset = matrices[:, 3] * mean_grey + matrices[:, 4]
     red, green, blue = images[:, :, 0:1], images[:, :, 1:2], images[:, :, 2:3]
     mapped = red * matrices[:, 0] + green * matrices[:, 1] + blue * matrices[:, 2] + offset  # HWC float32

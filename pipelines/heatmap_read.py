@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
+from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode
 from .store_format import key
 from .store_open import shared_environment
 from .store_read import ImageStore
-from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode
 
 KIND = "a heatmap store"
 AGAIN = "make it again with sdali cams"

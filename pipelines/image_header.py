@@ -43,5 +43,7 @@ def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     if header.height < 1 or header.width < 1:
         raise InputError(f"is damaged: it claims {header.height} x {header.width} px")
     if header.height * header.width > max_pixels:
-        raise InputError(f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed")
+        raise InputError(
+            f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (--max-pixels)"
+        )
     return header

@@ -73,7 +73,9 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     name = sniff(data)
     with _opened(data, name) as image:
         if image.width * image.height > max_pixels:
-            raise InputError(f"has {image.width * image.height:,} pixels, more than the {max_pixels:,} allowed")
+            raise InputError(
+                f"has {image.width * image.height:,} pixels, more than the {max_pixels:,} allowed (--max-pixels)"
+            )
         if image.mode in ("F", "I"):
             raise InputError("has 32-bit samples; convert it to 8 or 16 bits, with a scale of your choice")
         try:

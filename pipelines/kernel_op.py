@@ -8,10 +8,12 @@ swallowed, so there is nothing in them that can raise: the graph sees to the sha
 
 from __future__ import annotations
 
-import nvidia.dali.types as types
-from nvidia.dali.pipeline import DataNode
-from nvidia.dali.plugin.numba import NumbaFunction
+from typing import Any
 
+from nvidia.dali.plugin.numba import NumbaFunction
+from nvidia.dali.types import DALIDataType
+
+from .dali import Node
 from .kernel_window import planes_shape, window_sample
 
 
@@ -25,17 +27,17 @@ class _WindowOperator(NumbaFunction):
         return setup_fn
 
 
-def resample_and_colour(columns: DataNode, windows: DataNode, matrices: DataNode, kernels: DataNode) -> DataNode:
+def resample_and_colour(columns: Node, windows: Node, matrices: Node, kernels: Node) -> Node:
     """columns int32 [S], windows uint8 HWC, matrices float32 [3, 5], kernels int32 -> float32 [3, S, S].
 
     See kernel_window.window_to_planes. Runs in DALI's CPU threads; call inside a pipeline definition.
     """
+    addresses: dict[str, Any] = {"run_fn": window_sample.address, "setup_fn": planes_shape.address}
     operator = _WindowOperator(
-        run_fn=window_sample.address,
-        setup_fn=planes_shape.address,
-        out_types=[types.FLOAT],
+        **addresses,
+        out_types=[DALIDataType.FLOAT],
         outs_ndim=[3],
-        in_types=[types.INT32, types.UINT8, types.FLOAT, types.INT32],
+        in_types=[DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.FLOAT, DALIDataType.INT32],
         ins_ndim=[1, 3, 2, 0],
     )
     return operator(columns, windows, matrices, kernels)

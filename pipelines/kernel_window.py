@@ -1,4 +1,4 @@
-"""The CPU kernel: a decoded window, uint8 HWC of any size -> resampled, coloured, normalised float32 [3, S, S], in one go.
+"""The CPU kernel: a decoded window, uint8 HWC of any size -> resampled, coloured, normalised float32 [3, S, S].
 
 Separable and antialiased as DALI's resize is, with the same filters, but without an intermediate image and without
 rounding to whole levels in between. A row of the output is gathered vertically over contiguous bytes (vectorised), then
@@ -166,7 +166,9 @@ _shapes = types.CPointer(types.CPointer(types.int64))
 _one_side = (_pointers, _shapes, types.voidptr, types.int32)
 
 
-@numba.cfunc(types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=True)
+@numba.cfunc(
+    types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=True
+)
 def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
     """DALI's setup function: [3, S, S] for the first input, columns [S]; it is told no other input's shape."""
     for sample in range(num_samples):

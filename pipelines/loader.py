@@ -85,7 +85,7 @@ class Loader:
         self._move(epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the trainer is, as plain JSON: seed, epoch, position (global, of the next sample), order, store digest."""
+        """Where the trainer is, as plain JSON: seed, epoch, global position of the next sample, order, store digest."""
         epoch, position = self._epoch, self._position
         if position >= self._end():
             epoch, position = epoch + 1, 0
@@ -212,7 +212,9 @@ class Loader:
         if not self._drop_last:
             return
         if count < self._step:
-            raise InputError(f"{self.store.path} holds {count} images, fewer than the {self._step} of one step; use a smaller batch_size")
+            raise InputError(
+                f"{self.store.path} holds {count} images, fewer than the {self._step} of one step; lower batch_size"
+            )
         if count % self._step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)
 

@@ -41,14 +41,15 @@ def decode(data: bytes | memoryview) -> np.ndarray:
 
 def jitter(image: np.ndarray, factors: np.ndarray, steps: Sequence[str] | None = None) -> np.ndarray:
     """ColorJitter of fb.resnet.torch on float64 [H, W, 3] in [0, 1], without clamping, one step after the other."""
-    named = dict(zip(("brightness", "contrast", "saturation"), factors, strict=True))
+    named: dict[str, float] = dict(zip(("brightness", "contrast", "saturation"), factors.tolist(), strict=True))
     for step in steps or tuple(named):
         grey = image @ GREY
-        other = {
+        others: dict[str, np.ndarray] = {
             "brightness": np.zeros(()),
             "contrast": grey.mean(),
             "saturation": grey[:, :, None],
-        }[step]
+        }
+        other = others[step]
         image = named[step] * image + (1 - named[step]) * other
     return image
 

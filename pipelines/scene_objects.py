@@ -54,7 +54,7 @@ DOWN = np.linspace(-1, 1, 60)
 
 
 def starfish_outline(rng: Generator) -> np.ndarray:
-    waist, bluntness = rng.uniform(0.3, 0.42), rng.uniform(1.3, 2.0)
+    waist, bluntness = rng.uniform(0.2, 0.3), rng.uniform(1.3, 2.0)
     arm = np.abs(np.cos(2.5 * TURN))
     length = 1 + rng.normal(0, 0.06, 5).repeat(36)
     return polar(waist + (length - waist) * arm**bluntness, TURN)
@@ -129,15 +129,11 @@ def fish_outline(rng: Generator) -> np.ndarray:
 
 
 def fish(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Scales in offset rows, a plain head with an eye, a rayed tail."""
-    pitch = rng.uniform(0.23, 0.3)
-    row = np.floor(u / (pitch * 0.6))
-    x = u / (pitch * 0.6) - row
-    y = (v / pitch + 0.5 * row) % 1 - 0.5
-    scales = soft_step(x + 2.6 * y * y, 0.62, 0.3)
-    tail = soft_step(np.sin(np.arctan2(v, u - 0.3) * 26), 0, 0.8)
-    body = np.where(u > 0.6, tail, scales) * soft_step(u, -0.52, 0.06)
-    return np.maximum(body, dots(u, v, np.array([(-0.72, -0.08)]), np.array([0.075])))
+    """Broad bent bars across the body, an eye, a rayed tail."""
+    bars = soft_step(np.sin((u + 0.35 * v * v) * (TAU / rng.uniform(0.36, 0.46)) + rng.uniform(0, TAU)), 0.2, 0.5)
+    tail = soft_step(np.sin(np.arctan2(v, u - 0.3) * 16), 0.2, 0.8)
+    body = np.where(u > 0.62, tail, bars) * soft_step(u, -0.5, 0.06)
+    return np.maximum(body, dots(u, v, np.array([(-0.7, -0.08)]), np.array([0.1])))
 
 
 def butterfly_outline(rng: Generator) -> np.ndarray:
@@ -231,11 +227,11 @@ def veined(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 CLASSES = {
     "butterfly": Kind(butterfly_outline, butterfly),
     "fish": Kind(fish_outline, fish),
+    "flower": Kind(flower_outline, flower),
     "ladybird": Kind(ladybird_outline, ladybird),
-    "leaf": Kind(leaf_outline, leaf),
     "shell": Kind(shell_outline, shell),
     "starfish": Kind(starfish_outline, starfish),
-    "flower": Kind(flower_outline, flower),
+    "leaf": Kind(leaf_outline, leaf),
     "pineapple": Kind(pineapple_outline, pineapple),
 }
 DISTRACTOR_OUTLINES = (stone_outline, stick_outline, shard_outline)

@@ -17,10 +17,10 @@ from .scene_textures import TAU, ground, ground_colours, hsv, light, relief, smo
 
 BACKGROUND, OBJECT, DISTRACTOR = 0, 1, 2
 OVERSAMPLING = 1
-OSAT=(0.4,0.95)
-COUNT=(1,4)
-TILT=0.52
-DOF=(0.5,1.5)
+OSAT = (0.25, 0.75)
+COUNT = (1, 4)
+TILT = 0.52
+DOF = (0.5, 1.5)
 RATIOS = (1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9)
 SHORTER_SIDE = (160, 320)  # px
 OBJECT_SIDE = (0.30, 0.45)  # of the shorter side of the image
@@ -48,10 +48,13 @@ def render_scene(rng: Generator, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
     height, width = draw_size(rng)
     shorter = min(height, width)
     behind = ground(rng, height, width)
-    if DOF[1]: behind = cv2.GaussianBlur(behind, (0, 0), rng.uniform(*DOF)*shorter/100)
+    if DOF[1]:
+        behind = cv2.GaussianBlur(behind, (0, 0), rng.uniform(*DOF) * shorter / 100)
     picture = Picture(behind, np.zeros((height, width), np.uint8), rng.uniform(0, TAU))
     for _ in range(rng.integers(*COUNT)):
-        stone = sprite(rng, distractor(rng), shorter * rng.uniform(*DISTRACTOR_SIDE), picture, stone_colours(rng, picture))
+        stone = sprite(
+            rng, distractor(rng), shorter * rng.uniform(*DISTRACTOR_SIDE), picture, stone_colours(rng, picture)
+        )
         lay(picture, stone, draw_corner(rng, stone, height, width, inside=0.5), DISTRACTOR)
     item = sprite(rng, kind, shorter * rng.uniform(*OBJECT_SIDE), picture, object_colours(rng, picture))
     lay(picture, item, draw_corner(rng, item, height, width, inside=1), OBJECT)
@@ -85,14 +88,19 @@ def sprite(rng: Generator, kind: Kind, side: float, picture: Picture, colours) -
     scale = side / float((high - low).max())
     width, height = (int(extent) + 1 for extent in (high - low) * scale)
     fine = np.full((height * OVERSAMPLING, width * OVERSAMPLING), 0, np.uint8)
-    cv2.fillPoly(fine, [np.round((turned - low) * (scale * OVERSAMPLING * 16)).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    cv2.fillPoly(
+        fine, [np.round((turned - low) * (scale * OVERSAMPLING * 16)).astype(np.int32)], 255, cv2.LINE_AA, shift=4
+    )
     x = (np.arange(fine.shape[1], dtype=np.float32) + 0.5) / (scale * OVERSAMPLING) + low[0]
     y = ((np.arange(fine.shape[0], dtype=np.float32) + 0.5) / (scale * OVERSAMPLING) + low[1])[:, None]
     u, v = x * turn[0, 0] + y * turn[0, 1], x * turn[1, 0] + y * turn[1, 1]
     tone = kind.texture(rng, u, v).astype(np.float32)
     colours = painted(rng, tone, fine, picture, colours)
     size = (width, height)
-    return Sprite(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), cv2.resize(fine, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
+    return Sprite(
+        cv2.resize(colours, size, interpolation=cv2.INTER_AREA),
+        cv2.resize(fine, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255,
+    )
 
 
 def painted(rng: Generator, tone: np.ndarray, mask: np.ndarray, picture: Picture, colours) -> np.ndarray:
@@ -113,14 +121,19 @@ def object_colours(rng: Generator, picture: Picture) -> np.ndarray:
     """A bright body and dark marks, of any hues; of four draws the one furthest from the ground. float32 [2, 3]."""
     around = picture.colours[::16, ::16].mean((0, 1))
     draws = [
-        np.stack([hsv(rng.uniform(), rng.uniform(*OSAT), rng.uniform(0.65, 1)), hsv(rng.uniform(), rng.uniform(0.2, 0.9), rng.uniform(0.05, 0.25))])
+        np.stack(
+            [
+                hsv(rng.uniform(), rng.uniform(*OSAT), rng.uniform(0.8, 1)),
+                hsv(rng.uniform(), rng.uniform(0.2, 0.9), rng.uniform(0.05, 0.25)),
+            ]
+        )
         for _ in range(4)
     ]
     return max(draws, key=lambda pair: float(np.abs(pair - around).sum()))
 
 
 def stone_colours(rng: Generator, picture: Picture) -> np.ndarray:
-    return ground_colours(rng)[[0, 2] if rng.uniform()<.5 else [3, 1]]
+    return ground_colours(rng)[[0, 2] if rng.uniform() < 0.5 else [3, 1]]
 
 
 def lay(picture: Picture, item: Sprite, corner: tuple[int, int], value: int) -> None:
@@ -143,7 +156,9 @@ def cast_shadow(picture: Picture, item: Sprite, corner: tuple[int, int]) -> None
     picture.colours[outer] *= (1 - 0.5 * dark[inner])[..., None]
 
 
-def overlap(small: tuple[int, ...], large: tuple[int, ...], corner: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def overlap(
+    small: tuple[int, ...], large: tuple[int, ...], corner: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """The part of a small array that falls into a large one when its corner lies at `corner`: slices into each."""
     starts = [max(0, -place) for place in corner]
     stops = [max(0, min(size, extent - place)) for size, extent, place in zip(small, large, corner, strict=True)]
@@ -155,10 +170,15 @@ def overlap(small: tuple[int, ...], large: tuple[int, ...], corner: tuple[int, i
 def lay_in_front(rng: Generator, picture: Picture) -> None:
     """Lays one more distractor near the object's rim, unless it would hide too much of it."""
     height, width = picture.mask.shape
-    stone = sprite(rng, distractor(rng), min(height, width) * rng.uniform(*DISTRACTOR_SIDE), picture, stone_colours(rng, picture))
+    stone = sprite(
+        rng, distractor(rng), min(height, width) * rng.uniform(*DISTRACTOR_SIDE), picture, stone_colours(rng, picture)
+    )
     rim_y, rim_x = np.nonzero(picture.mask == OBJECT)
     pick = rng.integers(len(rim_y))
-    corner = int(rim_y[pick] - rng.uniform() * stone.alpha.shape[0]), int(rim_x[pick] - rng.uniform() * stone.alpha.shape[1])
+    corner = (
+        int(rim_y[pick] - rng.uniform() * stone.alpha.shape[0]),
+        int(rim_x[pick] - rng.uniform() * stone.alpha.shape[1]),
+    )
     inner, outer = overlap(stone.alpha.shape, picture.mask.shape, corner)
     hidden = np.count_nonzero((stone.alpha[inner] > 0.5) & (picture.mask[outer] == OBJECT))
     if hidden <= MOST_HIDDEN * len(rim_y):

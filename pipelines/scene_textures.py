@@ -23,7 +23,9 @@ def smooth_noise(rng: Generator, height: int, width: int, cell: tuple[float, flo
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def fractal_noise(rng: Generator, height: int, width: int, *, cell: float, rough: float, stretch: float = 1.0) -> np.ndarray:
+def fractal_noise(
+    rng: Generator, height: int, width: int, *, cell: float, rough: float, stretch: float = 1.0
+) -> np.ndarray:
     """Octaves of smooth noise from features of `cell` pixels down to 2, each `rough` times as strong as the one before.
 
     `stretch` makes features wider than high. float32 [H, W], brought to [0, 1] (about 1 % is clipped).
@@ -46,7 +48,9 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 def through_ramp(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """Values in [0, 1], [H, W], as colours: piecewise linear over `colours` [K, 3], K >= 2. float32 [H, W, 3]."""
     steps = np.linspace(0, len(colours) - 1, RAMP_STEPS)
-    table = np.stack([np.interp(steps, np.arange(len(colours)), channel) for channel in colours.T], -1).astype(np.float32)
+    table = np.stack([np.interp(steps, np.arange(len(colours)), channel) for channel in colours.T], -1).astype(
+        np.float32
+    )
     steps = cv2.convertScaleAbs(values, alpha=RAMP_STEPS - 1)
     return cv2.LUT(cv2.merge((steps, steps, steps)), table[None])
 
@@ -61,8 +65,10 @@ def relief(heights: np.ndarray, strength: float, angle: float) -> np.ndarray:
 def ground_colours(rng: Generator) -> np.ndarray:
     """Four related colours, dark to light: earth, sand, green or water mostly, any hue at times. float32 [4, 3]."""
     hue = rng.choice((0.05, 0.09, 0.12, 0.24, 0.33, 0.56, rng.uniform(0, 1))) + rng.normal(0, 0.02)
-    saturation, dark, light = rng.uniform(0.08, 0.5), rng.uniform(0.12, 0.35), rng.uniform(0.55, 0.9)
-    shades = zip(np.linspace(dark, light, 4), rng.normal(hue, 0.025, 4), saturation * rng.uniform(0.6, 1.1, 4), strict=True)
+    saturation, dark, light = rng.uniform(0.08, 0.5), rng.uniform(0.1, 0.25), rng.uniform(0.4, 0.72)
+    shades = zip(
+        np.linspace(dark, light, 4), rng.normal(hue, 0.025, 4), saturation * rng.uniform(0.6, 1.1, 4), strict=True
+    )
     return np.stack([hsv(turn, strength, value) for value, turn, strength in shades])
 
 
@@ -124,7 +130,9 @@ def bokeh(rng: Generator, height: int, width: int, colours: np.ndarray) -> np.nd
     for _ in range(rng.integers(4, 14)):
         centre = rng.integers(0, (width, height)).tolist()
         disc = np.zeros_like(discs)
-        cv2.circle(disc, centre, int(rng.uniform(0.03, 0.11) * min(height, width)), rng.uniform(0.1, 0.35), -1, cv2.LINE_AA)
+        cv2.circle(
+            disc, centre, int(rng.uniform(0.03, 0.11) * min(height, width)), rng.uniform(0.1, 0.35), -1, cv2.LINE_AA
+        )
         discs += disc
     discs = cv2.GaussianBlur(discs, (0, 0), rng.uniform(1, 3))
     return through_ramp(np.clip(0.8 * noise + discs, 0, 1), colours)
@@ -150,6 +158,6 @@ def light(rng: Generator, height: int, width: int) -> np.ndarray:
     slope = rng.uniform(-0.18, 0.18) * y + rng.uniform(-0.18, 0.18) * x
     rim = rng.uniform(0, 0.16) * (x * x + y * y)
     shade = rng.uniform(0, 0.12) * smooth_noise(rng, LIGHT_STEPS, LIGHT_STEPS, (LIGHT_STEPS / 2.5, LIGHT_STEPS / 2.5))
-    gain = rng.uniform(0.85, 1.2) * (1 + rng.uniform(-0.09, 0.09) * np.array([1, 0, -1], np.float32))
+    gain = rng.uniform(0.95, 1.35) * (1 + rng.uniform(-0.09, 0.09) * np.array([1, 0, -1], np.float32))
     cast = (1 + slope - rim + shade)[..., None] * gain.astype(np.float32)
     return cv2.resize(cast, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -80,7 +80,9 @@ def test_digest_is_of_names_shapes_and_bits() -> None:
     """The same weights have one digest in any memory order; any other weight, name, shape or dtype has another."""
     weights = {"a": torch.randn(4, 3, 2, 2), "n": torch.tensor(3)}
     digest = checkpoint.weights_digest(weights)
-    assert digest == checkpoint.weights_digest({"n": torch.tensor(3), "a": weights["a"].contiguous(memory_format=torch.channels_last)})
+    assert digest == checkpoint.weights_digest(
+        {"n": torch.tensor(3), "a": weights["a"].contiguous(memory_format=torch.channels_last)}
+    )
     others = [
         {**weights, "n": torch.tensor(4)},
         {**weights, "a": weights["a"].reshape(3, 4, 2, 2)},

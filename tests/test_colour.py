@@ -42,7 +42,9 @@ def test_the_kernel_equals_the_step_by_step_definition(seed, side, factors, ligh
 def test_the_three_steps_commute() -> None:
     """All six orders of fb.resnet.torch's jitter agree to 1e-14 in float64, unclamped."""
     image, factors = image_of(0, 30, 20) / 255, np.array([1.4, 0.6, 0.8])
-    results = [reference.jitter(image, factors, steps) for steps in permutations(("brightness", "contrast", "saturation"))]
+    results = [
+        reference.jitter(image, factors, steps) for steps in permutations(("brightness", "contrast", "saturation"))
+    ]
     for result in results[1:]:
         np.testing.assert_allclose(result, results[0], atol=1e-14)
 

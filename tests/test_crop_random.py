@@ -63,7 +63,9 @@ def test_scale_aspect_equals_the_literal_loop(law: str) -> None:
     crop = Crop(law=law)  # type: ignore[arg-type]
     windows, fallback = crop_random.window_sizes(crop, sizes, u, 224)
     ours = np.concatenate([crop_random.place(crop, sizes, windows, fallback, u), windows], 1)
-    np.testing.assert_array_equal(ours, [literal_fb(*size, row, law) for size, row in zip(sizes, u, strict=True)])
+    np.testing.assert_array_equal(
+        ours, [literal_fb(h, w, row, law) for (h, w), row in zip(sizes.tolist(), u, strict=True)]
+    )
     assert 0.1 < fallback.mean() < 0.9
 
 
@@ -78,6 +80,7 @@ def test_area_and_aspect_have_the_stated_law() -> None:
 
 def test_clamped_centres_sit_on_borders() -> None:
     """The named alternative leaves most windows flush with a border; the default only by chance."""
+
     def flush(windows: np.ndarray) -> float:
         y, x, h, w = windows.T
         return float(((y == 0) | (x == 0) | (y + h == 400) | (x + w == 400)).mean())
@@ -105,7 +108,7 @@ def test_around_centres_or_clamps(height: int, width: int, data) -> None:
     """The window is centred to the half pixel where it fits there, else flush with the border it would cross."""
     h, w = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     centre = np.array([[data.draw(st.floats(0, height)), data.draw(st.floats(0, width))]])
-    (top, left), = crop_random.around(np.array([[height, width]]), np.array([[h, w]]), centre)
+    ((top, left),) = crop_random.around(np.array([[height, width]]), np.array([[h, w]]), centre)
     for corner, length, side, at in ((top, h, height, centre[0, 0]), (left, w, width, centre[0, 1])):
         assert 0 <= corner <= side - length
         free = at - length / 2

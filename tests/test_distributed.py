@@ -69,7 +69,9 @@ def test_ranks_take_the_same_steps_to_the_end(ranks: tuple[Path, list[dict[str, 
     """Both ranks finish, with one result: 100 images in steps of 2 x 8 are 6 steps an epoch."""
     first, second = (found["result"] for found in ranks[1])
     assert (first["epochs"], first["steps"], first["ranks"]) == (2, 12, 2)
-    assert [first[name] for name in ("top1", "best_top1", "steps")] == [second[name] for name in ("top1", "best_top1", "steps")]
+    assert [first[name] for name in ("top1", "best_top1", "steps")] == [
+        second[name] for name in ("top1", "best_top1", "steps")
+    ]
 
 
 def test_a_signal_to_one_rank_stops_all_after_one_step(ranks: tuple[Path, list[dict[str, Any]]]) -> None:

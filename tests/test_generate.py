@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from sdali.cams.from_annotations import boxes_heatmap, mask_heatmap
 from sdali.cams.generate import from_boxes, from_masks, generate, survey
-from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.pipelines.statistics import IMAGENET
 from sdali.pipelines.store_read import ImageStore
 from sdali.pipelines.store_write import StoreWriter

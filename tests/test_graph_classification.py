@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import nvidia.dali.fn as fn
-import nvidia.dali.types as types
 import pytest
 from nvidia.dali import Pipeline
+from nvidia.dali.types import DALIDataType
 from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import ImageStore, classification, reference
@@ -20,9 +20,9 @@ from sdali.pipelines.store_write import StoreWriter
 # Grey levels of 255 by which the CPU graph may differ from the float64 definition: filters come from tables, sums are
 # float32. Nearest is exact: kernel and definition agree on every sampling point.
 TOLERANCE = {"nearest": 1e-4, "linear": 1e-3, "cubic": 5e-3, "lanczos": 5e-3, "gaussian": 5e-3}
-# By which DALI's own resize, which the GPU graph uses, may differ: (mean, largest). It rounds to whole levels; and where
-# a tap of the Gaussian falls on the filter's very edge (weight e^-4), one side counts it and the other does not. Nearest
-# is exact but where a sampling point falls on the border of two pixels: DALI's float32 may take the other neighbour.
+# By which DALI's own resize, which the GPU graph uses, may differ: (mean, largest). It rounds to whole levels; where a
+# tap of the Gaussian falls on the filter's very edge (weight e^-4), one side counts it and the other does not. Nearest
+# is exact but where a sampling point falls on the border of two pixels: DALI's float32 may take the other one.
 DALI_TOLERANCE = {
     "nearest": (0.1, 100.0),
     "linear": (0.3, 0.6),
@@ -88,7 +88,7 @@ def test_real_photographs_equal_the_reference_executor(real_data: Path, tmp_path
     path = tmp_path / "s.lmdb"
     with StoreWriter(path, classes=[], provenance={}) as writer:
         for file in sorted((real_data / "imagenet_sample").iterdir())[:50]:
-            height, width = cv2.imread(str(file)).shape[:2]
+            height, width = reference.decode(file.read_bytes()).shape[:2]
             writer.add(file.read_bytes(), label=-1, height=height, width=width, name=file.name)
     gaps = differences(ImageStore(path), Augmentation(colour=PLAIN), 224)
     assert gaps.max() < 0.01
@@ -127,9 +127,7 @@ def test_test_loader_squashes_or_crops_the_centre(tmp_path: Path) -> None:
     """crop="whole" is the whole image resized; crop="centre" a centred square of 7/8 of the shorter side."""
     store = make_store(tmp_path / "s.lmdb", 12)
     for crop in ("whole", "centre"):
-        loader = classification.test_loader(
-            store, batch_size=5, size=48, crop=crop, statistics=IMAGENET, device="cpu"
-        )
+        loader = classification.test_loader(store, batch_size=5, size=48, crop=crop, statistics=IMAGENET, device="cpu")
         images = np.concatenate([batch["image"].numpy() for batch in loader])
         for index, image in enumerate(images):
             original = reference.decode(store.read([index])[0])
@@ -162,7 +160,7 @@ def test_arithmetic_colour_equals_the_kernel() -> None:
         image, matrix, flip = fn.external_source(
             source=lambda: (images, matrices, flips), num_outputs=3, batch=True, layout=["HWC", "", ""]
         )
-        pipeline.set_outputs(colour(image, matrix, flip, types.FLOAT))
+        pipeline.set_outputs(colour(image, matrix, flip, DALIDataType.FLOAT))
     arithmetic = np.array(pipeline.run()[0].as_tensor())
     columns = np.arange(30, dtype=np.int32)
     for image, matrix, flip, result in zip(images, matrices, flips, arithmetic, strict=True):

@@ -27,7 +27,9 @@ def test_each_peer_is_charged_its_own_time() -> None:
 
         return one_pass
 
-    slow, quick = measure_in_turn([("slow", stream("slow", 0.04)), ("quick", stream("quick", 0.01))], rounds=3, images=10)
+    slow, quick = measure_in_turn(
+        [("slow", stream("slow", 0.04)), ("quick", stream("quick", 0.01))], rounds=3, images=10
+    )
     assert passes == {"slow": 4, "quick": 4}
     result = slow.result()
     assert result["rounds"] == 3 and 7 < result["cpu_ms_per_image"] < 12

@@ -12,9 +12,9 @@ import lmdb
 import numpy as np
 import pytest
 
-from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.heatmap_read import HeatmapStore
 
 MAPS = np.random.default_rng(0).integers(0, 256, (20, 6, 9), np.uint8)
 

@@ -13,11 +13,11 @@ import lmdb
 import numpy as np
 import pytest
 
-from sdali.pipelines.heatmap_codec import HEADER, MAPS
-from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.cams.heatmap_shards import shard_path, shard_paths
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.heatmap_codec import HEADER, MAPS
+from sdali.pipelines.heatmap_read import HeatmapStore
 
 COUNT = 50
 TRUTH = [np.random.default_rng(i).integers(0, 256, (1 + i % 7, 5), np.uint8) for i in range(COUNT)]

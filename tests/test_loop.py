@@ -114,13 +114,17 @@ def test_waiting_is_what_the_loader_takes(make_run: MakeRun) -> None:
     assert 0.08 <= run.at.wait_seconds <= run.at.loop_seconds <= run.at.wall_seconds
 
 
+def flat_then_steep(model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """0, with no slope at first and an infinite one in the last step of an epoch."""
+    return torch.sqrt(model.w * 0) if batch["x"] == 3 else model.w * 0  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("loss", "sentence"),
     [
-        (lambda module, batch: module(batch["x"]) * torch.nan, "the loss is nan at step 1 with learning rate 0.1: "),
-        (lambda module, batch: module(batch["x"]) / 0, "the loss is nan at step 1 "),
-        # finite loss, infinite gradient: only the weights tell, after the last step of the epoch
-        (lambda module, batch: torch.sqrt(module.w * (batch["x"] == 3)), "weights are not finite after step 4 "),
+        (lambda model, batch: model(batch["x"]) * torch.nan, "the loss is nan at step 1 with learning rate 0.1: "),
+        (lambda model, batch: (model(batch["x"]) + 1) / 0, "the loss is inf at step 1 "),
+        (flat_then_steep, "weights are not finite after step 4 with learning rate 0.025: "),
     ],
 )
 def test_divergence_is_one_sentence_and_never_saved(

@@ -56,7 +56,7 @@ def test_a_perfect_map_misses_less(tmp_path: Path) -> None:
 def test_foreground_values_are_chosen(tmp_path: Path) -> None:
     store = store_with_objects(tmp_path / "s.lmdb")
     assert miss_rate(store, foreground=[3], epochs=2)["images"] == 30
-    with pytest.raises(InputError, match="no mask of .* shows an object"):
+    with pytest.raises(InputError, match="shows an object"):
         miss_rate(store, foreground=[1], epochs=2)
 
 

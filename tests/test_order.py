@@ -26,7 +26,7 @@ def test_shuffle_is_a_function_of_seed_and_epoch() -> None:
 
 
 def test_shuffle_is_uniform() -> None:
-    """Over 6,000 epochs each of the 24 orders of four samples comes equally often (chi-squared, 23 degrees: 99.99 %)."""
+    """Over 6,000 epochs each of the 24 orders of four samples comes equally often (chi-squared test at 99.99 %)."""
     orders = [tuple(shuffle(np.zeros(4), 0, epoch)) for epoch in range(6000)]
     counts = np.unique(np.array(orders), axis=0, return_counts=True)[1]
     assert len(counts) == 24

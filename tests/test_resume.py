@@ -100,9 +100,7 @@ def test_after_a_signal(
     assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, resumed(config)))) == ""
 
 
-def test_after_a_kill_in_mid_epoch(
-    folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_kill_in_mid_epoch(folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is saved by the clock is enough where no signal came; the steps after it are taken again."""
     config = tiny_config(folder, "killed", **EXACT, save_minutes=1e-9)
     with monkeypatch.context() as patch:

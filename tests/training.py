@@ -40,7 +40,9 @@ class TinyNet(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.ReLU()
+        )
         self.dropout, self.fc = nn.Dropout(0.3), nn.Linear(16, num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:

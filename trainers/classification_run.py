@@ -105,7 +105,7 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
     with closing(train_data) as loader, closing(val_data) as val_loader:
         model = _network(job)
         ema = ModelEmaV3(model, decay=config.ema, use_warmup=True) if config.ema else None
-        optimizer = _optimizer(model, config)
+        optimizer = make_optimizer(model, config)
         at = Standing()
         if job.saved:
             resume.restore(job.saved, config, model=model, ema=ema, optimizer=optimizer, loader=loader)
@@ -146,7 +146,7 @@ def _network(job: Job) -> nn.Module:
     return model.to(memory_format=torch.channels_last) if job.config.channels_last else model
 
 
-def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Weight decay on weights only. The groups are made with a decay of 1 and scaled: with 0 timm would order the
     weights otherwise, and a checkpoint's momenta would meet the wrong ones.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import nvidia.dali.fn as fn
-import nvidia.dali.types as types
 import torch
 from nvidia.dali import Pipeline
-from nvidia.dali.pipeline import DataNode
+from nvidia.dali.types import Constant, DALIDataType, DALIImageType
 
+from ...pipelines.dali import Node
 from ...pipelines.graph_classification import INTERP_CODES
 from ...pipelines.statistics import IMAGENET
 from ..harness import Stream
@@ -36,24 +36,25 @@ def stream(work: Workload) -> Stream:
     return one_pass
 
 
-def _images(encoded: DataNode, size: int, device: str) -> DataNode:
+def _images(encoded: Node, size: int, device: str) -> Node:
     windows = fn.decoders.image_random_crop(
         encoded,
         device="mixed" if device == "gpu" else "cpu",
-        output_type=types.RGB,
+        output_type=DALIImageType.RGB,
         random_area=[0.08, 1.0],
         random_aspect_ratio=[3 / 4, 4 / 3],
         num_attempts=10,
     )
-    drawn = fn.random.choice(fn.cast(types.Constant(INTERP_CODES, device="cpu"), dtype=types.INT32))
-    kernels = fn.reinterpret(drawn, dtype=types.INTERP_TYPE)
-    resized = fn.resize(windows, size=[size, size], interp_type=kernels)
+    codes: Node = Constant(INTERP_CODES, device="cpu")
+    drawn = fn.random.choice(fn.cast(codes, dtype=DALIDataType.INT32))
+    kernels = fn.reinterpret(drawn, dtype=DALIDataType.INTERP_TYPE)
+    resized: Node = fn.resize(windows, size=[size, size], interp_type=kernels)
     brightness, contrast, saturation = (fn.random.uniform(range=(0.6, 1.4)) for _ in range(3))
-    twisted = fn.color_twist(resized, brightness=brightness, contrast=contrast, saturation=saturation)
+    twisted: Node = fn.color_twist(resized, brightness=brightness, contrast=contrast, saturation=saturation)
     return fn.crop_mirror_normalize(
         twisted,
         mirror=fn.random.coin_flip(),
-        dtype=types.FLOAT,
+        dtype=DALIDataType.FLOAT,
         output_layout="CHW",
         mean=(255 * IMAGENET.mean).tolist(),
         std=(255 * IMAGENET.std).tolist(),

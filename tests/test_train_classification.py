@@ -1,0 +1,148 @@
+"""Training and evaluating from stores to numbers: it learns, what it reports is so, what it refuses it names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training import CLASSES, learnable_store, tiny_config
+
+from sdali.pipelines import ImageStore, InputError, classification, statistics
+from sdali.pipelines.progress import track
+from sdali.trainers import checkpoint, classification_run
+from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    learnable_store(folder / "train.lmdb", 100)
+    learnable_store(folder / "val.lmdb", 29)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A convnet4 trained for eight epochs, and what train returned."""
+    config = tiny_config(folder, "trained", model="convnet4", epochs=8, lr=0.05, ema=0.8)
+    return config.out, train(config)
+
+
+def test_it_learns_and_reports(trained: tuple[Path, dict[str, Any]]) -> None:
+    """Far above chance on held-out images; costs are positive and consistent; all of it is JSON."""
+    out, result = trained
+    assert result["top1"] > 0.9
+    assert result["best_top1"] >= result["top1"]
+    assert (result["epochs"], result["steps"]) == (8, 48)
+    assert 0 < 48 * 16 / result["images_per_second"] < result["wall_seconds"]
+    assert 0 <= result["data_wait_share"] < 1
+    assert result["cpu_seconds"] > 0
+    assert json.loads(json.dumps(result)) == result
+    assert {Path(result[name]).parent for name in ("checkpoint", "best_checkpoint", "log")} == {out}
+
+
+def test_evaluate_repeats_the_trainings_evaluation(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    """The same images, network, statistics and crop give the same top-1, and a table of classes that averages to it."""
+    found = evaluate(EvaluateConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb"), progress=track)
+    assert found["top1"] == trained[1]["top1"]
+    assert "top5" not in found
+    counts = np.bincount(ImageStore(folder / "val.lmdb").labels)
+    assert list(found["per_class"]) == list(CLASSES)
+    assert np.dot(list(found["per_class"].values()), counts) / 29 == pytest.approx(found["top1"])
+    assert (found["images"], found["size"], found["crop"]) == (29, 32, "centre")
+    assert found["images_per_second"] > 0
+
+
+def test_evaluate_equals_a_loop_by_hand(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    """Whole images at another size: load_classifier, a loader and argmax say the same."""
+    model, saved = load_classifier(trained[0] / "best.pt", "cpu")
+    stats = statistics.Statistics.from_dict(saved["statistics"])
+    loader = classification.test_loader(folder / "val.lmdb", batch_size=29, size=48, crop="whole", statistics=stats)
+    (batch,) = loader
+    loader.close()
+    with torch.no_grad():
+        top1 = (model(batch["image"]).argmax(1) == batch["label"]).double().mean().item()
+    config = EvaluateConfig(
+        checkpoint=trained[0] / "best.pt", store=folder / "val.lmdb", size=48, crop="whole", batch_size=7,
+        precision="float32",
+    )  # fmt: skip
+    assert evaluate(config)["top1"] == pytest.approx(top1)
+
+
+def test_the_stores_own_statistics_are_used_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without `sdali stats` ImageNet's are used and a line says so; with it the store's, in the checkpoint too."""
+    train(tiny_config(folder, "imagenet", epochs=1))
+    assert capsys.readouterr().err.count("has no statistics of its own") == 1
+    learnable_store(folder / "measured.lmdb", 48)
+    with ImageStore(folder / "measured.lmdb") as store:
+        own = statistics.measure(store)
+        statistics.save(store, own)
+    config = dataclasses.replace(tiny_config(folder, "own", epochs=1), store=folder / "measured.lmdb")
+    train(config)
+    assert "statistics" not in capsys.readouterr().err
+    assert checkpoint.load(config.out / "last.pt")["statistics"] == own.to_dict()
+
+
+def test_two_runs_agree_bit_for_bit(folder: Path) -> None:
+    """The same configuration gives the same weights; another seed gives others."""
+    weights = []
+    for out, seed in (("a", 3), ("b", 3), ("c", 4)):
+        config = tiny_config(folder, out, epochs=1, seed=seed, deterministic=True)
+        train(config)
+        weights.append(checkpoint.weights_digest(checkpoint.load(config.out / "last.pt")["state_dict"]))
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_decay_is_for_weights_only_and_the_order_is_fixed() -> None:
+    """Norms and biases have none; with a decay of 0 the parameters keep their groups, so momenta keep theirs."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    groups = {}
+    for decay in (0.3, 0.0):
+        config = tiny_config(Path(), weight_decay=decay)
+        groups[decay] = classification_run.make_optimizer(model, config).param_groups
+    shapes = {decay: [[tuple(p.shape) for p in group["params"]] for group in groups[decay]] for decay in groups}
+    assert shapes[0.3] == shapes[0.0] == [[(4,), (4,), (4,)], [(4, 3, 1, 1)]]
+    assert [group["weight_decay"] for group in groups[0.3]] == [0, 0.3]
+    assert [group["weight_decay"] for group in groups[0.0]] == [0, 0]
+
+
+def test_what_cannot_be_trained_on_is_named_before_anything_is_written(folder: Path) -> None:
+    """Unequal classes, a missing store, too large a batch, an unknown model: one sentence, no folder."""
+    learnable_store(folder / "other.lmdb", 29, classes=("dark", "bright", "dotted"))
+    wrong: list[tuple[dict[str, Any], str]] = [
+        (
+            {"val_store": folder / "other.lmdb"},
+            r"other\.lmdb does not have the classes of .*train\.lmdb: it lacks striped",
+        ),
+        ({"store": folder / "none.lmdb"}, r"none\.lmdb"),
+        ({"batch_size": 101}, "fewer than the 101 of one step"),
+        ({"model": "no_such_net"}, "no_such_net"),
+        ({"model": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224 does not take 32 x 32 pixels"),
+        ({"device": "tpu"}, "device must be"),
+    ]
+    for options, sentence in wrong:
+        config = dataclasses.replace(tiny_config(folder, "refused"), **options)
+        with pytest.raises(InputError, match=sentence):
+            train(config)
+        assert not config.out.exists()
+
+
+def test_a_checkpoint_of_other_classes_is_refused(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    """Evaluating on a store with another class names the difference."""
+    learnable_store(folder / "renamed.lmdb", 9, classes=("dark", "bright", "dotted"))
+    with pytest.raises(InputError, match=r"renamed\.lmdb .* of .*best\.pt: it lacks striped and it adds dotted"):
+        evaluate(EvaluateConfig(checkpoint=trained[0] / "best.pt", store=folder / "renamed.lmdb"))
+
+
+def test_settings_of_the_caller_are_untouched(folder: Path) -> None:
+    """Random state, threads and determinism are as before."""
+    before = torch.get_rng_state(), torch.get_num_threads()
+    train(tiny_config(folder, "untouched", epochs=1, deterministic=True))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    assert not torch.are_deterministic_algorithms_enabled()

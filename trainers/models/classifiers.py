@@ -1,0 +1,70 @@
+"""Classifiers: any timm model by name, and `convnet4`, a small one for CPUs, registered with timm."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import timm
+import torch.nn.functional as F
+from timm.models import register_model
+from torch import Tensor, nn
+
+from ...pipelines.errors import InputError
+
+
+def create_classifier(name: str, num_classes: int, **arguments: Any) -> nn.Module:
+    """An untrained timm model; `arguments` go to timm. Raises InputError for a name that timm does not know."""
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), 3)
+        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists them"
+        raise InputError(f"timm has no model called {name!r}; {hint}")
+    return timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
+
+
+class ConvNet4(nn.Module):
+    """Four 3 x 3 convolutions with batch norm and ReLU at stride 8, average pooling and one linear layer.
+
+    Images float [B, 3, H, W] -> logits [B, num_classes]. At 96 px its class activation map has 12 x 12 cells.
+    """
+
+    def __init__(
+        self, num_classes: int = 1000, in_chans: int = 3, widths: tuple[int, ...] = (32, 64, 128, 192)
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.num_features = num_classes, widths[-1]
+        self.features = nn.Sequential()
+        for inputs, outputs, stride in zip((in_chans, *widths), widths, (2, 2, 2, 1), strict=False):
+            self.features.append(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
+            self.features.append(nn.BatchNorm2d(outputs))
+            self.features.append(nn.ReLU(inplace=True))
+        self.classifier = nn.Linear(self.num_features, num_classes)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """[B, 192, H / 8, W / 8]."""
+        return self.features(images)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pooled features [B, 192] if pre_logits, else logits [B, num_classes]."""
+        pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)
+        return pooled if pre_logits else self.classifier(pooled)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(images))
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer."""
+        return self.classifier
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Another, untrained linear layer."""
+        self.num_classes = num_classes
+        self.classifier = nn.Linear(self.num_features, num_classes)
+
+
+@register_model
+def convnet4(pretrained: bool = False, **arguments: Any) -> ConvNet4:
+    """timm's entry point; there are no pretrained weights."""
+    for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
+        arguments.pop(name, None)
+    return ConvNet4(**arguments)
