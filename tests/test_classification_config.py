@@ -47,14 +47,15 @@ def test_every_field_has_a_docstring() -> None:
 def test_bad_values_are_refused_by_name(field: str, value: Any) -> None:
     """The sentence names the field and the value."""
     with pytest.raises(InputError, match=f"{field} must .*{value:g}" if isinstance(value, float) else field):
-        TrainConfig(**PATHS, **{field: value})
+        TrainConfig(**{**PATHS, field: value})
 
 
 def test_evaluation_is_checked_too() -> None:
     """Sizes, crops and precisions that do not exist."""
-    for wrong in ({"size": 0}, {"crop": "squash"}, {"precision": "half"}):
-        with pytest.raises(InputError, match=next(iter(wrong))):
-            EvaluateConfig(checkpoint=Path("c"), store=Path("s"), **wrong)
+    wrong: dict[str, Any] = {"size": 0, "crop": "squash", "precision": "half"}
+    for name, value in wrong.items():
+        with pytest.raises(InputError, match=name):
+            EvaluateConfig(checkpoint=Path("c"), store=Path("s"), **{name: value})
 
 
 def test_defaults_that_depend() -> None:

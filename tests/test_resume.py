@@ -1,4 +1,4 @@
-"""A run that was stopped, anywhere and by anything, ends as one that was not; what cannot be gone on with is refused."""
+"""A run that was stopped, anywhere and by anything, ends as one that was not; what it cannot go on with is refused."""
 
 from __future__ import annotations
 
@@ -56,6 +56,11 @@ def difference(a: Any, b: Any, where: str = "") -> str:
     return "" if a == b else where
 
 
+def state_difference(a: dict[str, Any], b: dict[str, Any]) -> str:
+    """Of two checkpoints' weights, averages, momenta and places; what they cost and where they lie may differ."""
+    return difference({name: a[name] for name in STATE}, {name: b[name] for name in STATE})
+
+
 def at_step(number: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
     """Call `act` within a step, counted from 1."""
     original = loop.seed_step
@@ -97,7 +102,7 @@ def test_after_a_signal(
             train(config)
     assert checkpoint.load(config.out / "last.pt")["standing"]["step"] == step
     assert getattr(left.value, "code", 143) == 143
-    assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, resumed(config)))) == ""
+    assert state_difference(undisturbed, resumed(config)) == ""
 
 
 def test_after_a_kill_in_mid_epoch(folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +113,7 @@ def test_after_a_kill_in_mid_epoch(folder: Path, undisturbed: dict[str, Any], mo
         with pytest.raises(Killed):
             train(config)
     assert checkpoint.load(config.out / "last.pt")["standing"]["step"] == 8
-    assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, resumed(config)))) == ""
+    assert state_difference(undisturbed, resumed(config)) == ""
 
 
 def test_after_a_signal_in_an_evaluation(
@@ -128,7 +133,7 @@ def test_after_a_signal_in_an_evaluation(
     left = checkpoint.load(config.out / "last.pt")
     assert (left["standing"]["epoch"], left["standing"]["step"], left["standing"]["top1"]) == (0, 6, None)
     done = resumed(config)
-    assert difference(*({name: saved[name] for name in STATE} for saved in (undisturbed, done))) == ""
+    assert state_difference(undisturbed, done) == ""
     assert done["standing"]["best_top1"] == undisturbed["standing"]["best_top1"]
 
 

@@ -150,7 +150,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     """Weight decay on weights only. The groups are made with a decay of 1 and scaled: with 0 timm would order the
     weights otherwise, and a checkpoint's momenta would meet the wrong ones.
     """
-    undecayed = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
+    undecayed = getattr(model, "no_weight_decay", tuple)()
     groups = param_groups_weight_decay(model, 1.0, no_weight_decay_list=undecayed)
     for group in groups:
         group["weight_decay"] *= config.resolved_weight_decay

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 
 import torch
 import torch.distributed as dist
@@ -16,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..pipelines.errors import InputError
+
+_groups = count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +82,30 @@ def process_group(device: str = "auto") -> Iterator[Ranks]:
         return
     joined = not dist.is_initialized()
     if joined:
-        dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
+        _join("nccl" if here.type == "cuda" else "gloo")
     try:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         yield Ranks(device=here, rank=dist.get_rank(), world_size=dist.get_world_size(), local_world_size=local)
     finally:
         if joined:
             dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    """Initialise the group under keys of its own.
+
+    All groups of a torchrun job share one store, and torch numbers the keys anew after each destroy_process_group: a
+    second group, such as an evaluation after a training, would read the addresses of the first and hang.
+    """
+    store, rank, world_size = _rendezvous()
+    store = dist.PrefixStore(f"sdali/{next(_groups)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
+@cache
+def _rendezvous() -> tuple[dist.Store, int, int]:
+    """The job's store, this rank and the number of ranks; once a process, for the store may be served by it."""
+    return next(iter(dist.rendezvous("env://")))
 
 
 def resolve_device(device: str, local_rank: int = 0, world_size: int = 1) -> torch.device:

@@ -32,6 +32,7 @@ class RunLog:
         self.path = out / "log.jsonl"
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._then, self._losses = replace(at), 0.0
+        self._words = ""  # how training went lately
         self._file = self._board = None
         self._display: Display = Silent()
         if enabled:
@@ -57,11 +58,11 @@ class RunLog:
         steps = at.step - self._then.step
         values = {"loss": self._losses / steps, "learning_rate": rate, **at.rates_since(self._then)}
         epoch = min((at.step - 1) // self._steps_per_epoch + 1, self._epochs)
-        self._display.show(
-            at.step,
-            f"epoch {epoch}/{self._epochs}, loss {values['loss']:.3f}, {values['images_per_second']:,.0f} images/s, "
-            f"{values['data_wait_share']:.0%} waiting for data",
+        self._words = (
+            f"loss {values['loss']:.3f}, {values['images_per_second']:,.0f} images/s, "
+            f"{values['data_wait_share']:.0%} waiting for data"
         )
+        self._display.show(at.step, f"epoch {epoch}/{self._epochs}, {self._words}")
         if steps >= STEPS_BETWEEN_RECORDS or at.step % self._steps_per_epoch == 0:
             self.record("train", step=at.step, epoch=epoch, **values)
             self._plot("train", at.step, values)
@@ -73,7 +74,8 @@ class RunLog:
         self.record("evaluate", step=at.step, epoch=at.epoch, **values)
         self._plot("evaluate", at.step, values)
         top5 = f", top-5 {result['top5']:.1%}" if "top5" in result else ""
-        self.say(f"epoch {at.epoch} of {self._epochs}: top-1 {result['top1']:.1%}{top5}, loss {result['loss']:.3f}")
+        hits = f"top-1 {result['top1']:.1%}{top5}, loss {result['loss']:.3f}"
+        self.say(f"epoch {at.epoch} of {self._epochs}: {hits}" + f"; in training {self._words}" * bool(self._words))
 
     def _plot(self, group: str, step: int, values: dict[str, Any]) -> None:
         if self._board:
