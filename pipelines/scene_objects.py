@@ -1,9 +1,9 @@
-"""The objects of generated scenes: outline and texture of each class, and of the stones and sticks that belong to none.
+"""The things in generated scenes: outline and texture of each class, and of the stones and sticks that belong to none.
 
-An outline is a closed polygon, float32 [N, 2], as (x, y) with y down, about as large as the square [-1, 1]; a texture takes the
-coordinates u (along x) and v (along y) of every pixel in that same frame, before rotation, and gives its place between the object's two
-colours, float32 in [0, 1]. Proportions vary from one object to the next; colours are drawn without regard to the class. All of
-it is our choice.
+An outline is a closed polygon, float32 [N, 2], as (x, y) with y down, about as large as the square [-1, 1]. A texture
+takes the coordinates u (along x) and v (along y) of every pixel in that same frame, before rotation, and gives its
+place between the object's two colours, [H, W] in [0, 1]. Proportions vary from one object to the next; colours are drawn
+without regard to the class. Features are coarse enough to be seen at 96 px. All of it is our choice.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def dots(u: np.ndarray, v: np.ndarray, centres: np.ndarray, radii: np.ndarray) -
 
 
 def polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """The polygon with these corners."""
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1).astype(np.float32)
 
 

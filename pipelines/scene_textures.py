@@ -1,8 +1,9 @@
 """Textures of generated scenes: smooth noise, colour ramps, the grounds that objects lie on, and the light over them.
 
-Everything is float32 on the [0, 1] scale, RGB, H x W x 3, drawn from the NumPy generator that is handed in and from nothing
-else. Natural ground is many octaves of smooth noise (Perlin, SIGGRAPH 1985, with cubic interpolation of random grids), seen
-through a ramp of a few related colours; bending a wave with such noise gives wood and rippled sand. All of it is our choice.
+Everything is float32 on the [0, 1] scale, RGB, H x W x 3, drawn from the NumPy generator that is handed in and from
+nothing else. Natural ground is many octaves of smooth noise (Perlin, SIGGRAPH 1985, with cubic interpolation of random
+grids), seen through a ramp of a few related colours; bending a wave with such noise gives wood and rippled sand. All of
+it is our choice.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ TAU = float(2 * np.pi)
 
 
 def smooth_noise(rng: Generator, height: int, width: int, cell: tuple[float, float]) -> np.ndarray:
-    """Noise with mean 0 and standard deviation near 1; `cell`: height and width of its features in pixels. float32 [H, W]."""
+    """Noise of mean 0 and deviation near 1, [H, W]; `cell`: height and width of its features in pixels."""
     rows, columns = int(height / cell[0]) + 2, int(width / cell[1]) + 2
     grid = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -56,7 +57,7 @@ def through_ramp(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def relief(heights: np.ndarray, strength: float, angle: float) -> np.ndarray:
-    """How light from `angle` (radians) falls on a surface of these heights: 1 on the flat, more on slopes towards it. [H, W]."""
+    """How light from `angle` (radians) falls on a surface: 1 on the flat, more on slopes towards it. [H, W]."""
     slope_x = cv2.Sobel(heights, cv2.CV_32F, 1, 0, ksize=3)
     slope_y = cv2.Sobel(heights, cv2.CV_32F, 0, 1, ksize=3)
     return np.clip(1 + strength * (np.cos(angle) * slope_x + np.sin(angle) * slope_y), 0.3, 1.7)
@@ -153,7 +154,7 @@ GROUNDS = (soil, grain, meadow, gravel, bokeh, cloth)
 
 
 def light(rng: Generator, height: int, width: int) -> np.ndarray:
-    """What the scene is multiplied with: a slope across it, a darker rim, dappled shade, a colour cast. float32 [H, W, 3]."""
+    """What the scene is multiplied with: a slope across it, a darker rim, dappled shade, a colour cast. [H, W, 3]."""
     y, x = np.linspace(-1, 1, LIGHT_STEPS, dtype=np.float32)[:, None], np.linspace(-1, 1, LIGHT_STEPS, dtype=np.float32)
     slope = rng.uniform(-0.18, 0.18) * y + rng.uniform(-0.18, 0.18) * x
     rim = rng.uniform(0, 0.16) * (x * x + y * y)

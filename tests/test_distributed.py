@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,13 +59,12 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     (folder / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [str(folder / "script.py"), str(folder)]
-    # A session of its own, so that ranks that hang do not outlive the test.
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as job:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
         try:
             _, errors = job.communicate(timeout=120)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(job.pid, signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            job.terminate()  # ends the ranks too, which a kill would leave behind
+            _, errors = job.communicate()
     assert job.returncode == 0, errors
     return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 

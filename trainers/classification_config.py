@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from tyro.conf import arg
 
 from ..pipelines.config import Augmentation
 from ..pipelines.errors import InputError
@@ -28,7 +30,7 @@ class TrainConfig:
     out: Path
     """Folder for last.pt (to resume from), best.pt (best top-1) and log.jsonl; made where it is missing."""
 
-    heatmaps: Path | None = None
+    heatmaps: Annotated[Path | None, arg(name="cams")] = None
     """Heatmap store of the training images: windows follow it (SDA). None: plain crops."""
 
     model: str = "resnet18"
@@ -72,7 +74,7 @@ class TrainConfig:
     channels_last: bool = True
     """Keep activations in NHWC order, which is faster on most devices."""
 
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
     """Everything random about a training image."""
 
     test_crop: TestCrop = "centre"
