@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ class TrainClassification(TrainConfig):
     def run(self) -> dict[str, Any] | None:
         from ..trainers.classification import train
 
-        return train(self)
+        return _once(train(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,4 +26,11 @@ class EvaluateClassification(EvaluateConfig):
     def run(self) -> dict[str, Any] | None:
         from ..trainers.classification import evaluate
 
-        return evaluate(self)
+        from ..pipelines.progress import track
+
+        return _once(evaluate(self, progress=track))
+
+
+def _once(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Under torchrun every rank has the result, and the first prints it."""
+    return result if os.environ.get("RANK", "0") == "0" else None

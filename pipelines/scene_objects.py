@@ -1,9 +1,9 @@
 """The things in generated scenes: outline and texture of each class, and of the stones and sticks that belong to none.
 
 An outline is a closed polygon, float32 [N, 2], as (x, y) with y down, about as large as the square [-1, 1]. A texture
-takes the coordinates u (along x) and v (along y) of every pixel in that same frame, before rotation, and gives its
-place between the object's two colours, [H, W] in [0, 1]. Proportions vary from one object to the next; colours are drawn
-without regard to the class. Features are coarse enough to be seen at 96 px. All of it is our choice.
+takes the coordinates u (along x) and v (along y) of every pixel in that same frame, and gives its place between the two
+colours, [H, W] in [0, 1]. Proportions vary from one object to the next; colours are drawn without regard to the class.
+Features are coarse enough to be seen at 96 px. All of it is our choice.
 """
 
 from __future__ import annotations

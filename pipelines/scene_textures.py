@@ -119,7 +119,8 @@ def gravel(rng: Generator, height: int, width: int, colours: np.ndarray) -> np.n
     seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
     distance, cell = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     tones = np.clip(rng.normal(0.6, 0.16, count + 1), 0, 1).astype(np.float32)[np.minimum(cell, count)]
-    domes = cv2.GaussianBlur(1 - (distance / (float(distance.max()) + 1)) ** 2, (0, 0), 0.9)
+    domes = np.asarray(1 - (distance / (float(distance.max()) + 1)) ** 2, np.float32)
+    domes = cv2.GaussianBlur(domes, (0, 0), 0.9)
     lit = relief(domes, rng.uniform(0.4, 1), rng.uniform(0, TAU)) * (0.3 + 0.75 * domes)
     return through_ramp(tones, colours) * lit[..., None]
 
