@@ -24,9 +24,8 @@ class EvaluateClassification(EvaluateConfig):
     """Flags of `sdali evaluate classification`."""
 
     def run(self) -> dict[str, Any] | None:
-        from ..trainers.classification import evaluate
-
         from ..pipelines.progress import track
+        from ..trainers.classification import evaluate
 
         return _once(evaluate(self, progress=track))
 

@@ -59,7 +59,9 @@ class Demo:
         sda = self._train("sda", store, val_store, heatmaps=heatmaps, augmentation=GUIDED)
         longer = self._train("plain_equal_compute", store, val_store, epochs=2 * self.epochs)
         maps = HeatmapStore(heatmaps)
-        sheet = preview(store, self.out / "preview.png", heatmaps=maps, count=6, size=SIZE, seed=self.seed, augmentation=GUIDED)
+        sheet = preview(
+            store, self.out / "preview.png", heatmaps=maps, count=6, size=SIZE, seed=self.seed, augmentation=GUIDED
+        )
         rates = miss_rate(
             store, heatmaps=maps, foreground=(OBJECT,), augmentation=GUIDED, size=SIZE, seed=self.seed, progress=track
         )
@@ -131,5 +133,5 @@ class Demo:
 
 
 def _threads() -> int:
-    """Half of the cores for torch, half for DALI: where both want all, a small network's threads wait for each other."""
+    """Half of the cores for torch, half for DALI: where both want all, a small network waits for its own threads."""
     return max(len(os.sched_getaffinity(0)) // 2, 1)
