@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -167,6 +169,14 @@ def test_arithmetic_colour_equals_the_kernel() -> None:
         expected = np.empty((3, 30, 30), np.float32)
         window_to_planes(expected, columns[::-1].copy() if flip else columns, image, matrix, 0)
         np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm() -> None:
+    """Where numba finds no folder for its cache, the kernel is compiled in memory."""
+    code = "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []\n"
+    code += "from sdali.pipelines.kernel_window import window_to_planes as kernel; assert kernel.signatures"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.gpu
