@@ -92,13 +92,14 @@ class Engine:
         self._batches = chain(waiting, self._batches)
 
     def _source(self) -> Any:
-        """DALI asks for the next batch; a sample that cannot be read ends the feeding, and is reported when due."""
-        if self._pending and isinstance(self._pending[-1][1], BadSampleError):
+        """DALI asks for the next batch; what cannot be read ends the feeding, and is reported when due."""
+        if self._pending and isinstance(self._pending[-1][1], InputError):
             raise StopIteration
-        rows = next(self._batches)
+        rows = np.zeros(0)
         try:
+            rows = next(self._batches)
             buffers = self._graph.feed(self._store.read(rows["index"]), rows)
-        except BadSampleError as error:
+        except InputError as error:  # of a record, or of a heatmap that the plan needs
             self._pending.append((rows, error))
             raise StopIteration from None
         self._pending.append((rows, buffers))

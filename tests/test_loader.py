@@ -224,6 +224,18 @@ def test_a_flipped_byte_is_named_when_its_batch_is_due(tmp_path: Path) -> None:
     assert received == 2
 
 
+def test_a_bad_heatmap_is_reported_when_its_batch_is_due(store) -> None:
+    """As a bad record is: batches before it are served."""
+    plan = [int(row["index"]) for batch in make(store, 10) for row in batch["plan"]]
+    maps: list[np.ndarray] = [np.ones((4, 4), np.uint8) for _ in range(len(store))]
+    maps[plan[35]] = np.ones((4, 4))
+    loader, received = make(store, 10, heatmaps=maps), 0
+    with pytest.raises(InputError, match="a heatmap is a uint8 array"):
+        for _ in loader:
+            received += 1
+    assert received == 3
+
+
 @pytest.mark.parametrize("damage", ["text", "flipped byte"])
 def test_skip_replaces_the_bad_sample_alone(tmp_path: Path, damage: str) -> None:
     """All other positions keep their bytes; the replacement depends on the position, not on the batch size."""
