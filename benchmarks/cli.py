@@ -7,10 +7,13 @@ with one sentence and no traceback; 130 interrupted. A command is imported only 
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from typing import Any, Protocol
 
 from ..pipelines.errors import InputError
@@ -46,14 +49,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _usage(words)
     try:
         result = _parsed(name, words[len(name.split()) :]).run()
+        return 0 if result is None else _print(json.dumps(result))
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free or repair it and run again")
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    if result is not None:
-        print(json.dumps(result), flush=True)
+
+
+def _print(text: str) -> int:
+    """Write to stdout; the exit status. A reader that has gone away, as `head` does, is no error of ours."""
+    if sys.stdout is None:
+        return _fail("stdout is closed, so the result cannot be printed; open it")
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # The interpreter flushes stdout once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0 if isinstance(error, BrokenPipeError) else _fail(f"cannot write to stdout ({error.strerror}); free it")
     return 0
 
 
@@ -62,13 +76,24 @@ def _parsed(name: str, flags: list[str]) -> Command:
 
     module, description = COMMANDS[name]
     kind = getattr(importlib.import_module(module, __package__), _class_name(name))
-    return tyro.cli(
-        kind,
-        prog=f"sdali {name}",
-        description=f"{description[0].upper()}{description[1:]}.",
-        args=flags,
-        config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.FlagCreatePairsOff),
-    )
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                kind,
+                prog=f"sdali {name}",
+                description=f"{description[0].upper()}{description[1:]}.",
+                args=flags,
+                config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as exit:
+        refused = exit.__context__
+        while refused is not None and not isinstance(refused, InputError):
+            refused = refused.__context__
+        if refused is not None:  # a value that the command's own checks refuse
+            raise refused from None
+        sys.stderr.write(said.getvalue())
+        raise
 
 
 def _class_name(name: str) -> str:
@@ -81,15 +106,13 @@ def _usage(words: list[str]) -> int:
     lines = [f"  {name:<{width}}  {description}" for name, (_, description) in COMMANDS.items()]
     text = "\n".join(["usage: sdali COMMAND [FLAGS]    (sdali COMMAND --help tells the flags)", "", *lines])
     if words and words[0] in ("-h", "--help"):
-        print(text)
-        return 0
+        return _print(text)
     print(text, file=sys.stderr)
     asked = " ".join(words[:2])
     return _fail(f"there is no command {asked!r}" if asked else "name a command")
 
 
 def _fail(sentence: str, status: int = 2) -> int:
-    sys.stdout.flush()
     print(f"sdali: {' '.join(sentence.split())}", file=sys.stderr)
     return status
 

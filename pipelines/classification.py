@@ -16,7 +16,7 @@ from .config import Augmentation
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .errors import InputError
-from .loader import Loader, Planner
+from .loader import Loader, Planner, whole_number
 from .plan import EvaluationPlanner, TrainPlanner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
@@ -114,12 +114,11 @@ def _loader(
     require_dali()
     from .graph_classification import DTYPES, Graph
 
-    if size < 1:
-        raise InputError(f"size must be at least 1, got {size}")
+    whole_number("size", size)
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, got {threads}")
+    if threads is not None:
+        whole_number("threads", threads)
     cuda = _cuda_ordinal(device)
     graph = Graph(size=size, dtype=dtype, cuda=cuda, threads=threads or len(os.sched_getaffinity(0)))
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
@@ -156,6 +155,9 @@ def _heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heat
         maps = HeatmapStore(heatmaps)
         maps.check(store)
         return maps
+    if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
+        kind = type(heatmaps).__name__
+        raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
     if heatmaps is not None and len(heatmaps) != len(store):
         raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
     return heatmaps

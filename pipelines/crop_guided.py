@@ -57,6 +57,8 @@ def _by_shape(maps: Sequence[np.ndarray]) -> dict[tuple[int, ...], list[int]]:
     """Rows of maps of the same shape, so that each group is drawn at once."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, values in enumerate(maps):
+        if not isinstance(values, np.ndarray):
+            raise InputError(f"a heatmap is a uint8 array [h, w], got {type(values).__name__}")
         if values.dtype != np.uint8 or values.ndim != 2 or values.size == 0:
             raise InputError(f"a heatmap is a uint8 array [h, w], got {values.dtype} {list(values.shape)}")
         groups.setdefault(values.shape, []).append(row)

@@ -8,6 +8,7 @@ fed again to a new one, which gives the same pixels because rows decide everythi
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -50,17 +51,13 @@ class Engine:
         self._drain()
         self._runs += 1
         this_run, self._batches = self._runs, batches
-        try:
-            while True:
-                received = self._receive(replace)
-                if received is None:
-                    return
-                yield received
-                if self._runs != this_run:
-                    raise InputError("a newer iteration of this loader has begun; the older one cannot go on")
-        finally:
-            if self._runs == this_run:
-                self._drain()
+        while True:
+            received = self._receive(replace)
+            if received is None:
+                return
+            yield received
+            if self._runs != this_run:
+                raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
 
     def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
         """The next batch, None at the end."""
@@ -148,9 +145,7 @@ class Engine:
 
 
 def _reason(failure: RuntimeError) -> str:
-    """The sentence within DALI's multi-line message."""
-    lines = [line.strip() for line in str(failure).splitlines()]
-    for line in lines:
-        if line.startswith("[") and "] " in line:
-            return line.split("] ", 1)[1].rstrip(".")
-    return next((line for line in lines if line), "no reason given").rstrip(".")
+    """The sentence within DALI's many lines; it names no sample, and often says no more than that decoding failed."""
+    said = re.sub(r"\[/[^]]*\]", "", str(failure).rpartition("encountered:")[2])
+    line = next((line.strip(" .:") for line in said.splitlines() if line.strip()), "")
+    return "its pixels are damaged" if not line or line.startswith("Failed to decode") else line

@@ -7,6 +7,7 @@ contiguous block of them. The state is that of the last batch handed out, not of
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
@@ -103,7 +104,7 @@ class Loader:
         Raises InputError for a state of another seed, order or store.
         """
         try:
-            epoch, position = int(state["epoch"]), int(state["position"])
+            epoch, position = operator.index(state["epoch"]), operator.index(state["position"])
             found = {name: state[name] for name in ("seed", "order", "store")}
         except (KeyError, TypeError, ValueError):
             raise InputError(f"this is not a loader's state: {state!r}; pass what state_dict() returned") from None
@@ -173,11 +174,12 @@ class Loader:
 
     def _replacement(self, rows: np.ndarray, error: BadSampleError) -> np.ndarray:
         """The batch with the bad sample's rows drawn again: a function of (seed, epoch, position, attempt)."""
-        self.skipped.append((error.index, error.name))
+        if (error.index, error.name) not in self.skipped:
+            self.skipped.append((error.index, error.name))
         logger.warning("skipped: %s", error)
         bad = {index for index, _ in self.skipped}
         if len(bad) == len(self.store):
-            raise error
+            raise InputError(f"every sample of {self.store.path} is bad, the last: {error}")
         rows = rows.copy()
         for place in np.flatnonzero(rows["index"] == error.index):
             rows[place] = self._drawn_again(int(rows["position"][place]), bad)
@@ -219,9 +221,14 @@ class Loader:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)
 
 
+def whole_number(name: str, value: object) -> None:
+    """Raise InputError unless it is an integer of at least 1."""
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be at least 1 and whole, got {value!r}")
+
+
 def _check(batch_size: int, rank: int, world_size: int, on_error: str) -> None:
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    whole_number("batch_size", batch_size)
     if not 0 <= rank < world_size:
         raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
     if on_error not in ("raise", "skip"):

@@ -65,7 +65,10 @@ class FolderItems(Sequence[SourceItem]):
         name, masks = self._names[index], self._masks
 
         def load() -> Loaded:
-            data = (self._root / name).read_bytes()
+            path = self._root / name
+            if not path.is_file() and path.exists():  # a pipe would be waited for without end
+                raise InputError("is not a regular file")
+            data = path.read_bytes()
             return Loaded(data, None if masks is None else masks.load(name))
 
         return SourceItem(name, self._labels[index], load, "" if masks is None else masks.file_of(name))

@@ -54,7 +54,7 @@ def test_extreme_uniforms_stay_in_positive_cells() -> None:
     assert 10 <= centres[0, 1] < 20 and 30 <= centres[1, 1] <= 40
 
 
-@pytest.mark.parametrize("bad", [np.zeros((3, 3)), np.zeros(3, np.uint8), np.zeros((0, 3), np.uint8)])
-def test_what_is_no_map_is_refused(bad: np.ndarray) -> None:
+@pytest.mark.parametrize("bad", [None, [[1, 2]], np.zeros((3, 3)), np.zeros(3, np.uint8), np.zeros((0, 3), np.uint8)])
+def test_what_is_no_map_is_refused(bad) -> None:
     with pytest.raises(InputError, match="a heatmap is a uint8 array"):
         draw_centres([bad], np.array([[10, 10]]), np.zeros((1, 3)), 1.0)

@@ -137,7 +137,7 @@ def test_an_older_iteration_cannot_go_on_behind_a_newer_one(store) -> None:
     older = iter(loader)
     next(older)
     next(iter(loader))
-    with pytest.raises(InputError, match="a newer iteration of this loader has begun"):
+    with pytest.raises(InputError, match="a newer iteration has begun"):
         next(older)
 
 
@@ -274,7 +274,7 @@ def test_a_forked_process_is_refused(store) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1 and whole, got 0"),
         ({"batch_size": 151}, "holds 150 images, fewer than the 151 of one step"),
         ({"rank": 2, "world_size": 2}, r"rank must be within \[0, world_size\)"),
         ({"order": "random"}, "no order is called 'random'"),
@@ -282,6 +282,9 @@ def test_a_forked_process_is_refused(store) -> None:
         ({"device": "tpu"}, "device must be auto, cpu or cuda:N, got 'tpu'"),
         ({"device": "cuda:99"}, "there is no device cuda:99"),
         ({"size": 0}, "size must be at least 1"),
+        ({"size": 32.5}, "size must be at least 1 and whole, got 32.5"),
+        ({"batch_size": "8"}, "batch_size must be at least 1 and whole, got '8'"),
+        ({"heatmaps": 5}, "heatmaps are a path, or an object with len"),
         ({"dtype": "int8"}, "dtype must be one of float32, float16"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"heatmaps": Blobs(7)}, "there are 7 heatmaps for the 150 images"),
@@ -301,6 +304,7 @@ def test_bad_options_are_named(store, options: dict, message: str) -> None:
         ({"position": 151}, "position 151 do not exist"),
         ({"epoch": -1}, "epoch -1"),
         ({"position": None}, "this is not a loader's state"),
+        ({"epoch": 1.5}, "this is not a loader's state"),
     ],
 )
 def test_a_foreign_state_is_refused(store, change: dict, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -56,7 +57,9 @@ def load(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}; give one that sdali train has written") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        if error.errno != errno.EINVAL:  # which is what seeking in a truncated archive gives
+            raise InputError(f"cannot read {path} ({error.strerror}); give a file that can be read") from None
+        raise InputError(f"{path} is truncated; give another checkpoint of the run") from None
     except Exception:  # whatever a damaged archive or a pickle of other classes leads to; torch documents no set
         raise InputError(f"{path} is damaged or not a checkpoint of sdali; give last.pt or best.pt of a run") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
