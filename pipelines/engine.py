@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -51,13 +52,17 @@ class Engine:
         self._drain()
         self._runs += 1
         this_run, self._batches = self._runs, batches
-        while True:
-            received = self._receive(replace)
-            if received is None:
-                return
-            yield received
-            if self._runs != this_run:
-                raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
+        try:
+            while True:
+                received = self._receive(replace)
+                if received is None:
+                    return
+                yield received
+                if self._runs != this_run:
+                    raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
+        finally:
+            if self._runs == this_run:
+                self._batches = iter(())  # an abandoned iteration plans no more, and keeps nothing alive
 
     def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
         """The next batch, None at the end."""
@@ -116,7 +121,10 @@ class Engine:
 
     def _built(self) -> Any:
         if self._pipeline is None:
-            self._pipeline = self._graph.pipeline(self._source, self._batch_size)
+            # Weakly, so that a loader that is dropped is freed at once, in its own process. Left to the garbage
+            # collector, it may be freed in a forked child, whose copy of DALI has no threads: that kills or hangs it.
+            source = weakref.WeakMethod(self._source)
+            self._pipeline = self._graph.pipeline(lambda: source()(), self._batch_size)  # type: ignore[misc]
         return self._pipeline
 
     def _drain(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -121,6 +121,9 @@ class Loader:
             self._epoch, self._position = self._epoch + 1, 0
         self._under_way = True
         return self._rest_of_epoch()
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("a loader cannot be sent to another process; make one there, and give it state_dict()")
 
     def close(self) -> None:
         """Stop DALI and free its buffers."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import pickle
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +256,11 @@ def test_skip_replaces_the_bad_sample_alone(tmp_path: Path, damage: str) -> None
     assert len(differing) == 1
 
 
+def test_a_loader_is_not_pickled(store) -> None:
+    with pytest.raises(InputError, match="make one there, and give it state_dict"):
+        pickle.dumps(make(store))
+
+
 def test_a_forked_process_is_refused(store) -> None:
     """DALI hangs after a fork; here a sentence says so at once."""
     loader = make(store)
@@ -269,6 +277,22 @@ def test_a_forked_process_is_refused(store) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     assert b"forked process" in os.read(reader, 1000)
+
+
+def test_dropped_loaders_are_freed_at_once(store) -> None:
+    """Without the garbage collector, which in a forked child would tear down a DALI that has no threads there."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            loader = make(store)
+            for _ in loader:
+                break
+            engine = weakref.ref(loader._engine)
+            del loader
+            assert engine() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
