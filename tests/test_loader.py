@@ -1,56 +1,22 @@
-"""What DESIGN calls exact: by position, whatever the batch size, threads, ranks and interruptions."""
+"""What a loader promises to be exact: by position, whatever the batch size, threads, ranks and interruptions."""
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import pickle
-import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pictures import jpeg, make_store, photo
+from loading import SIZE, Blobs, by_position, make
+from pictures import make_store
 
-from sdali.pipelines import BadSampleError, ImageStore, InputError, classification
-from sdali.pipelines.loader import Loader
-
-SIZE = 24
-
-
-class Blobs:
-    """Heatmaps of a user's own: anything with len and [index]."""
-
-    def __init__(self, count: int) -> None:
-        self._maps = np.random.default_rng(0).integers(0, 256, (count, 5, 7), np.uint8)
-        self._maps[3] = 0
-
-    def __len__(self) -> int:
-        return len(self._maps)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._maps[index]
+from sdali.pipelines import ImageStore, InputError, classification
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return make_store(tmp_path_factory.mktemp("store") / "s.lmdb", 150)
-
-
-def make(store: ImageStore, batch_size: int = 16, **options) -> Loader:
-    options = {"heatmaps": Blobs(len(store)), "size": SIZE, "seed": 5, "device": "cpu", "threads": 2, **options}
-    return classification.train_loader(store, batch_size=batch_size, **options)
-
-
-def by_position(*batches: dict) -> dict[int, tuple[bytes, bytes, int]]:
-    """position -> (plan row, pixels, label) as bytes, to be compared exactly."""
-    return {
-        int(row["position"]): (row.tobytes(), image.numpy().tobytes(), int(label))
-        for batch in batches
-        for row, image, label in zip(batch["plan"], batch["image"], batch["label"], strict=True)
-    }
 
 
 @pytest.mark.parametrize(
@@ -184,115 +150,9 @@ def test_evaluation_serves_each_position_once(store, world_size: int) -> None:
     assert all(batch["image"].shape[0] == len(batch["label"]) for parts in batches for batch in parts)
 
 
-BROKEN = {
-    "text": b"this is no picture at all, only some text in a file called .jpg\n" * 4,
-    "zeros": bytes(2000),
-    "bare SOI": b"\xff\xd8",
-    "truncated": jpeg(photo(1, 90, 90))[:900],
-}
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-@pytest.mark.parametrize("culprit", [0, 30, 63])
-def test_a_damaged_record_in_a_batch_of_64_is_named(tmp_path: Path, kind: str, culprit: int) -> None:
-    """What kills a plain DALI process raises an error that names sample, file and store, when its batch is due."""
-    store = make_store(tmp_path / "s.lmdb", 128, bad={culprit + 64: BROKEN[kind]})
-    loader = classification.test_loader(store, batch_size=64, crop="whole", size=SIZE, device="cpu", threads=2)
-    received = []
-    with pytest.raises(BadSampleError, match=rf"sample {culprit + 64} \({culprit + 64}\.jpg\) of .*s\.lmdb") as caught:
-        for batch in loader:
-            received.append(batch)
-    assert len(received) == 1 and caught.value.index == culprit + 64
-
-
-def flip_a_byte(store: ImageStore, index: int) -> None:
-    """Damage one record on disk."""
-    record = bytes(store.read([index])[0])
-    content = store.path.read_bytes()
-    at = content.index(record) + len(record) // 2
-    with store.path.open("r+b") as file:
-        file.seek(at)
-        file.write(bytes([content[at] ^ 0xFF]))
-
-
-def test_a_flipped_byte_is_named_when_its_batch_is_due(tmp_path: Path) -> None:
-    """The CRC is checked while prefetching, but batches before the damage are still served."""
-    store = make_store(tmp_path / "s.lmdb", 40)
-    flip_a_byte(store, 25)
-    loader = classification.test_loader(store, batch_size=10, size=SIZE, device="cpu")
-    received = 0
-    with pytest.raises(BadSampleError, match=r"sample 25 \(25\.jpg\) .* CRC32"):
-        for _ in loader:
-            received += 1
-    assert received == 2
-
-
-def test_a_bad_heatmap_is_reported_when_its_batch_is_due(store) -> None:
-    """As a bad record is: batches before it are served."""
-    plan = [int(row["index"]) for batch in make(store, 10) for row in batch["plan"]]
-    maps: list[np.ndarray] = [np.ones((4, 4), np.uint8) for _ in range(len(store))]
-    maps[plan[35]] = np.ones((4, 4))
-    loader, received = make(store, 10, heatmaps=maps), 0
-    with pytest.raises(InputError, match="a heatmap is a uint8 array"):
-        for _ in loader:
-            received += 1
-    assert received == 3
-
-
-@pytest.mark.parametrize("damage", ["text", "flipped byte"])
-def test_skip_replaces_the_bad_sample_alone(tmp_path: Path, damage: str) -> None:
-    """All other positions keep their bytes; the replacement depends on the position, not on the batch size."""
-    broken = make_store(tmp_path / "bad.lmdb", 60, bad={17: BROKEN["text"]} if damage == "text" else None)
-    if damage == "flipped byte":
-        flip_a_byte(broken, 17)
-    epochs = []
-    for batch_size in (10, 20):
-        loader = make(broken, batch_size, on_error="skip", heatmaps=None)
-        epochs.append(by_position(*loader))
-        assert loader.skipped == [(17, "17.jpg")]
-    assert epochs[0] == epochs[1] and len(epochs[0]) == 60
-    sound = by_position(*make(make_store(tmp_path / "good.lmdb", 60), 10, heatmaps=None))
-    differing = [position for position in sound if sound[position] != epochs[0][position]]
-    assert len(differing) == 1
-
-
 def test_a_loader_is_not_pickled(store) -> None:
     with pytest.raises(InputError, match="make one there, and give it state_dict"):
         pickle.dumps(make(store))
-
-
-def test_a_forked_process_is_refused(store) -> None:
-    """DALI hangs after a fork; here a sentence says so at once."""
-    loader = make(store)
-    next(iter(loader))
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            next(iter(loader))
-            os.write(writer, b"it ran")
-        except InputError as error:
-            os.write(writer, str(error).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert b"forked process" in os.read(reader, 1000)
-
-
-def test_dropped_loaders_are_freed_at_once(store) -> None:
-    """Without the garbage collector, which in a forked child would tear down a DALI that has no threads there."""
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(2):
-            loader = make(store)
-            for _ in loader:
-                break
-            engine = weakref.ref(loader._engine)
-            del loader
-            assert engine() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize(
