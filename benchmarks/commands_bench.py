@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from ..pipelines.config import Augmentation
 from ..pipelines.progress import track
 from ..pipelines.store_read import ImageStore
+from .chart import save_chart
 from .tables import show
 from .throughput import PEERS, throughput, write_json
 
@@ -46,6 +47,9 @@ class BenchThroughput:
     json: Path | None = None
     """Also write the record to this file."""
 
+    chart: Path | None = None
+    """Draw the record as a bar chart (PNG)."""
+
     def run(self) -> dict[str, Any]:
         record = throughput(
             self.images,
@@ -56,21 +60,36 @@ class BenchThroughput:
             size=self.size,
             threads=self.threads,
             device=self.device,
+            progress=track,
         )
         if self.json is not None:
             write_json(self.json, record)
+        if self.chart is not None:
+            save_chart(self.chart, record)
+        served = [result for result in record["results"] if "failure" not in result]
         rows = [
-            [result["peer"], *_spread(result, "cpu_ms_per_image", ".2f"), *_spread(result, "images_per_second", ".0f")]
-            for result in record["results"]
+            [
+                result["peer"],
+                f"{result['cpu_ms_per_image']:.2f}",
+                "{:.2f} - {:.2f}".format(*result["cpu_ms_per_image_range"]),
+                f"{result['cpu_ms_per_image'] / served[0]['cpu_ms_per_image']:.2f}",
+                f"{result['images_per_second']:,.0f}",
+                f"{result['peak_memory_mb']:,}",
+            ]
+            for result in served
         ]
         title = f"{record['machine']['processor']}, {self.threads} threads, median of {self.rounds} rounds"
-        show(title, ["peer", "CPU ms an image", "range", "images/s", "range"], rows)
+        columns = ["peer", "CPU ms/image", "range", f"of {served[0]['peer']}", "images/s", "peak MB"]
+        show(title, columns, rows)
+        _list("what they lack of the recipe", "lacks", record["results"])
+        _list("not measured", "failure", record["results"])
         return record
 
 
-def _spread(result: dict[str, Any], figure: str, form: str) -> tuple[str, str]:
-    low, high = result[f"{figure}_range"]
-    return format(result[figure], form), f"{low:{form}} - {high:{form}}"
+def _list(title: str, what: str, results: list[dict[str, Any]]) -> None:
+    rows = [[result["peer"], result[what]] for result in results if result.get(what)]
+    if rows:
+        show(title, ["peer", what], rows)
 
 
 @dataclass(frozen=True, kw_only=True)

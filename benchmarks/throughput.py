@@ -5,17 +5,33 @@ from __future__ import annotations
 import importlib
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..pipelines.build import build
 from ..pipelines.errors import InputError
-from ..pipelines.progress import silent
+from ..pipelines.progress import Track, silent
 from ..pipelines.sources_folder import folder
-from .harness import Stream, Timing, machine, measure_in_turn
+from .hardware import machine
+from .harness import measure_in_turn
+from .peer_process import Peer
 from .workload import Workload
 
-PEERS = ("sdali", "sdali_plain", "dali_stock")
+PEERS = (
+    "sdali",
+    "sdali_plain",
+    "decode_only",
+    "dali_stock",
+    "ffcv",
+    "ffcv_raw",
+    "spdl",
+    "torchvision",
+    "torchvision_pil",
+    "timm",
+    "albumentations",
+    "webdataset",
+)
 
 
 def throughput(
@@ -28,40 +44,46 @@ def throughput(
     size: int = 224,
     threads: int = 2,
     device: str = "cpu",
+    progress: Track = silent,
 ) -> dict[str, Any]:
     """Measure `peers` on the images below a folder; returns {"machine", "workload", "results"}.
 
-    Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), rounds, lacks.
-    Raises InputError for an unknown peer or a folder that cannot be built into a store.
+    Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), peak_memory_mb,
+    rounds, lacks; or peer and failure, for one that is not installed or does not run here. Raises InputError for an unknown
+    peer, a folder that cannot be built into a store, or where no peer runs.
     """
     unknown = [peer for peer in peers if peer not in PEERS]
     if unknown or not peers:
         raise InputError(f"no peer is called {', '.join(unknown) or '(none given)'}; there are {', '.join(PEERS)}")
-    if rounds < 1 or images_a_round < 1:
-        raise InputError(f"rounds and images a round must be at least 1, got {rounds} and {images_a_round}")
-    with tempfile.TemporaryDirectory() as temporary:
-        source, store = folder(images), Path(temporary, "images.lmdb")
+    if len(set(peers)) < len(peers):
+        raise InputError(f"peers are to be named once each, got {', '.join(peers)}")
+    for name, value in (("rounds", rounds), ("images a round", images_a_round), ("batch size", batch_size),
+                        ("size", size), ("threads", threads)):  # fmt: skip
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")
+    with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
+        source, store = folder(images), Path(scratch, "images.lmdb")
         build(source, store, transcode=True, progress=silent)
         work = Workload(
-            files=tuple(Path(images, item.name) for item in source.items),
+            files=tuple(Path(images, item.name).absolute() for item in source.items),
             store=store,
+            scratch=Path(scratch),
             batch_size=min(batch_size, len(source.items)),
             size=size,
             threads=threads,
             device=device,
         )
-        streams = [(peer, _stream(peer, work)) for peer in peers]
-        timings = measure_in_turn(streams, rounds=rounds, images=images_a_round)
-    return {"machine": machine(), "workload": _described(work), "results": [_result(timing) for timing in timings]}
+        opened = [(peer, partial(open_peer, peer, work)) for peer in peers]
+        measured = measure_in_turn(opened, rounds=rounds, images=images_a_round, progress=progress)
+    if all(one.failure for one in measured):
+        raise InputError("; ".join(f"{one.peer}: {one.failure}" for one in measured))
+    return {"machine": machine(), "workload": _described(work), "results": [one.result() for one in measured]}
 
 
-def _stream(peer: str, work: Workload) -> Stream:
-    return importlib.import_module(f".peers.{peer}", __package__).stream(work)
-
-
-def _result(timing: Timing) -> dict[str, Any]:
-    lacks = importlib.import_module(f".peers.{timing.peer}", __package__).LACKS
-    return {**timing.result(), "lacks": lacks}
+def open_peer(name: str, work: Workload) -> Peer:
+    """The peer of that name, ready to serve; runs in the peer's own process."""
+    module = importlib.import_module(f".peers.{name}", __package__)
+    return Peer(module.stream(work), module.LACKS)
 
 
 def _described(work: Workload) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Iterator
+from functools import partial
 
-from sdali.benchmarks.harness import cpu_seconds, machine, measure_in_turn
+from sdali.benchmarks.hardware import machine
+from sdali.benchmarks.harness import measure_in_turn
+from sdali.benchmarks.peer_process import Peer
 
 
 def burn(seconds: float) -> None:
@@ -14,39 +16,49 @@ def burn(seconds: float) -> None:
         pass
 
 
+def burning(cost: float) -> Peer:
+    """Batches of 5, two a pass, each costing `cost` seconds; the first pass, the warm-up, costs more."""
+    passes = iter(range(1000))
+
+    def one_pass() -> Iterator[int]:
+        first = next(passes) == 0
+        for _ in range(2):
+            burn(0.2 if first else cost)
+            yield 5
+
+    return Peer(one_pass, "nothing")
+
+
+def missing() -> Peer:
+    import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+
+    raise AssertionError
+
+
+def dying() -> Peer:
+    def one_pass() -> Iterator[int]:
+        os._exit(3)
+        yield 1
+
+    return Peer(one_pass, "")
+
+
 def test_each_peer_is_charged_its_own_time() -> None:
     """A peer that works four times as long an image is charged about four times as much; warm-up is left out."""
-    passes = {"slow": 0, "quick": 0}
-
-    def stream(name: str, cost: float):
-        def one_pass() -> Iterator[int]:
-            passes[name] += 1
-            for _ in range(2):
-                burn(cost if passes[name] > 1 else 0.2)
-                yield 5
-
-        return one_pass
-
-    slow, quick = measure_in_turn(
-        [("slow", stream("slow", 0.04)), ("quick", stream("quick", 0.01))], rounds=3, images=10
-    )
-    assert passes == {"slow": 4, "quick": 4}
-    result = slow.result()
-    assert result["rounds"] == 3 and 7 < result["cpu_ms_per_image"] < 12
-    assert 3 < result["cpu_ms_per_image"] / quick.result()["cpu_ms_per_image"] < 5
+    peers = [("slow", partial(burning, 0.04)), ("quick", partial(burning, 0.01))]
+    slow, quick = (one.result() for one in measure_in_turn(peers, rounds=3, images=10))
+    assert slow["rounds"] == 3 and slow["lacks"] == "nothing"
+    assert 7 < slow["cpu_ms_per_image"] < 12 and 3 < slow["cpu_ms_per_image"] / quick["cpu_ms_per_image"] < 5
+    assert slow["images_per_second"] < quick["images_per_second"] < 1000
+    assert slow["peak_memory_mb"] > 0
 
 
-def test_living_and_finished_children_count() -> None:
-    """CPU time of worker processes is part of the sum, while they run and after they ended."""
-    before = cpu_seconds()
-    code = "import time, sys\nwhile time.process_time() < 0.5: pass\nprint('x', flush=True)\nsys.stdin.read()"
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    child.stdout.readline()
-    alive = cpu_seconds() - before
-    child.communicate()
-    assert alive > 0.4
-    assert cpu_seconds() - before > 0.4
+def test_a_peer_that_fails_does_not_end_the_benchmark() -> None:
+    peers = [("missing", missing), ("dying", dying), ("good", partial(burning, 0.01))]
+    results = [one.result() for one in measure_in_turn(peers, rounds=1, images=10)]
+    assert results[0] == {"peer": "missing", "failure": "not installed (No module named 'no_such_package')"}
+    assert results[1] == {"peer": "dying", "failure": "its process died (exit status 3)"}
+    assert results[2]["rounds"] == 1
 
 
 def test_the_machine_is_described() -> None:

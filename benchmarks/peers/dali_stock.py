@@ -12,19 +12,18 @@ from nvidia.dali.types import Constant, DALIDataType, DALIImageType
 from ...pipelines.dali import Node
 from ...pipelines.graph_classification import INTERP_CODES
 from ...pipelines.statistics import IMAGENET
-from ..harness import Stream
-from ..workload import Workload
+from ..peer_process import Stream
+from ..workload import AREA, ASPECT, JITTER, Workload
 
 LACKS = "heatmap-guided windows, PCA lighting; contrast is around mid-grey, colours are clamped"
 
 
 def stream(work: Workload) -> Stream:
     """The same number of whole batches as the loader serves, one epoch a pass."""
-    cuda = int(work.device.partition(":")[2] or 0) if work.device != "cpu" else None
-    pipeline = Pipeline(batch_size=work.batch_size, num_threads=work.threads, device_id=cuda, seed=0)
+    pipeline = Pipeline(batch_size=work.batch_size, num_threads=work.threads, device_id=work.cuda, seed=0)
     with pipeline:
         encoded, label = fn.readers.file(files=[str(file) for file in work.files], random_shuffle=True, name="files")
-        pipeline.set_outputs(_images(encoded, work.size, "gpu" if cuda is not None else "cpu"), label)
+        pipeline.set_outputs(_images(encoded, work.size, "cpu" if work.cuda is None else "gpu"), label)
     pipeline.build()
     batches = len(work.files) // work.batch_size
 
@@ -41,15 +40,15 @@ def _images(encoded: Node, size: int, device: str) -> Node:
         encoded,
         device="mixed" if device == "gpu" else "cpu",
         output_type=DALIImageType.RGB,
-        random_area=[0.08, 1.0],
-        random_aspect_ratio=[3 / 4, 4 / 3],
+        random_area=list(AREA),
+        random_aspect_ratio=list(ASPECT),
         num_attempts=10,
     )
     codes: Node = Constant(INTERP_CODES, device="cpu")
     drawn = fn.random.choice(fn.cast(codes, dtype=DALIDataType.INT32))
     kernels = fn.reinterpret(drawn, dtype=DALIDataType.INTERP_TYPE)
     resized: Node = fn.resize(windows, size=[size, size], interp_type=kernels)
-    brightness, contrast, saturation = (fn.random.uniform(range=(0.6, 1.4)) for _ in range(3))
+    brightness, contrast, saturation = (fn.random.uniform(range=(1 - JITTER, 1 + JITTER)) for _ in range(3))
     twisted: Node = fn.color_twist(resized, brightness=brightness, contrast=contrast, saturation=saturation)
     return fn.crop_mirror_normalize(
         twisted,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...pipelines import classification
-from ..harness import Stream
+from ..peer_process import Stream
 from ..workload import Workload
 
 LACKS = ""
@@ -18,8 +18,12 @@ LACKS = ""
 
 def stream(work: Workload) -> Stream:
     """Heatmap-guided windows."""
-    rng = np.random.default_rng(0)
-    return sdali_stream(work, list(rng.integers(0, 256, (len(work.files), 14, 14), np.uint8)))
+    return sdali_stream(work, heatmaps(work))
+
+
+def heatmaps(work: Workload) -> list[np.ndarray]:
+    """uint8 [14, 14] for each image."""
+    return list(np.random.default_rng(0).integers(0, 256, (len(work.files), 14, 14), np.uint8))
 
 
 def sdali_stream(work: Workload, heatmaps: list[np.ndarray] | None) -> Stream:

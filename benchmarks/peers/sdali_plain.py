@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..harness import Stream
+from ..peer_process import Stream
 from ..workload import Workload
 from .sdali import sdali_stream
 

@@ -1,0 +1,140 @@
+"""A peer in a process of its own, so that its CPU time, memory and libraries are its alone.
+
+It is opened once, then told how many images to serve, as often as the harness likes. It may be missing (its package is
+not installed) or fail; either is a sentence in the record, not the end of the benchmark.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from . import process_tree
+
+Stream = Callable[[], Iterator[int]]
+"""Starts one pass over the images and yields how many each batch held."""
+
+_PATIENCE = 600.0  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What serves images, and what of the recipe it lacks."""
+
+    stream: Stream
+    lacks: str
+
+
+class Pass(NamedTuple):
+    """What serving some images took, in seconds."""
+
+    images: int
+    wall: float
+    cpu: float
+
+
+class PeerFailed(Exception):
+    """The peer cannot be measured, and why."""
+
+
+class PeerProcess:
+    """Runs `make()` (a picklable function) in a new process and measures what it makes."""
+
+    def __init__(self, make: Callable[[], Peer]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make))
+        self._process.start()
+        theirs.close()
+        self.peak_memory = 0
+        try:
+            self.lacks: str = self._answer("opened")
+        except BaseException:
+            self.close()
+            raise
+
+    def serve(self, images: int, *, watch_memory: bool = False) -> Pass:
+        """At least `images` images, in whole passes; with watch_memory `peak_memory` (bytes) follows.
+
+        Raises PeerFailed.
+        """
+        self._connection.send(images)
+        return self._answer("served", watch_memory=watch_memory)
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self, expected: str, *, watch_memory: bool = False) -> Any:
+        deadline = time.monotonic() + _PATIENCE
+        while not self._connection.poll(0.1):
+            if watch_memory and self._process.pid is not None:
+                self.peak_memory = max(self.peak_memory, process_tree.memory(self._process.pid))
+            if time.monotonic() > deadline:
+                self._process.kill()
+                raise PeerFailed(f"gave no answer for {_PATIENCE:.0f} s")
+        try:
+            kind, value = self._connection.recv()
+        except EOFError:
+            self._process.join(5)
+            raise PeerFailed(f"its process died (exit status {self._process.exitcode})") from None
+        if kind != expected:
+            raise PeerFailed(value)
+        return value
+
+
+def _serve(connection: Connection, make: Callable[[], Peer]) -> None:
+    """The process: open the peer, then serve until the connection closes."""
+    multiprocessing.set_start_method(None, force=True)  # the platform's own for its workers, not our "spawn"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    os.dup2(2, 1)  # stdout belongs to the JSON
+    try:
+        peer = make()
+        connection.send(("opened", peer.lacks))
+        while True:
+            connection.send(("served", serve(peer.stream, connection.recv())))
+    except EOFError:
+        return
+    except ImportError as error:
+        connection.send(("failed", f"not installed ({' '.join(str(error).split())})"))
+    except Exception as error:  # whatever a library may raise
+        connection.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+
+
+def serve(stream: Stream, images: int) -> Pass:
+    """Whole passes until `images` have been seen.
+
+    A pipeline works ahead: some of the first images are ready when a pass begins, and after the last one it fills its
+    queues again. So the clocks stop when it has come to rest, and what was done for these images is what is counted.
+    """
+    begun, cpu, count = time.perf_counter(), process_tree.cpu_seconds(), 0
+    while count < images:
+        before = count
+        for batch in stream():
+            count += batch
+        if count == before:
+            raise RuntimeError("it delivered no images")
+    at_rest, used = _settled()
+    return Pass(count, at_rest - begun, used - cpu)
+
+
+def _settled() -> tuple[float, float]:
+    """Wait, 10 s at most, until this process tree is idle; when it became so, and its CPU seconds so far."""
+    at_rest, used = time.perf_counter(), process_tree.cpu_seconds()
+    idle_since = at_rest
+    while (now := time.perf_counter()) - idle_since < 0.15 and now - at_rest < 10:
+        time.sleep(0.05)
+        before, used = used, process_tree.cpu_seconds()
+        if used - before > 0.005:  # looking costs some, too
+            idle_since = time.perf_counter()
+    return idle_since, used
