@@ -47,7 +47,8 @@ def train_loader(
     store: path or ImageStore. heatmaps: path of a heatmap store, or any object with len and [index] -> uint8 [h, w]
     over the whole image; windows are then centred where the map says (SDA). size: side of the output, px.
     augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
-    default, else ImageNet's. order: "shuffle" or "sequential". device: "auto" (the GPU where there is one), "cpu" or
+    default, else ImageNet's. order: "shuffle", "label_shuffle" (every class as
+    often as the largest) or "sequential". device: "auto" (the GPU where there is one), "cpu" or
     "cuda:0". threads: DALI's CPU threads. Raises InputError for anything that cannot be used.
     """
     opened = _opened(store)

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     GUIDE = 2
     APPEARANCE = 3
     REPLACEMENT = 4
+    CLASS_ORDER = 5
 
 
 def raw_words(

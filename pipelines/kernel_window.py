@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numba import types
 
+from .compiled import CACHE
 from .config import INTERPOLATIONS
 
 _STEPS = 512  # table entries a pixel; linear interpolation between them is within 3e-6 of the filter
@@ -40,19 +41,7 @@ def _filters() -> np.ndarray:
 _FILTERS = _filters()
 
 
-def _cache_is_writable() -> bool:
-    """Whether numba finds a folder for this file's cache; without one it refuses to cache, and compiles each time."""
-    try:
-        numba.njit(cache=True)(_filters)
-    except RuntimeError:
-        return False
-    return True
-
-
-_CACHE = _cache_is_writable()
-
-
-@numba.njit("int64(int64, int64, int64, int64[::1], float32[:,::1])", cache=_CACHE)
+@numba.njit("int64(int64, int64, int64, int64[::1], float32[:,::1])", cache=CACHE)
 def _taps(source, target, kernel, starts, weights):  # pragma: no cover
     """Fill starts [target] and weights [target, most taps] for one side; returns the number of taps.
 
@@ -85,7 +74,7 @@ def _taps(source, target, kernel, starts, weights):  # pragma: no cover
     return 1 if kernel == _NEAREST else count
 
 
-@numba.njit("void(float32[::1], uint8[:,::1], int64, float32[::1], int64)", fastmath=True, cache=_CACHE)
+@numba.njit("void(float32[::1], uint8[:,::1], int64, float32[::1], int64)", fastmath=True, cache=CACHE)
 def _gather_rows(out, rows, start, weights, count):  # pragma: no cover
     """out float32 [n] = sum of weights[k] * rows[start + k], over contiguous bytes."""
     row, weight = rows[start], weights[0]
@@ -97,7 +86,7 @@ def _gather_rows(out, rows, start, weights, count):  # pragma: no cover
             out[i] += weight * np.float32(row[i])
 
 
-@numba.njit("void(float32[:,:,::1], float32[:,::1], float32)", fastmath=True, cache=_CACHE)
+@numba.njit("void(float32[:,:,::1], float32[:,::1], float32)", fastmath=True, cache=CACHE)
 def _transform(planes, matrix, mean_grey):  # pragma: no cover
     """planes float32 [3, H, W] of R, G, B -> matrix times (R, G, B, mean_grey, 1), in place."""
     m00, m01, m02, offset0 = matrix[0, 0], matrix[0, 1], matrix[0, 2], matrix[0, 3] * mean_grey + matrix[0, 4]
@@ -112,7 +101,7 @@ def _transform(planes, matrix, mean_grey):  # pragma: no cover
             blues[x] = m20 * r + m21 * g + m22 * b + offset2
 
 
-@numba.njit("void(float32[::1], float32[::1], int64[::1], float32[:,::1], int64)", fastmath=True, cache=_CACHE)
+@numba.njit("void(float32[::1], float32[::1], int64[::1], float32[:,::1], int64)", fastmath=True, cache=CACHE)
 def _gather_columns(out, line, starts, weights, count):  # pragma: no cover
     """out float32 [4 * S]: R, G, B and a number of no meaning, each the sum of weights[x, k] * line[3 * (start + k)].
 
@@ -134,7 +123,7 @@ def _gather_columns(out, line, starts, weights, count):  # pragma: no cover
         out[to], out[to + one], out[to + two], out[to + three] = r, g, b, unused
 
 
-@numba.njit("float64(float32[::1], float32[::1], float32[::1], float32[::1])", fastmath=True, cache=_CACHE)
+@numba.njit("float64(float32[::1], float32[::1], float32[::1], float32[::1])", fastmath=True, cache=CACHE)
 def _store(reds, greens, blues, row):  # pragma: no cover
     """Clamp row float32 [4 * S] to 0..255 into three planes' rows [S]; returns the sum of their grey."""
     low, high = np.float32(0), np.float32(255)
@@ -149,7 +138,7 @@ def _store(reds, greens, blues, row):  # pragma: no cover
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-@numba.njit("void(float32[:,:,::1], int32[::1], uint8[:,:,::1], float32[:,::1], int64)", fastmath=True, cache=_CACHE)
+@numba.njit("void(float32[:,:,::1], int32[::1], uint8[:,:,::1], float32[:,::1], int64)", fastmath=True, cache=CACHE)
 def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cover
     """planes float32 [3, S, S] <- window uint8 [h, w, 3] RGB, h and w at least 1.
 
@@ -179,7 +168,7 @@ _one_side = (_pointers, _shapes, types.voidptr, types.int32)
 
 
 @numba.cfunc(
-    types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=_CACHE
+    types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=CACHE
 )
 def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
     """DALI's setup function: [3, S, S] for the first input, columns [S]; it is told no other input's shape."""
@@ -187,7 +176,7 @@ def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples)
         outs[sample][0], outs[sample][1], outs[sample][2] = 3, ins[sample][0], ins[sample][0]
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side), cache=_CACHE)
+@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
 def window_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, window, matrix, kernel -> planes."""
     size = in_shapes[0][0]

@@ -63,6 +63,7 @@ class Loader:
         self._order_name, self._order, self._seed = order, order_named(order), seed
         self._rank, self._step = rank, batch_size * world_size
         self._drop_last, self._on_error = drop_last, on_error
+        self._length = self._order.length(store.labels) if len(store) else 0
         self._engine = Engine(store, graph, batch_size)
         self._epoch = self._position = 0
         self._under_way = False  # an epoch has begun and not come to its end
@@ -73,7 +74,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches an epoch, on every rank."""
-        count = len(self.store)
+        count = self._length
         return count // self._step if self._drop_last else -(-count // self._step)
 
     @property
@@ -112,7 +113,7 @@ class Loader:
             if value != self.state_dict()[name]:
                 mine = self.state_dict()[name]
                 raise InputError(f"the state has {name} {value!r}, this loader has {mine!r}; make the loader with it")
-        if epoch < 0 or not 0 <= position <= len(self.store):
+        if epoch < 0 or not 0 <= position <= self._length:
             raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self.store.path}")
         self._move(epoch, position)
 
@@ -147,7 +148,7 @@ class Loader:
 
     def _row_batches(self) -> Iterator[np.ndarray]:
         """Plan rows of this rank's batches from the current position to the end of the epoch; no empty ones."""
-        epoch, count = self._epoch, len(self.store)
+        epoch, count = self._epoch, self._length
         indices = self._epoch_indices(epoch)
         for step_start in range(self._position, self._end(), self._step):
             start = step_start + self._rank * self.batch_size
@@ -158,8 +159,8 @@ class Loader:
     def _empty_batch(self) -> Iterator[dict[str, Any]]:
         """Where the last step of the epoch leaves nothing for this rank, an empty batch, so that ranks keep in step."""
         if self._position < self._end():
-            rows = self._planner.rows(self._epoch, len(self.store), np.zeros(0, np.int64))
-            self._position = len(self.store)
+            rows = self._planner.rows(self._epoch, self._length, np.zeros(0, np.int64))
+            self._position = self._length
             yield self._batch(rows, None)
 
     def _batch(self, rows: np.ndarray, output: Any) -> dict[str, Any]:
@@ -172,7 +173,7 @@ class Loader:
 
     def _epoch_indices(self, epoch: int) -> np.ndarray:
         if self._indices_of is None or self._indices_of[0] != epoch:
-            self._indices_of = epoch, self._order(self.store.labels, self._seed, epoch)
+            self._indices_of = epoch, self._order.indices(self.store.labels, self._seed, epoch)
         return self._indices_of[1]
 
     def _replacement(self, rows: np.ndarray, error: BadSampleError) -> np.ndarray:
@@ -201,7 +202,7 @@ class Loader:
 
     def _end(self) -> int:
         """The position at which the epoch is over, counted from where this iteration began it."""
-        count = len(self.store)
+        count = self._length
         if not self._drop_last:
             return count
         return count - self._step + 1 if count >= self._step else 0
@@ -211,14 +212,14 @@ class Loader:
         self._moves += 1
 
     def _check_length(self) -> None:
-        count = len(self.store)
+        count = self._length
         if count == 0:
             raise InputError(f"{self.store.path} holds no images")
         if not self._drop_last:
             return
         if count < self._step:
             raise InputError(
-                f"{self.store.path} holds {count} images, fewer than the {self._step} of one step; lower batch_size"
+                f"an epoch of {self.store.path} has {count} images, fewer than the {self._step} of one step; lower batch_size"
             )
         if count % self._step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)

@@ -62,6 +62,21 @@ def test_resume_equals_not_having_stopped(store, stop: int) -> None:
         assert by_position(got) == by_position(want)
 
 
+def test_label_shuffle_makes_longer_epochs_that_split_and_resume_alike(tmp_path) -> None:
+    """Classes of 38, 38, 37 and 37: 152 positions; two ranks of 19 see what one of 8 sees, also after a resumption."""
+    uneven = make_store(tmp_path / "uneven.lmdb", 150, classes=4)
+    whole = make(uneven, 8, order="label_shuffle")
+    batches = list(whole)
+    assert len(batches) == len(whole) == 19
+    labels = torch.cat([batch["label"] for batch in batches])
+    assert torch.bincount(labels).tolist() == [38] * 4
+    ranks = [make(uneven, 19, order="label_shuffle", rank=rank, world_size=2) for rank in range(2)]
+    assert by_position(*(batch for rank in ranks for batch in rank)) == by_position(*batches)
+    resumed = make(uneven, 8, order="label_shuffle")
+    resumed.load_state_dict({**whole.state_dict(), "epoch": 0, "position": 18 * 8})
+    assert by_position(*resumed) == by_position(batches[-1])
+
+
 def test_resume_on_other_ranks_and_batch_size(store) -> None:
     """The position is global: what follows it is the same on 3 ranks of 8 as on one of 16."""
     loader = make(store)
@@ -159,7 +174,7 @@ def test_a_loader_is_not_pickled(store) -> None:
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1 and whole, got 0"),
-        ({"batch_size": 151}, "holds 150 images, fewer than the 151 of one step"),
+        ({"batch_size": 151}, "has 150 images, fewer than the 151 of one step"),
         ({"rank": 2, "world_size": 2}, r"rank must be within \[0, world_size\)"),
         ({"order": "random"}, "no order is called 'random'"),
         ({"on_error": "ignore"}, "on_error must be raise or skip"),

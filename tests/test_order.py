@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.order import order_named, sequential, shuffle
+from sdali.pipelines import order
+from sdali.pipelines.order import label_shuffle, label_shuffle_length, order_named, sequential, shuffle
 
 
 @given(st.integers(0, 3000), st.integers(0, 2**64 - 1), st.integers(0, 1000))
@@ -33,6 +34,46 @@ def test_shuffle_is_uniform() -> None:
     assert ((counts - 250) ** 2 / 250).sum() < 58.6
 
 
+def test_words_are_taken_in_chunks_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = shuffle(np.zeros(1003), 4, 5)
+    monkeypatch.setattr(order, "_CHUNK", 64)
+    np.testing.assert_array_equal(shuffle(np.zeros(1003), 4, 5), whole)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=400), st.integers(0, 2**64 - 1), st.integers(0, 1000))
+def test_label_shuffle_shows_each_class_equally_often(labels: list[int], seed: int, epoch: int) -> None:
+    """Its three laws: the length, each class n_max times, each image floor or ceil(n_max / n_c) times."""
+    column = np.array(labels, np.int32)
+    listed = label_shuffle(column, seed, epoch)
+    counts = np.bincount(column)
+    assert listed.dtype == np.int64
+    assert len(listed) == label_shuffle_length(column) == counts.max() * np.count_nonzero(counts)
+    assert set(np.bincount(column[listed])) - {0} == {counts.max()}
+    times = np.bincount(listed, minlength=len(column))
+    wanted = counts.max() / counts[column]
+    assert (times >= np.floor(wanted)).all() and (times <= np.ceil(wanted)).all()
+
+
+def test_label_shuffle_chooses_the_images_that_come_once_more_anew_each_epoch() -> None:
+    """Class 1 has 3 images for 4 places: each of them is the one that comes twice, equally often (within 5 sigma)."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1])
+    twice = [np.bincount(label_shuffle(labels, 0, epoch), minlength=7)[4:].argmax() for epoch in range(3000)]
+    assert (np.abs(np.bincount(twice) - 1000) < 130).all()
+
+
+def test_label_shuffle_mixes_the_classes() -> None:
+    """A class's share of each tenth of the epoch is its share of the whole, within 6 sigma."""
+    labels = np.repeat(np.arange(10, dtype=np.int32), np.arange(100, 1100, 100))
+    classes = labels[label_shuffle(labels, 1, 2)].reshape(10, -1)
+    shares = np.stack([np.bincount(part, minlength=10) for part in classes])
+    assert (np.abs(shares - 100) < 6 * np.sqrt(100)).all()
+
+
+def test_label_shuffle_needs_labels() -> None:
+    with pytest.raises(InputError, match="2 of 3 samples have no label, which label_shuffle needs; use shuffle"):
+        label_shuffle(np.array([-1, 0, -1]), 0, 0)
+
+
 def test_sequential_is_the_store_order() -> None:
     np.testing.assert_array_equal(sequential(np.zeros(5), 3, 4), np.arange(5))
 
@@ -44,5 +85,5 @@ def test_a_million_take_well_under_a_second() -> None:
 
 
 def test_an_unknown_order_is_named() -> None:
-    with pytest.raises(InputError, match="no order is called 'random'; there are sequential, shuffle"):
+    with pytest.raises(InputError, match="no order is called 'random'; there are sequential, shuffle, label_shuffle"):
         order_named("random")
