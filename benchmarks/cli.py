@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
     "evaluate classification": (".commands_train", "top-1 and top-5 of a checkpoint on a store"),
     "bench throughput": (".commands_bench", "this pipeline and its peers on the same files, in one run"),
+    "bench stages": (".commands_bench", "where the time of one image goes, and how long a trainer waits for data"),
+    "bench scale": (".commands_bench", "how cost grows with samples, threads, batch size and image size"),
     "bench misses": (".commands_bench", "how often a window misses the object, plain and guided"),
 }
 

@@ -1,4 +1,4 @@
-"""`sdali bench throughput` and `sdali bench misses`."""
+"""`sdali bench throughput`, `stages`, `scale` and `misses`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,62 @@ def _list(title: str, what: str, results: list[dict[str, Any]]) -> None:
     rows = [[result["peer"], result[what]] for result in results if result.get(what)]
     if rows:
         show(title, ["peer", what], rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchStages:
+    """Flags of `sdali bench stages`."""
+
+    images: Path
+    """Folder of images; full-size photographs tell most."""
+
+    rounds: int = 5
+    """Measured rounds, after one for warm-up; stages take turns in each."""
+
+    images_a_round: int = 2048
+    """Images each stage handles a round, at least."""
+
+    batch_size: int = 64
+    """Images a batch."""
+
+    size: int = 224
+    """Side of the output, pixels."""
+
+    threads: int = 2
+    """CPU threads of the pipeline."""
+
+    model: str = "resnet18"
+    """What is trained, on the CPU, to see how long a trainer waits."""
+
+    steps: int = 10
+    """Training steps, after three for warm-up."""
+
+    json: Path | None = None
+    """Also write the record to this file."""
+
+    def run(self) -> dict[str, Any]:
+        from .stages import stages
+
+        record = stages(
+            self.images,
+            rounds=self.rounds,
+            images_a_round=self.images_a_round,
+            batch_size=self.batch_size,
+            size=self.size,
+            threads=self.threads,
+            model=self.model,
+            steps=self.steps,
+            progress=track,
+        )
+        if self.json is not None:
+            write_json(self.json, record)
+        costs, trained = record["cpu_ms_per_image"], record["training"]
+        rows = [[name, f"{cost:.3f}", f"{100 * cost / costs['whole']:.1f} %"] for name, cost in costs.items()]
+        title = f"{record['machine']['processor']}, {self.threads} threads, median of {self.rounds} rounds"
+        show(title, ["stage", "CPU ms/image", "share"], rows)
+        rates = [f"{trained['images_per_second']:.1f}", f"{100 * trained['data_wait_share']:.1f} %"]
+        show("training on the CPU", ["model", "images/s", "waiting for data"], [[trained["model"], *rates]])
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)

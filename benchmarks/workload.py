@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ..pipelines.build import build
+from ..pipelines.errors import InputError
+from ..pipelines.progress import silent
+from ..pipelines.sources_folder import folder
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 JITTER = 0.4
@@ -33,3 +42,46 @@ class Workload:
     def cuda(self) -> int | None:
         """The GPU's ordinal, None for the CPU."""
         return None if self.device == "cpu" else int(self.device.partition(":")[2] or 0)
+
+
+@contextmanager
+def workload(
+    images: Path, *, batch_size: int, size: int = 224, threads: int = 2, device: str = "cpu"
+) -> Iterator[Workload]:
+    """The images below a folder as a workload, with a store in a temporary folder that goes with the context.
+
+    Raises InputError for options below 1 and for a folder that cannot be built into a store.
+    """
+    for name, value in (("batch size", batch_size), ("size", size), ("threads", threads)):
+        at_least_one(name, value)
+    with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
+        source, store = folder(images), Path(scratch, "images.lmdb")
+        build(source, store, transcode=True, progress=silent)
+        yield Workload(
+            files=tuple(Path(images, item.name).absolute() for item in source.items),
+            store=store,
+            scratch=Path(scratch),
+            batch_size=min(batch_size, len(source.items)),
+            size=size,
+            threads=threads,
+            device=device,
+        )
+
+
+def at_least_one(name: str, value: int) -> None:
+    """Raise InputError for a smaller number."""
+    if value < 1:
+        raise InputError(f"{name} must be at least 1, got {value}")
+
+
+def described(work: Workload) -> dict[str, Any]:
+    """The workload, JSON-able."""
+    size = sum(file.stat().st_size for file in work.files)
+    return {
+        "images": len(work.files),
+        "mean_kilobytes": round(size / len(work.files) / 1e3, 1),
+        "batch_size": work.batch_size,
+        "size": work.size,
+        "threads": work.threads,
+        "device": work.device,
+    }

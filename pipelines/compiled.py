@@ -6,7 +6,7 @@ import numba
 
 
 def _cache_is_writable() -> bool:
-    """Whether numba finds a folder for this package's cache; without one it refuses to cache, and compiles each time."""
+    """Whether numba finds a folder for this package's cache; without one it refuses to cache."""
     try:
         numba.njit(cache=True)(_cache_is_writable)
     except RuntimeError:

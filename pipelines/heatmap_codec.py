@@ -12,6 +12,8 @@ record, and sub-database `header`, one JSON document written in the last transac
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -21,6 +23,16 @@ MAPS, HEADER, HEADER_KEY = b"maps", b"header", b"header"
 
 LARGEST_SIDE = (1 << 16) - 1  # cells
 RECORD_HEADER = struct.Struct("<HHI")  # height, width, CRC32 of the map begun from both
+
+
+class Cells(NamedTuple):
+    """The maps of a batch, one after another."""
+
+    values: np.ndarray
+    """uint8 [cells of all maps], row by row."""
+
+    shapes: np.ndarray
+    """int64 [N, 2]: height and width of each map."""
 
 
 def quantise(maps: np.ndarray) -> np.ndarray:
@@ -62,6 +74,16 @@ def decode(record: bytes | memoryview) -> np.ndarray:
     if _checksum(height, width, record[RECORD_HEADER.size :]) != checksum:
         raise ValueError("fails its checksum")
     return np.frombuffer(record, np.uint8, offset=RECORD_HEADER.size).reshape(height, width)
+
+
+def decode_batch(records: Sequence[bytes | memoryview]) -> Cells:
+    """The maps of many records, copied, at a fraction of the cost of many `decode`; ValueError as there."""
+    headers = [RECORD_HEADER.unpack_from(record) for record in records if len(record) >= RECORD_HEADER.size]
+    bodies = [record[RECORD_HEADER.size :] for record in records]
+    for record, body, (height, width, checksum) in zip(records, bodies, headers, strict=True):
+        if len(body) != height * width or crc32(body, height << 16 | width) != checksum:
+            decode(record)  # says what is wrong
+    return Cells(np.frombuffer(b"".join(bodies), np.uint8), np.array(headers, np.int64)[:, :2])
 
 
 def _checksum(height: int, width: int, body: bytes | memoryview) -> int:

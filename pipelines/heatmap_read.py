@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode
+from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, Cells, decode, decode_batch
 from .store_format import key
 from .store_open import shared_environment
 from .store_read import ImageStore
@@ -49,6 +49,17 @@ class HeatmapStore:
             return decode(b"" if record is None else record)
         except ValueError as error:
             raise InputError(f"heatmap {index} of {self.path} {error}; {AGAIN}") from None
+
+    def cells(self, indices: np.ndarray) -> Cells:
+        """The maps of int64 [N] images, as one batch; raises as indexing does."""
+        keys = indices.astype(">u8").tobytes()
+        records = self._environment.get_copies([keys[at : at + 8] for at in range(0, len(keys), 8)], self._maps)
+        try:
+            return decode_batch(records)
+        except ValueError:
+            for index in indices.tolist():
+                self[index]  # names the culprit
+            raise
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(self._count))

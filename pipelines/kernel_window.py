@@ -87,7 +87,7 @@ def _gather_rows(out, rows, start, weights, count):  # pragma: no cover
 
 
 @numba.njit("void(float32[:,:,::1], float32[:,::1], float32)", fastmath=True, cache=CACHE)
-def _transform(planes, matrix, mean_grey):  # pragma: no cover
+def transform_planes(planes, matrix, mean_grey):  # pragma: no cover
     """planes float32 [3, H, W] of R, G, B -> matrix times (R, G, B, mean_grey, 1), in place."""
     m00, m01, m02, offset0 = matrix[0, 0], matrix[0, 1], matrix[0, 2], matrix[0, 3] * mean_grey + matrix[0, 4]
     m10, m11, m12, offset1 = matrix[1, 0], matrix[1, 1], matrix[1, 2], matrix[1, 3] * mean_grey + matrix[1, 4]
@@ -159,7 +159,7 @@ def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cov
         _gather_rows(line[: 3 * width], rows, row_starts[y], row_weights[y], row_taps)
         _gather_columns(row, line, starts, weights, column_taps)
         grey += _store(planes[0, y], planes[1, y], planes[2, y], row)
-    _transform(planes, matrix, np.float32(grey / (size * size)))
+    transform_planes(planes, matrix, np.float32(grey / (size * size)))
 
 
 _pointers = types.CPointer(types.voidptr)

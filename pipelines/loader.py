@@ -219,7 +219,8 @@ class Loader:
             return
         if count < self._step:
             raise InputError(
-                f"an epoch of {self.store.path} has {count} images, fewer than the {self._step} of one step; lower batch_size"
+                f"an epoch of {self.store.path} has {count} images, fewer than the {self._step} of one step; "
+                "lower batch_size"
             )
         if count % self._step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)

@@ -84,7 +84,7 @@ def _shuffle_groups(order: np.ndarray, starts: np.ndarray, seed: int, epoch: int
 
 @numba.njit("void(int64[::1], uint64[::1], int64, int64[::1])", cache=CACHE)
 def _swap_down(order, words, first, starts):  # pragma: no cover
-    """Swap each place, from first + words.size - 1 down to first, with one at random before it in its group, or itself."""
+    """Swap places, first + words.size - 1 down to first, each with one at random before it in its group, or itself."""
     group = starts.size - 1
     for place in range(first + words.size - 1, first - 1, -1):
         while starts[group] > place:

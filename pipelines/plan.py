@@ -14,6 +14,8 @@ from . import colour, crop_guided, crop_random
 from .config import INTERPOLATIONS, Augmentation
 from .crop_guided import Heatmaps
 from .draws import Purpose, uniforms
+from .heatmap_codec import Cells
+from .heatmap_read import HeatmapStore
 from .statistics import Statistics
 from .store_read import ImageStore
 
@@ -60,12 +62,17 @@ class TrainPlanner:
         corners = crop_random.place(crop, sizes, windows, fallback, u)
         if self.heatmaps is not None:
             u = uniforms(self.seed, epoch, Purpose.GUIDE, start, len(rows), crop_guided.WORDS, attempt)
-            maps = [self.heatmaps[index] for index in rows["index"].tolist()]
-            centres, positive = crop_guided.draw_centres(maps, sizes, u[:, 1:], crop.gamma)
+            centres, positive = crop_guided.draw_centres(self._maps(rows["index"]), sizes, u[:, 1:], crop.gamma)
             rows["guided"] = positive & (u[:, 0] < crop.p_sda)
             guided = crop_random.around(sizes, windows, centres)
             corners = np.where(rows["guided"][:, None], guided, corners)
         rows["window"] = np.concatenate([corners, windows], 1)
+
+    def _maps(self, indices: np.ndarray) -> Cells:
+        if isinstance(self.heatmaps, HeatmapStore):
+            return self.heatmaps.cells(indices)
+        assert self.heatmaps is not None
+        return crop_guided.cells_of([self.heatmaps[index] for index in indices.tolist()])
 
     def _appearance(self, rows: np.ndarray, epoch: int, start: int, attempt: int) -> None:
         augmentation = self.augmentation

@@ -18,6 +18,7 @@ import stat
 import struct
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ class SharedEnvironment:
         record = np.frombuffer(found, np.uint8).view(_Record)
         record.owner = self
         return memoryview(record)  # pyright: ignore[reportArgumentType]: an array is a buffer
+
+    def get_copies(self, keys: Sequence[bytes], database: Any) -> list[bytes]:
+        """The records, copied, b"" where there is none: for many small ones, where a view costs more than its bytes."""
+        with self.lock:
+            get = self._transaction.get
+            return [bytes(get(key, b"", database)) for key in keys]
 
 
 _environments: weakref.WeakValueDictionary[tuple[int, int], SharedEnvironment] = weakref.WeakValueDictionary()

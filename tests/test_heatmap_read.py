@@ -123,3 +123,23 @@ def test_a_forked_child_reads(path: Path) -> None:
     assert np.array_equal(queue.get(timeout=20), MAPS)
     process.join()
     assert process.exitcode == 0 and np.array_equal(store[5], MAPS[5])
+
+
+def test_a_batch_of_maps_equals_one_by_one(tmp_path: Path) -> None:
+    """Maps of many sizes, in any order and repeated."""
+    rng = np.random.default_rng(1)
+    maps = [rng.integers(0, 256, rng.integers(1, 9, 2), np.uint8) for _ in range(12)]
+    with HeatmapWriter(tmp_path / "m.lmdb", count=12, images_digest="", method="test") as writer:
+        writer.put(range(12), maps)
+        writer.finish()
+    cells = HeatmapStore(tmp_path / "m.lmdb").cells(np.array([7, 0, 7, 11]))
+    assert cells.shapes.tolist() == [list(maps[index].shape) for index in (7, 0, 7, 11)]
+    np.testing.assert_array_equal(cells.values, np.concatenate([maps[index].ravel() for index in (7, 0, 7, 11)]))
+
+
+def test_a_damaged_map_of_a_batch_is_named(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(MAPS[3].tobytes(), MAPS[3][::-1].tobytes()))
+    with pytest.raises(InputError, match=f"heatmap 3 of {path} fails its checksum; make it again"):
+        HeatmapStore(path).cells(np.array([4, 3]))
+    with pytest.raises(IndexError, match="no map 20"):
+        HeatmapStore(path).cells(np.array([4, 20]))

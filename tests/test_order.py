@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.pipelines.errors import InputError
 from sdali.pipelines import order
+from sdali.pipelines.errors import InputError
 from sdali.pipelines.order import label_shuffle, label_shuffle_length, order_named, sequential, shuffle
 
 

@@ -13,14 +13,11 @@ import nvidia.dali.fn as fn
 from nvidia.dali import Pipeline
 from nvidia.dali.types import DALIImageType
 
-from ...pipelines.config import Augmentation
 from ...pipelines.order import shuffle
-from ...pipelines.plan import TrainPlanner
-from ...pipelines.statistics import IMAGENET
 from ...pipelines.store_read import ImageStore
 from ..peer_process import Stream
 from ..workload import Workload
-from .sdali import heatmaps
+from .sdali import planner
 
 LACKS = "all but decoding: resize, colour, flip, normalisation, planning, CRC"
 
@@ -28,17 +25,9 @@ LACKS = "all but decoding: resize, colour, flip, normalisation, planning, CRC"
 def stream(work: Workload) -> Stream:
     """Whole batches, one epoch of windows a pass, the same every time."""
     store = ImageStore(work.store)
-    planner = TrainPlanner(
-        store=store,
-        heatmaps=heatmaps(work),
-        augmentation=Augmentation(),
-        statistics=IMAGENET,
-        size=work.size,
-        seed=0,
-    )
-    order = shuffle(store.labels, 0, 0)
+    plan, order = planner(store, work), shuffle(store.labels, 0, 0)
     starts = range(0, len(order) - work.batch_size + 1, work.batch_size)
-    planned = [planner.rows(0, start, order[start : start + work.batch_size]) for start in starts]
+    planned = [plan.rows(0, start, order[start : start + work.batch_size]) for start in starts]
     fed: list[tuple[list[np.ndarray], np.ndarray, np.ndarray]] = []  # used in place, so kept while DALI prefetches
 
     def source(iteration: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

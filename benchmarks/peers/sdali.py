@@ -10,6 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...pipelines import classification
+from ...pipelines.config import Augmentation
+from ...pipelines.plan import TrainPlanner
+from ...pipelines.statistics import IMAGENET
+from ...pipelines.store_read import ImageStore
 from ..peer_process import Stream
 from ..workload import Workload
 
@@ -24,6 +28,18 @@ def stream(work: Workload) -> Stream:
 def heatmaps(work: Workload) -> list[np.ndarray]:
     """uint8 [14, 14] for each image."""
     return list(np.random.default_rng(0).integers(0, 256, (len(work.files), 14, 14), np.uint8))
+
+
+def planner(store: ImageStore, work: Workload) -> TrainPlanner:
+    """What plans this peer's windows, for the parts of the pipeline that are measured alone."""
+    return TrainPlanner(
+        store=store,
+        heatmaps=heatmaps(work),
+        augmentation=Augmentation(),
+        statistics=IMAGENET,
+        size=work.size,
+        seed=0,
+    )
 
 
 def sdali_stream(work: Workload, heatmaps: list[np.ndarray] | None) -> Stream:
