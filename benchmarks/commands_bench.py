@@ -12,6 +12,7 @@ from ..pipelines.config import Augmentation
 from ..pipelines.progress import track
 from ..pipelines.store_read import ImageStore
 from .chart import save_chart
+from .scale import SAMPLES, scale
 from .tables import show
 from .throughput import PEERS, throughput, write_json
 
@@ -145,6 +146,69 @@ class BenchStages:
         show(title, ["stage", "CPU ms/image", "share"], rows)
         rates = [f"{trained['images_per_second']:.1f}", f"{100 * trained['data_wait_share']:.1f} %"]
         show("training on the CPU", ["model", "images/s", "waiting for data"], [[trained["model"], *rates]])
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchScale:
+    """Flags of `sdali bench scale`."""
+
+    images: Path | None = None
+    """Folder of images, for threads, batch sizes and image sizes. None: only the numbers of samples."""
+
+    samples: tuple[int, ...] = SAMPLES
+    """Numbers of samples; 10 million need 3 GB of temporary space and some minutes."""
+
+    rounds: int = 3
+    """Measured rounds on photographs, after one for warm-up."""
+
+    images_a_round: int = 1024
+    """Images each setting serves a round, at least."""
+
+    json: Path | None = None
+    """Also write the record to this file."""
+
+    def run(self) -> dict[str, Any]:
+        record = scale(
+            self.images,
+            samples=self.samples,
+            rounds=self.rounds,
+            images_a_round=self.images_a_round,
+            progress=track,
+        )
+        if self.json is not None:
+            write_json(self.json, record)
+        rows = [
+            [
+                f"{cost['samples']:,}",
+                f"{cost['open_seconds']:.3f}",
+                f"{cost['shuffle_seconds']:.2f}",
+                f"{cost['label_shuffle_seconds']:.2f}",
+                f"{cost['plan_rows_per_second']:,.0f}",
+                f"{cost['shuffle_mb']:.0f}",
+                f"{cost['label_shuffle_mb']:.0f}",
+                f"{cost['growth_mb_over_epochs']:.1f}",
+            ]
+            for cost in record["samples"]
+        ]
+        show(
+            "samples: seconds to open, to make an epoch's order (shuffle) and a label_shuffle list of twice the length,\n"
+            "rows planned a second, MB that the order and the list took at their peak, MB left behind by five epochs",
+            ["samples", "open", "order", "list", "rows/s", "order MB", "list MB", "left"],
+            rows,
+        )
+        rows = [
+            [
+                result["peer"],
+                f"{result['cpu_ms_per_image']:.2f}",
+                f"{result['images_per_second']:,.0f}",
+                f"{result['peak_memory_mb']:,}",
+            ]
+            for result in record["photographs"]
+            if "failure" not in result
+        ]
+        if rows:
+            show("photographs", ["setting", "CPU ms/image", "images/s", "peak MB"], rows)
         return record
 
 

@@ -47,3 +47,26 @@ def _process_memory(pid: int) -> int:
     except OSError:
         return 0
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+
+
+def resident() -> int:
+    """Bytes of this process in memory now, mapped files included."""
+    return _status("VmRSS:")
+
+
+def peak_resident() -> int:
+    """The highest `resident` since the last `reset_peak`, or since the process began where the system has no reset."""
+    return _status("VmHWM:")
+
+
+def reset_peak() -> None:
+    """Begin a new peak."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))

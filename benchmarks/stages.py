@@ -47,6 +47,7 @@ def stages(
     """
     for name, value in (("rounds", rounds), ("images a round", images_a_round), ("steps", steps)):
         at_least_one(name, value)
+    create_classifier(model, 2)  # a wrong name is refused before anything is measured
     with workload(images, batch_size=batch_size, size=size, threads=threads) as work:
         parts = [(name, partial(part, work)) for name, part in PARTS.items()]
         measured = measure_in_turn(parts, rounds=rounds, images=images_a_round, progress=progress)

@@ -78,12 +78,15 @@ def decode(record: bytes | memoryview) -> np.ndarray:
 
 def decode_batch(records: Sequence[bytes | memoryview]) -> Cells:
     """The maps of many records, copied, at a fraction of the cost of many `decode`; ValueError as there."""
-    headers = [RECORD_HEADER.unpack_from(record) for record in records if len(record) >= RECORD_HEADER.size]
-    bodies = [record[RECORD_HEADER.size :] for record in records]
-    for record, body, (height, width, checksum) in zip(records, bodies, headers, strict=True):
-        if len(body) != height * width or crc32(body, height << 16 | width) != checksum:
+    header, unpack, shapes, bodies = RECORD_HEADER.size, RECORD_HEADER.unpack_from, [], []
+    for record in records:
+        body = record[header:]
+        height, width, checksum = unpack(record) if len(record) >= header else (0, 0, 0)
+        if len(body) != height * width or crc32(body, height << 16 | width) != checksum or not body:
             decode(record)  # says what is wrong
-    return Cells(np.frombuffer(b"".join(bodies), np.uint8), np.array(headers, np.int64)[:, :2])
+        shapes.append((height, width))
+        bodies.append(body)
+    return Cells(np.frombuffer(b"".join(bodies), np.uint8), np.array(shapes, np.int64).reshape(-1, 2))
 
 
 def _checksum(height: int, width: int, body: bytes | memoryview) -> int:
