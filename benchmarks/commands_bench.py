@@ -192,8 +192,8 @@ class BenchScale:
             for cost in record["samples"]
         ]
         show(
-            "samples: seconds to open, to make an epoch's order (shuffle) and a label_shuffle list of twice the length,\n"
-            "rows planned a second, MB that the order and the list took at their peak, MB left behind by five epochs",
+            "seconds to open, for an epoch's order (shuffle) and for a label_shuffle list of twice the length; rows\n"
+            "planned a second; MB that order and list took at their peak, MB left behind by five epochs",
             ["samples", "open", "order", "list", "rows/s", "order MB", "list MB", "left"],
             rows,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -22,6 +22,7 @@ from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 
 Dtype = Literal["float32", "float16"]
+ColourOn = Literal["loader", "device"]
 
 
 def train_loader(
@@ -39,6 +40,7 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    colour_on: ColourOn = "loader",
     on_error: Literal["raise", "skip"] = "raise",
     pin_memory: bool = False,
 ) -> Loader:
@@ -49,7 +51,9 @@ def train_loader(
     augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
     default, else ImageNet's. order: "shuffle", "label_shuffle" (every class as
     often as the largest) or "sequential". device: "auto" (the GPU where there is one), "cpu" or
-    "cuda:0". threads: DALI's CPU threads. Raises InputError for anything that cannot be used.
+    "cuda:0". threads: DALI's CPU threads. colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8
+    ones and adds `colour` float32 [B, 3, 5], with which colour_torch.apply finishes them on any device, a quarter of
+    the bytes to bring there. Raises InputError for anything that cannot be used.
     """
     opened = _opened(store)
     statistics = statistics or opened.statistics or IMAGENET
@@ -62,7 +66,7 @@ def train_loader(
         seed=seed,
     )
     return _loader(
-        opened, planner, size, device, threads, dtype,
+        opened, planner, size, device, threads, dtype, colour_on,
         order=order, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=True, on_error=on_error, pin_memory=pin_memory,
     )  # fmt: skip
@@ -81,6 +85,7 @@ def test_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    colour_on: ColourOn = "loader",
     pin_memory: bool = False,
 ) -> Loader:
     """Every image once, in store order, without augmentation.
@@ -100,7 +105,7 @@ def test_loader(
         crop_ratio=crop_ratio if crop == "centre" else None,
     )
     return _loader(
-        opened, planner, size, device, threads, dtype,
+        opened, planner, size, device, threads, dtype, colour_on,
         order="sequential", seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=False, on_error="raise", pin_memory=pin_memory,
     )  # fmt: skip
@@ -110,14 +115,27 @@ test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would colle
 
 
 def _loader(
-    store: ImageStore, planner: Planner, size: int, device: str, threads: int | None, dtype: str, **rest: object
+    store: ImageStore,
+    planner: Planner,
+    size: int,
+    device: str,
+    threads: int | None,
+    dtype: str,
+    colour_on: str,
+    **rest: object,
 ) -> Loader:
     require_dali()
-    from .graph_classification import DTYPES, Graph
+    from .graph_classification import Graph
 
     whole_number("size", size)
-    if dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype not in get_args(Dtype):
+        raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
+    if colour_on not in get_args(ColourOn):
+        raise InputError(f"colour_on must be loader or device, got {colour_on!r}")
+    if colour_on == "device":
+        if dtype != "float32":
+            raise InputError(f"colour_on='device' makes uint8 images; give the dtype {dtype} to colour_torch.apply")
+        dtype = "uint8"
     if threads is not None:
         whole_number("threads", threads)
     cuda = _cuda_ordinal(device)
@@ -127,7 +145,14 @@ def _loader(
     def empty() -> torch.Tensor:
         return torch.empty((0, 3, size, size), dtype=getattr(torch, dtype), device=where)
 
-    return Loader(store=store, planner=planner, graph=graph, empty=empty, **rest)  # type: ignore[arg-type]
+    return Loader(
+        store=store,
+        planner=planner,
+        graph=graph,
+        empty=empty,
+        uncoloured=colour_on == "device",
+        **rest,  # type: ignore[arg-type]
+    )
 
 
 def _cuda_ordinal(device: str) -> int | None:

@@ -3,6 +3,7 @@
     CPU:  encoded --decode the window--> uint8 HWC --our kernel: resample, colour, flip--> float32 CHW
     GPU:  encoded --decode the window--> uint8 HWC --DALI's resize--> uint8 HWC --DALI arithmetic--> float CHW
 
+With dtype "uint8" it stops before the colour: uint8 CHW, resampled and flipped, to be coloured on the trainer's device.
 One class for both devices. Training and testing share it, because whatever differs between them stands in the plan.
 The CPU resamples with our own kernel because DALI's resize costs more there than the decoder (benchmarks/LOG.md).
 """
@@ -21,7 +22,7 @@ from nvidia.dali.types import Constant, DALIDataType, DALIImageType, DALIInterpT
 from .colour import GREY
 from .config import INTERPOLATIONS
 from .dali import Node
-from .kernel_op import resample_and_colour
+from .kernel_op import resample, resample_and_colour
 
 _INTERP: dict[str, Any] = {
     "nearest": DALIInterpType.INTERP_NN,
@@ -32,9 +33,8 @@ _INTERP: dict[str, Any] = {
 }
 INTERP_CODES = np.array([int(_INTERP[name]) for name in INTERPOLATIONS], np.int32)
 _DTYPES = {"float32": DALIDataType.FLOAT, "float16": DALIDataType.FLOAT16}
-DTYPES = tuple(_DTYPES)
 
-Feed = tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Feed = tuple[list[np.ndarray] | np.ndarray, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +43,26 @@ class Graph:
 
     size: int
     dtype: str
+    """float32 or float16; uint8: not coloured."""
     cuda: int | None
     threads: int
     prefetch: int = 2
 
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
-        """What the source returns for a batch: encoded bytes, anchors, shapes, kernels, matrices, columns or flips."""
+        """What the source returns for a batch: encoded bytes, anchors, shapes, kernels, columns or flips, matrices.
+
+        No matrices where the loader does not colour.
+        """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         anchors, shapes = np.ascontiguousarray(rows["window"][:, :2]), np.ascontiguousarray(rows["window"][:, 2:])
-        matrices = np.ascontiguousarray(rows["colour"])
-        if self.cuda is not None:
-            return (
-                encoded,
-                anchors,
-                shapes,
-                INTERP_CODES[rows["interpolation"]],
-                matrices,
-                rows["flip"].astype(np.int32),
-            )
-        forward = np.arange(self.size, dtype=np.int32)
-        columns = np.where(rows["flip"][:, None], forward[::-1], forward)
-        return encoded, anchors, shapes, np.ascontiguousarray(rows["interpolation"]), matrices, columns
+        if self.cuda is None:
+            forward = np.arange(self.size, dtype=np.int32)
+            kernels = np.ascontiguousarray(rows["interpolation"])
+            flips = np.where(rows["flip"][:, None], forward[::-1], forward)
+        else:
+            kernels, flips = INTERP_CODES[rows["interpolation"]], rows["flip"].astype(np.int32)
+        matrices = () if self.dtype == "uint8" else (np.ascontiguousarray(rows["colour"]),)
+        return encoded, anchors, shapes, kernels, flips, *matrices
 
     def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
         """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
@@ -75,25 +74,29 @@ class Graph:
         )
         assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
         with pipeline:
-            encoded, anchors, shapes, *rest = inputs(source)
+            encoded, anchors, shapes, *rest = inputs(source, 5 if self.dtype == "uint8" else 6)
             windows = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
             images = self._on_cpu(windows, *rest) if self.cuda is None else self._on_gpu(windows, *rest)
             pipeline.set_outputs(images)
         pipeline.build()
         return pipeline
 
-    def _on_cpu(self, windows: Node, kernels: Node, matrices: Node, columns: Node) -> Node:
-        planes = resample_and_colour(columns, windows, matrices, kernels)  # CHW float32
+    def _on_cpu(self, windows: Node, kernels: Node, columns: Node, *matrices: Node) -> Node:
+        if not matrices:
+            return resample(columns, windows, kernels)  # CHW uint8
+        planes = resample_and_colour(columns, windows, *matrices, kernels)  # CHW float32
         return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
 
-    def _on_gpu(self, windows: Node, kernels: Node, matrices: Node, flips: Node) -> Node:
+    def _on_gpu(self, windows: Node, kernels: Node, flips: Node, *matrices: Node) -> Node:
         resized = resize(windows, kernels, self.size)  # HWC uint8
-        return colour(resized, matrices.gpu(), flips, _DTYPES[self.dtype])
+        if not matrices:
+            return fn.flip(fn.transpose(resized, perm=[2, 0, 1], output_layout="CHW"), horizontal=flips)
+        return colour(resized, matrices[0].gpu(), flips, _DTYPES[self.dtype])
 
 
-def inputs(source: Callable[[], Feed]) -> list[Node]:
+def inputs(source: Callable[[], Feed], count: int) -> list[Node]:
     """The nodes that a batch of `source` feeds; buffers are used in place, so the source keeps them alive."""
-    nodes: Any = fn.external_source(source=source, num_outputs=6, batch=True, no_copy=True)
+    nodes: Any = fn.external_source(source=source, num_outputs=count, batch=True, no_copy=True)
     return list(nodes)
 
 

@@ -14,7 +14,7 @@ from nvidia.dali.plugin.numba import NumbaFunction
 from nvidia.dali.types import DALIDataType
 
 from .dali import Node
-from .kernel_window import planes_shape, window_sample
+from .kernel_window import levels_sample, planes_shape, window_sample
 
 
 class _WindowOperator(NumbaFunction):
@@ -32,12 +32,18 @@ def resample_and_colour(columns: Node, windows: Node, matrices: Node, kernels: N
 
     See kernel_window.window_to_planes. Runs in DALI's CPU threads; call inside a pipeline definition.
     """
-    addresses: dict[str, Any] = {"run_fn": window_sample.address, "setup_fn": planes_shape.address}
-    operator = _WindowOperator(
-        **addresses,
-        out_types=[DALIDataType.FLOAT],
-        outs_ndim=[3],
-        in_types=[DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.FLOAT, DALIDataType.INT32],
-        ins_ndim=[1, 3, 2, 0],
+    types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.FLOAT, DALIDataType.INT32]
+    return _operator(window_sample.address, DALIDataType.FLOAT, types, [1, 3, 2, 0])(
+        columns, windows, matrices, kernels
     )
-    return operator(columns, windows, matrices, kernels)
+
+
+def resample(columns: Node, windows: Node, kernels: Node) -> Node:
+    """columns int32 [S], windows uint8 HWC, kernels int32 -> uint8 [3, S, S]; see kernel_window.window_to_levels."""
+    types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.INT32]
+    return _operator(levels_sample.address, DALIDataType.UINT8, types, [1, 3, 0])(columns, windows, kernels)
+
+
+def _operator(run: int, out: DALIDataType, types: list[DALIDataType], dimensions: list[int]) -> _WindowOperator:
+    addresses: dict[str, Any] = {"run_fn": run, "setup_fn": planes_shape.address}
+    return _WindowOperator(**addresses, out_types=[out], outs_ndim=[3], in_types=types, ins_ndim=dimensions)

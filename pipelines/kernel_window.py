@@ -138,6 +138,32 @@ def _store(reds, greens, blues, row):  # pragma: no cover
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
+@numba.njit("void(uint8[::1], uint8[::1], uint8[::1], float32[::1])", fastmath=True, cache=CACHE)
+def _store_levels(reds, greens, blues, row):  # pragma: no cover
+    """Round row float32 [4 * S] to whole levels of 0..255, into three planes' rows [S]."""
+    low, high, half = np.float32(0), np.float32(255), np.float32(0.5)
+    for x in range(reds.size):
+        r, g, b = row[4 * x], row[4 * x + 1], row[4 * x + 2]
+        reds[x] = np.uint8(min(max(r, low), high) + half)
+        greens[x] = np.uint8(min(max(g, low), high) + half)
+        blues[x] = np.uint8(min(max(b, low), high) + half)
+
+
+@numba.njit(
+    "Tuple((int64[::1], float32[:,::1], int64, int64[::1], float32[:,::1], int64))(int64, int64, int32[::1], int64)",
+    cache=CACHE,
+)
+def _tables(height, width, columns, kernel):  # pragma: no cover
+    """starts, weights and number of taps for the rows, and for the columns in the order of `columns`."""
+    size = columns.size
+    most = int(np.ceil(6.0 * max(height, width) / size)) + 8
+    row_starts, row_weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
+    starts, weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
+    row_taps = _taps(height, size, kernel, row_starts, row_weights)
+    column_taps = _taps(width, size, kernel, starts, weights)
+    return row_starts, row_weights, row_taps, starts[columns], weights[columns], column_taps
+
+
 @numba.njit("void(float32[:,:,::1], int32[::1], uint8[:,:,::1], float32[:,::1], int64)", fastmath=True, cache=CACHE)
 def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cover
     """planes float32 [3, S, S] <- window uint8 [h, w, 3] RGB, h and w at least 1.
@@ -146,12 +172,7 @@ def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cov
     matrix float32 [3, 5], see colour.matrices. kernel: place in config.INTERPOLATIONS.
     """
     size, height, width = columns.size, window.shape[0], window.shape[1]
-    most = int(np.ceil(6.0 * max(height, width) / size)) + 8
-    row_starts, row_weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
-    starts, weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
-    row_taps = _taps(height, size, kernel, row_starts, row_weights)
-    column_taps = _taps(width, size, kernel, starts, weights)
-    starts, weights = starts[columns], weights[columns]
+    row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, columns, kernel)
     rows = window.reshape(height, 3 * width)
     line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * size, np.float32)
     grey = 0.0
@@ -160,6 +181,19 @@ def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cov
         _gather_columns(row, line, starts, weights, column_taps)
         grey += _store(planes[0, y], planes[1, y], planes[2, y], row)
     transform_planes(planes, matrix, np.float32(grey / (size * size)))
+
+
+@numba.njit("void(uint8[:,:,::1], int32[::1], uint8[:,:,::1], int64)", fastmath=True, cache=CACHE)
+def window_to_levels(planes, columns, window, kernel):  # pragma: no cover
+    """planes uint8 [3, S, S] <- window: as window_to_planes, without colour, rounded to whole levels."""
+    size, height, width = columns.size, window.shape[0], window.shape[1]
+    row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, columns, kernel)
+    rows = window.reshape(height, 3 * width)
+    line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * size, np.float32)
+    for y in range(size):
+        _gather_rows(line[: 3 * width], rows, row_starts[y], row_weights[y], row_taps)
+        _gather_columns(row, line, starts, weights, column_taps)
+        _store_levels(planes[0, y], planes[1, y], planes[2, y], row)
 
 
 _pointers = types.CPointer(types.voidptr)
@@ -186,3 +220,14 @@ def window_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndim
     matrix = numba.carray(ins[2], (3, 5), dtype=np.float32)
     kernel = numba.carray(ins[3], (1,), dtype=np.int32)
     window_to_planes(planes, columns, window, matrix, kernel[0])
+
+
+@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+def levels_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
+    """DALI's run function for one sample: columns, window, kernel -> whole levels."""
+    size = in_shapes[0][0]
+    planes = numba.carray(outs[0], (3, size, size), dtype=np.uint8)
+    columns = numba.carray(ins[0], (size,), dtype=np.int32)
+    window = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
+    kernel = numba.carray(ins[2], (1,), dtype=np.int32)
+    window_to_levels(planes, columns, window, kernel[0])

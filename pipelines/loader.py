@@ -34,8 +34,9 @@ class Loader:
     """An iterable of batches, one epoch a `for`, to be used as a `torch.utils.data.DataLoader` is.
 
     A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
-    `plan` the structured rows that made them. With drop_last every rank makes the same number of full batches; without
-    it each position is served exactly once over all ranks and last batches may be short or empty.
+    `plan` the structured rows that made them, and `colour` float32 [B, 3, 5] on the CPU where it is still to be
+    applied. With drop_last every rank makes the same number of full batches; without it each position is served
+    exactly once over all ranks and last batches may be short or empty.
 
     Attributes: `store`, `batch_size` (per rank), `epoch` (the one that the next batch belongs to), `skipped` (list of
     (index, name) replaced under on_error="skip").
@@ -56,10 +57,11 @@ class Loader:
         drop_last: bool,
         on_error: Literal["raise", "skip"],
         pin_memory: bool,
+        uncoloured: bool,
     ) -> None:
         _check(batch_size, rank, world_size, on_error)
         self.store, self.batch_size = store, batch_size
-        self._planner, self._empty, self._pin_memory = planner, empty, pin_memory
+        self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
         self._order_name, self._order, self._seed = order, order_named(order), seed
         self._rank, self._step = rank, batch_size * world_size
         self._drop_last, self._on_error = drop_last, on_error
@@ -167,9 +169,14 @@ class Loader:
         image = self._empty() if output is None else torch.from_dlpack(output.as_tensor())
         indices = rows["index"].copy()
         label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
+        batch: dict[str, Any] = {"image": image, "label": label, "index": index, "plan": rows}
+        if self._uncoloured:
+            batch["colour"] = torch.from_numpy(np.ascontiguousarray(rows["colour"]))
         if self._pin_memory:
-            image, label = image.pin_memory() if image.device.type == "cpu" else image, label.pin_memory()
-        return {"image": image, "label": label, "index": index, "plan": rows}
+            for name in ("image", "label", "colour"):
+                if name in batch and batch[name].device.type == "cpu":
+                    batch[name] = batch[name].pin_memory()
+        return batch
 
     def _epoch_indices(self, epoch: int) -> np.ndarray:
         if self._indices_of is None or self._indices_of[0] != epoch:

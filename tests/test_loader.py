@@ -174,6 +174,8 @@ def test_a_loader_is_not_pickled(store) -> None:
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1 and whole, got 0"),
+        ({"colour_on": "gpu"}, "colour_on must be loader or device, got 'gpu'"),
+        ({"colour_on": "device", "dtype": "float16"}, "makes uint8 images; give the dtype float16 to colour_torch"),
         ({"batch_size": 151}, "has 150 images, fewer than the 151 of one step"),
         ({"rank": 2, "world_size": 2}, r"rank must be within \[0, world_size\)"),
         ({"order": "random"}, "no order is called 'random'"),
