@@ -28,8 +28,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
     "evaluate classification": (".commands_train", "top-1 and top-5 of a checkpoint on a store"),
     "bench throughput": (".commands_bench", "this pipeline and its peers on the same files, in one run"),
-    "bench stages": (".commands_bench", "where the time of one image goes, and how long a trainer waits for data"),
-    "bench scale": (".commands_bench", "how cost grows with samples, threads, batch size and image size"),
+    "bench stages": (".commands_cost", "where the time of one image goes, and how long a trainer waits for data"),
+    "bench scale": (".commands_cost", "how cost grows with samples, threads, batch size and image size"),
+    "bench build": (".commands_cost", "building a store against copying its files into one"),
     "bench misses": (".commands_bench", "how often a window misses the object, plain and guided"),
 }
 
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if result is None else _print(json.dumps(result))
     except InputError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # of the help
+        _drop_stdout()
+        return 0
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free or repair it and run again")
     except KeyboardInterrupt:
@@ -66,11 +70,17 @@ def _print(text: str) -> int:
         return _fail("stdout is closed, so the result cannot be printed; open it")
     try:
         print(text, flush=True)
+    except BrokenPipeError:
+        _drop_stdout()
     except OSError as error:
-        # The interpreter flushes stdout once more at its end, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0 if isinstance(error, BrokenPipeError) else _fail(f"cannot write to stdout ({error.strerror}); free it")
+        _drop_stdout()
+        return _fail(f"cannot write to stdout ({error.strerror}); free it")
     return 0
+
+
+def _drop_stdout() -> None:
+    """The interpreter flushes stdout once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parsed(name: str, flags: list[str]) -> Command:

@@ -28,6 +28,14 @@ class Measured:
     peak_memory: int = 0
     failure: str = ""
 
+    def ratio(self, other: Measured) -> float:
+        """CPU time an image over that of `other`, in the same round: the median of the rounds.
+
+        What slows a whole round, slows both.
+        """
+        pairs = zip(self.passes, other.passes, strict=True)
+        return statistics.median(mine.cpu / mine.images / (theirs.cpu / theirs.images) for mine, theirs in pairs)
+
     def result(self) -> dict[str, Any]:
         """Medians and ranges, JSON-able; {"peer", "failure"} for a peer that could not be measured."""
         if self.failure:

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -64,7 +65,8 @@ class PeerProcess:
 
         Raises PeerFailed.
         """
-        self._connection.send(images)
+        with suppress(BrokenPipeError):  # it has died, and the answer says how
+            self._connection.send(images)
         return self._answer("served", watch_memory=watch_memory)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from .throughput import open_peer
 from .workload import Workload, at_least_one, described, workload
 
 SAMPLES = (10_000, 1_000_000, 10_000_000)
-THREADS, BATCH_SIZES, SIDES = (1, 2), (16, 64, 256), (224, 500, 1000, 2000)
+THREADS, BATCH_SIZES, SIDES = (1, 2), (16, 64, 256), (224, 256, 384, 512, 1000, 2000)
 _PHOTOGRAPHS_A_SIDE = 64
 
 

@@ -45,9 +45,10 @@ def throughput(
 ) -> dict[str, Any]:
     """Measure `peers` on the images below a folder; returns {"machine", "workload", "results"}.
 
-    Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), peak_memory_mb,
-    rounds, lacks; or peer and failure, for one that is not installed or does not run here. Raises InputError for an
-    unknown peer, a folder that cannot be built into a store, or where no peer runs.
+    Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), cpu_ratio (to the
+    first that could be measured, median of the rounds' own ratios), peak_memory_mb, rounds, lacks; or peer and failure,
+    for one that is not installed or does not run here. Raises InputError for an unknown peer, a folder that cannot be
+    built into a store, or where no peer runs.
     """
     unknown = [peer for peer in peers if peer not in PEERS]
     if unknown or not peers:
@@ -60,9 +61,11 @@ def throughput(
         opened = [(peer, partial(open_peer, peer, work)) for peer in peers]
         measured = measure_in_turn(opened, rounds=rounds, images=images_a_round, progress=progress)
         about = described(work)
-    if all(one.failure for one in measured):
+    first = next((one for one in measured if not one.failure), None)
+    if first is None:
         raise InputError("; ".join(f"{one.peer}: {one.failure}" for one in measured))
-    return {"machine": machine(), "workload": about, "results": [one.result() for one in measured]}
+    results = [one.result() | ({} if one.failure else {"cpu_ratio": one.ratio(first)}) for one in measured]
+    return {"machine": machine(), "workload": about, "results": results}
 
 
 def open_peer(name: str, work: Workload) -> Peer:

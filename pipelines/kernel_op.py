@@ -44,6 +44,6 @@ def resample(columns: Node, windows: Node, kernels: Node) -> Node:
     return _operator(levels_sample.address, DALIDataType.UINT8, types, [1, 3, 0])(columns, windows, kernels)
 
 
-def _operator(run: int, out: DALIDataType, types: list[DALIDataType], dimensions: list[int]) -> _WindowOperator:
+def _operator(run: Any, out: DALIDataType, types: list[DALIDataType], dimensions: list[int]) -> _WindowOperator:
     addresses: dict[str, Any] = {"run_fn": run, "setup_fn": planes_shape.address}
     return _WindowOperator(**addresses, out_types=[out], outs_ndim=[3], in_types=types, ins_ndim=dimensions)

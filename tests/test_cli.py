@@ -181,6 +181,9 @@ def test_output_that_goes_nowhere_is_no_traceback(tmp_path: Path) -> None:
         script = f"set -o pipefail; {command} {redirection}"
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
         assert done.returncode == status and "Traceback" not in done.stderr, done.stderr
+    script = f"set -o pipefail; {sys.executable} -m sdali.benchmarks.cli train classification --help | head -c 0"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_pipe_among_the_images_is_refused(tmp_path: Path, capsys) -> None:

@@ -46,7 +46,9 @@ def dying() -> Peer:
 def test_each_peer_is_charged_its_own_time() -> None:
     """A peer that works four times as long an image is charged about four times as much; warm-up is left out."""
     peers = [("slow", partial(burning, 0.04)), ("quick", partial(burning, 0.01))]
-    slow, quick = (one.result() for one in measure_in_turn(peers, rounds=3, images=10))
+    measured = measure_in_turn(peers, rounds=3, images=10)
+    assert 3 < measured[0].ratio(measured[1]) < 5
+    slow, quick = (one.result() for one in measured)
     assert slow["rounds"] == 3 and slow["lacks"] == "nothing"
     assert 7 < slow["cpu_ms_per_image"] < 12 and 3 < slow["cpu_ms_per_image"] / quick["cpu_ms_per_image"] < 5
     assert slow["images_per_second"] < quick["images_per_second"] < 1000
