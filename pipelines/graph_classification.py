@@ -84,7 +84,7 @@ class Graph:
     def _on_cpu(self, windows: Node, kernels: Node, columns: Node, *matrices: Node) -> Node:
         if not matrices:
             return resample(columns, windows, kernels)  # CHW uint8
-        planes = resample_and_colour(columns, windows, *matrices, kernels)  # CHW float32
+        planes = resample_and_colour(columns, windows, matrices[0], kernels)  # CHW float32
         return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
 
     def _on_gpu(self, windows: Node, kernels: Node, flips: Node, *matrices: Node) -> Node:
