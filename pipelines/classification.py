@@ -17,6 +17,7 @@ from .crop_guided import Heatmaps
 from .dali import require_dali
 from .errors import InputError
 from .loader import Loader, Planner, whole_number
+from .order import Order, in_epochs_of, order_named
 from .plan import EvaluationPlanner, TrainPlanner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
@@ -34,7 +35,8 @@ def train_loader(
     seed: int = 0,
     augmentation: Augmentation | None = None,
     statistics: Statistics | None = None,
-    order: str = "shuffle",
+    order: str | Order = "shuffle",
+    epoch_length: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     rank: int = 0,
@@ -49,11 +51,12 @@ def train_loader(
     store: path or ImageStore. heatmaps: path of a heatmap store, or any object with len and [index] -> uint8 [h, w]
     over the whole image; windows are then centred where the map says (SDA). size: side of the output, px.
     augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
-    default, else ImageNet's. order: "shuffle", "label_shuffle" (every class as
-    often as the largest) or "sequential". device: "auto" (the GPU where there is one), "cpu" or
-    "cuda:0". threads: DALI's CPU threads. colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8
-    ones and adds `colour` float32 [B, 3, 5], with which colour_torch.apply finishes them on any device, a quarter of
-    the bytes to bring there. Raises InputError for anything that cannot be used.
+    default, else ImageNet's. order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor",
+    "sequential") or an Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch
+    goes on where it ended. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
+    colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8 ones and adds `colour` float32
+    [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there. Raises
+    InputError for anything that cannot be used.
     """
     opened = _opened(store)
     statistics = statistics or opened.statistics or IMAGENET
@@ -67,7 +70,8 @@ def train_loader(
     )
     return _loader(
         opened, planner, size, device, threads, dtype, colour_on,
-        order=order, seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
+        order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
+        seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=True, on_error=on_error, pin_memory=pin_memory,
     )  # fmt: skip
 
@@ -106,7 +110,7 @@ def test_loader(
     )
     return _loader(
         opened, planner, size, device, threads, dtype, colour_on,
-        order="sequential", seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
+        order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=False, on_error="raise", pin_memory=pin_memory,
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     APPEARANCE = 3
     REPLACEMENT = 4
     CLASS_ORDER = 5
+    REPEATED_ORDER = 6
 
 
 def raw_words(

@@ -17,7 +17,7 @@ import torch
 from .draws import Purpose, uniforms
 from .engine import Engine, Graph
 from .errors import BadSampleError, InputError
-from .order import order_named
+from .order import Order
 from .store_read import ImageStore
 
 logger = logging.getLogger("sdali")
@@ -49,7 +49,7 @@ class Loader:
         planner: Planner,
         graph: Graph,
         empty: Callable[[], torch.Tensor],
-        order: str,
+        order: Order,
         seed: int,
         batch_size: int,
         rank: int,
@@ -62,7 +62,7 @@ class Loader:
         _check(batch_size, rank, world_size, on_error)
         self.store, self.batch_size = store, batch_size
         self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
-        self._order_name, self._order, self._seed = order, order_named(order), seed
+        self._order, self._seed = order, seed
         self._rank, self._step = rank, batch_size * world_size
         self._drop_last, self._on_error = drop_last, on_error
         self._length = self._order.length(store.labels) if len(store) else 0
@@ -97,7 +97,7 @@ class Loader:
             "seed": self._seed,
             "epoch": epoch,
             "position": position,
-            "order": self._order_name,
+            "order": self._order.name,
             "store": self.store.digest,
         }
 

@@ -12,17 +12,20 @@ import numba
 import numpy as np
 
 from .compiled import CACHE
-from .draws import Purpose, raw_words
+from .draws import Purpose, raw_words, uniforms
 from .errors import InputError
 
 _CHUNK = 2**20  # words held at a time, a multiple of the four of a block
 
 
 class Order(NamedTuple):
-    """How many positions an epoch has, and which sample stands at each."""
+    """How many positions a pass has, and which sample stands at each."""
+
+    name: str
+    """Stands in a loader's state, with every parameter that changes the order."""
 
     length: Callable[[np.ndarray], int]
-    """labels -> positions an epoch."""
+    """labels -> positions a pass."""
 
     indices: Callable[[np.ndarray, int, int], np.ndarray]
     """labels, seed, epoch -> int64 [length]."""
@@ -49,7 +52,7 @@ def label_shuffle(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """
     counts = _counts(labels)
     counts = counts[counts > 0]
-    by_class = np.argsort(labels.astype(np.min_scalar_type(int(labels.max()))), kind="stable")  # radix sort where small
+    by_class = _grouped(labels)
     ends = counts.cumsum()
     _shuffle_groups(by_class, ends - counts, seed, epoch, Purpose.CLASS_ORDER)
     lists = np.concatenate([np.resize(images, counts.max()) for images in np.split(by_class, ends[:-1])])
@@ -58,17 +61,94 @@ def label_shuffle(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def label_shuffle_length(labels: np.ndarray) -> int:
-    """Positions of an epoch in label_shuffle's order."""
+    """Positions of a pass in label_shuffle's order."""
     counts = _counts(labels)
     return int(np.count_nonzero(counts) * counts.max())
+
+
+def class_aware(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Classes in turn, and of each class its images in turn: int64 [N].
+
+    Each round shows every class once, in an order that is random anew; a class's list of images is shuffled anew when
+    it has come to its end. Classes without images are left out. Source: class-aware sampling, Shen et al., ECCV 2016.
+    """
+    counts = _counts(labels)
+    counts = counts[counts > 0]
+    rounds = -(-len(labels) // len(counts))
+    cycles = -(-rounds // counts)
+    members = np.split(_grouped(labels), counts.cumsum()[:-1])
+    images = np.concatenate([np.tile(own, times) for own, times in zip(members, cycles.tolist(), strict=True)])
+    lengths = np.repeat(counts, cycles)  # of each list that is shuffled
+    _shuffle_groups(images, lengths.cumsum() - lengths, seed, epoch, Purpose.CLASS_ORDER)
+    turns = np.tile(np.arange(len(counts)), rounds)
+    _shuffle_groups(turns, np.arange(rounds) * len(counts), seed, epoch, Purpose.ORDER)
+    begins = (counts * cycles).cumsum() - counts * cycles
+    return images[begins[turns] + np.arange(rounds).repeat(len(counts))][: len(labels)]
+
+
+def repeat_factor(threshold: float | None = None) -> Order:
+    """The order in which images of classes rarer than `threshold` (share of the images) come more often.
+
+    An image comes r = max(1, sqrt(threshold / share of its class)) times a pass, rounded up or down at random anew each
+    pass, so that r is the mean and the length of a pass is always the same; then all are shuffled. None: one over the
+    number of classes, so that those below an equal share come more often. Source: repeat-factor sampling, LVIS (Gupta
+    et al., CVPR 2019).
+    """
+    if threshold is not None and not 0 < threshold <= 1:
+        raise InputError(f"the threshold of repeat_factor must be within (0, 1], got {threshold}")
+
+    def factors(labels: np.ndarray) -> np.ndarray:
+        counts = _counts(labels)
+        shares = np.maximum(counts, 1) / len(labels)
+        return np.maximum(1, np.sqrt((threshold or 1 / np.count_nonzero(counts)) / shares))[labels]
+
+    def length(labels: np.ndarray) -> int:
+        return round(float(factors(labels).sum()))
+
+    def indices(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        mixed = shuffle(labels, seed, epoch)
+        reached = factors(labels)[mixed].cumsum()
+        count = length(labels)
+        u = uniforms(seed, epoch, Purpose.CLASS_ORDER, 0, 1, 1)[0, 0]
+        edges = np.ceil(reached * (count / reached[-1]) - u).astype(np.int64)  # points k + u below each sum
+        edges[-1] = count
+        listed = np.repeat(mixed, np.diff(edges, prepend=0))
+        _shuffle_groups(listed, np.zeros(1, np.int64), seed, epoch, Purpose.REPEATED_ORDER)
+        return listed
+
+    return Order("repeat_factor" if threshold is None else f"repeat_factor({threshold:g})", length, indices)
+
+
+def in_epochs_of(order: Order, positions: int) -> Order:
+    """The same endless sequence of passes, cut into epochs of `positions`, as for sets too large for one.
+
+    An epoch may end in mid-pass; the next goes on there, so nothing is left out or comes twice.
+    """
+    if positions < 1:
+        raise InputError(f"epoch_length must be at least 1, got {positions}")
+
+    def indices(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        whole, parts, position, stop = order.length(labels), [], epoch * positions, (epoch + 1) * positions
+        while position < stop:
+            number, start = divmod(position, whole)
+            parts.append(order.indices(labels, seed, number)[start : start + stop - position])
+            position += len(parts[-1])
+        return np.concatenate(parts)
+
+    return Order(f"{order.name} in epochs of {positions}", lambda labels: positions, indices)
 
 
 def _counts(labels: np.ndarray) -> np.ndarray:
     """int64 [classes]: images of each."""
     unlabelled = int(np.count_nonzero(labels < 0))
     if unlabelled:
-        raise InputError(f"{unlabelled} of {len(labels)} samples have no label, which label_shuffle needs; use shuffle")
+        raise InputError(f"{unlabelled} of {len(labels)} samples have no label, which this order needs; use shuffle")
     return np.bincount(labels)
+
+
+def _grouped(labels: np.ndarray) -> np.ndarray:
+    """int64 [N]: the indices, class by class."""
+    return np.argsort(labels.astype(np.min_scalar_type(int(labels.max()))), kind="stable")  # radix sort where small
 
 
 def _shuffle_groups(order: np.ndarray, starts: np.ndarray, seed: int, epoch: int, purpose: Purpose) -> None:
@@ -96,14 +176,21 @@ def _swap_down(order, words, first, starts):  # pragma: no cover
 
 
 ORDERS: dict[str, Order] = {
-    "sequential": Order(len, sequential),
-    "shuffle": Order(len, shuffle),
-    "label_shuffle": Order(label_shuffle_length, label_shuffle),
+    order.name: order
+    for order in (
+        Order("sequential", len, sequential),
+        Order("shuffle", len, shuffle),
+        Order("label_shuffle", label_shuffle_length, label_shuffle),
+        Order("class_aware", len, class_aware),
+        repeat_factor(),
+    )
 }
 
 
-def order_named(name: str) -> Order:
-    """The order of that name; raises InputError that lists the names."""
+def order_named(name: str | Order) -> Order:
+    """The order of that name, or the one given; raises InputError that lists the names."""
+    if isinstance(name, Order):
+        return name
     if name not in ORDERS:
         raise InputError(f"no order is called {name!r}; there are {', '.join(ORDERS)}")
     return ORDERS[name]

@@ -77,6 +77,17 @@ def test_label_shuffle_makes_longer_epochs_that_split_and_resume_alike(tmp_path)
     assert by_position(*resumed) == by_position(batches[-1])
 
 
+def test_epochs_of_a_chosen_length_go_on_where_the_last_ended(store) -> None:
+    """150 images in epochs of 64: the third begins in the first pass and ends in the second."""
+    loader = make(store, 16, epoch_length=64)
+    served = [torch.cat([batch["index"] for batch in loader]).tolist() for _ in range(3)]
+    assert [len(epoch) for epoch in served] == [64] * 3 and len(loader) == 4
+    passes = [index for epoch in served for index in epoch]
+    assert sorted(passes[:150]) == list(range(150)) and len(set(passes[150:])) == 42
+    with pytest.raises(InputError, match="this loader has 'shuffle'; make the loader with it"):
+        make(store, 16).load_state_dict(loader.state_dict())
+
+
 def test_resume_on_other_ranks_and_batch_size(store) -> None:
     """The position is global: what follows it is the same on 3 ranks of 8 as on one of 16."""
     loader = make(store)
