@@ -20,7 +20,7 @@ from ..pipelines.progress import Track, silent
 from ..pipelines.statistics import IMAGENET
 from ..pipelines.store_read import ImageStore
 
-OBJECT_SHARE, WINDOW_SHARE = 0.10, 0.05
+OBJECT_PER_CENT, WINDOW_PER_CENT = 10, 5
 
 
 def miss_rate(
@@ -68,7 +68,8 @@ def missing(mask: np.ndarray, windows: np.ndarray) -> np.ndarray:
     summed = np.asarray(cv2.integral(mask.astype(np.uint8)))  # int32 [H + 1, W + 1]
     y, x, height, width = windows.T
     inside = summed[y + height, x + width] - summed[y, x + width] - summed[y + height, x] + summed[y, x]
-    return (inside < OBJECT_SHARE * summed[-1, -1]) & (inside < WINDOW_SHARE * height * width)
+    hundredfold = 100 * inside.astype(np.int64)  # whole numbers, so that a share of exactly the bound is no miss
+    return (hundredfold < OBJECT_PER_CENT * int(summed[-1, -1])) & (hundredfold < WINDOW_PER_CENT * height * width)
 
 
 def _windows(

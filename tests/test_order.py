@@ -120,7 +120,7 @@ def test_repeat_factor_is_its_mean() -> None:
     """Over 2,000 passes an image comes factor times on average, within 5 standard errors."""
     labels = np.array([0] * 17 + [1] * 3)
     order = repeat_factor(0.5)
-    times = sum(np.bincount(order.indices(labels, 0, epoch), minlength=20) for epoch in range(2000)) / 2000
+    times = np.mean([np.bincount(order.indices(labels, 0, epoch), minlength=20) for epoch in range(2000)], 0)
     factor = np.sqrt(0.5 / 0.15)
     scale = order.length(labels) / (17 + 3 * factor)
     np.testing.assert_allclose(times[:17], scale, atol=5 * 0.5 / np.sqrt(2000))
