@@ -1,12 +1,15 @@
-"""`sdali train classification` and `sdali evaluate classification`: the trainers' own options are the flags."""
+"""`sdali train classification`, `evaluate classification`, `confusion`: the trainers' own options are the flags."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..trainers.classification_config import EvaluateConfig, TrainConfig
+from tyro.conf import Positional
+
+from ..trainers.classification_config import ConfusionConfig, EvaluateConfig, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,20 @@ class EvaluateClassification(EvaluateConfig):
         from ..trainers.classification import evaluate
 
         return _once(evaluate(self, progress=track))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion(ConfusionConfig):
+    """Flags of `sdali confusion`."""
+
+    store: Positional[Path]
+    """Image store with the classes that the model was trained on, of images that it was not trained on."""
+
+    def run(self) -> dict[str, Any] | None:
+        from ..pipelines.progress import track
+        from ..trainers.confusion import confusion
+
+        return _once(confusion(self, progress=track))
 
 
 def _once(result: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 
 from .config import Augmentation
@@ -37,6 +38,7 @@ def train_loader(
     statistics: Statistics | None = None,
     order: str | Order = "shuffle",
     epoch_length: int | None = None,
+    targets: np.ndarray | None = None,
     device: str = "auto",
     threads: int | None = None,
     rank: int = 0,
@@ -53,12 +55,15 @@ def train_loader(
     augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
     default, else ImageNet's. order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor",
     "sequential") or an Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch
-    goes on where it ended. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
+    goes on where it ended. targets: float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out
+    as `target`. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
     colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8 ones and adds `colour` float32
     [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there. Raises
     InputError for anything that cannot be used.
     """
     opened = _opened(store)
+    if targets is not None:
+        targets = _checked_targets(targets, opened)
     statistics = statistics or opened.statistics or IMAGENET
     planner = TrainPlanner(
         store=opened,
@@ -72,7 +77,7 @@ def train_loader(
         opened, planner, size, device, threads, dtype, colour_on,
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=True, on_error=on_error, pin_memory=pin_memory,
+        drop_last=True, on_error=on_error, pin_memory=pin_memory, targets=targets,
     )  # fmt: skip
 
 
@@ -176,6 +181,21 @@ def _cuda_ordinal(device: str) -> int | None:
 
 def _opened(store: str | Path | ImageStore) -> ImageStore:
     return store if isinstance(store, ImageStore) else ImageStore(store)
+
+
+def _checked_targets(targets: np.ndarray, store: ImageStore) -> np.ndarray:
+    """float32 [K, K], contiguous; raises InputError unless there is a row of probabilities for each class and image."""
+    classes = len(store.classes)
+    targets = np.ascontiguousarray(targets, np.float32)
+    if targets.shape != (classes, classes):
+        raise InputError(f"targets of {list(targets.shape)} do not fit the {classes} classes of {store.path}")
+    if not ((targets >= 0).all() and np.allclose(targets.sum(1), 1, atol=1e-4)):
+        raise InputError("targets are probabilities: each row at least 0 and summing to 1; these are not")
+    if (store.labels < 0).any():
+        raise InputError(
+            f"{store.path} has samples without a label, for which there is no soft label; build it without"
+        )
+    return targets
 
 
 def _heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:

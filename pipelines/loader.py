@@ -34,9 +34,10 @@ class Loader:
     """An iterable of batches, one epoch a `for`, to be used as a `torch.utils.data.DataLoader` is.
 
     A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
-    `plan` the structured rows that made them, and `colour` float32 [B, 3, 5] on the CPU where it is still to be
-    applied. With drop_last every rank makes the same number of full batches; without it each position is served
-    exactly once over all ranks and last batches may be short or empty.
+    `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
+    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU. With drop_last every rank makes the same
+    number of full batches; without it each position is served exactly once over all ranks and last batches may be
+    short or empty.
 
     Attributes: `store`, `batch_size` (per rank), `epoch` (the one that the next batch belongs to), `skipped` (list of
     (index, name) replaced under on_error="skip").
@@ -58,10 +59,12 @@ class Loader:
         on_error: Literal["raise", "skip"],
         pin_memory: bool,
         uncoloured: bool,
+        targets: np.ndarray | None = None,
     ) -> None:
         _check(batch_size, rank, world_size, on_error)
         self.store, self.batch_size = store, batch_size
         self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
+        self._targets = None if targets is None else torch.from_numpy(targets)
         self._order, self._seed = order, seed
         self._rank, self._step = rank, batch_size * world_size
         self._drop_last, self._on_error = drop_last, on_error
@@ -170,10 +173,12 @@ class Loader:
         indices = rows["index"].copy()
         label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
         batch: dict[str, Any] = {"image": image, "label": label, "index": index, "plan": rows}
+        if self._targets is not None:
+            batch["target"] = self._targets[label]
         if self._uncoloured:
             batch["colour"] = torch.from_numpy(np.ascontiguousarray(rows["colour"]))
         if self._pin_memory:
-            for name in ("image", "label", "colour"):
+            for name in ("image", "label", "target", "colour"):
                 if name in batch and batch[name].device.type == "cpu":
                     batch[name] = batch[name].pin_memory()
         return batch

@@ -14,8 +14,11 @@ from training import CLASSES, learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, classification, statistics
 from sdali.pipelines.progress import track
+from sdali.pipelines.soft_labels import SoftLabels, load_confusion, save_confusion
 from sdali.trainers import checkpoint, classification_run
 from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
+from sdali.trainers.classification_config import ConfusionConfig
+from sdali.trainers.confusion import confusion
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,51 @@ def test_settings_of_the_caller_are_untouched(folder: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    """The file holds each true class's mean softmax, counted by hand here; training with it follows its targets."""
+    out = folder / "confusion.h5"
+    config = ConfusionConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb", out=out)
+    result = confusion(config)
+    assert result["top1"] == pytest.approx(trained[1]["top1"]) and result["images"] == 29
+    model, saved = load_classifier(trained[0] / "last.pt", "cpu")
+    sums = np.zeros((3, 3))
+    counts = np.zeros(3)
+    loader = classification.test_loader(
+        folder / "val.lmdb", batch_size=7, size=32, device="cpu",
+        statistics=statistics.Statistics.from_dict(saved["statistics"]),
+    )  # fmt: skip
+    for batch in loader:
+        with torch.inference_mode():
+            softmax = model(batch["image"]).softmax(1).numpy()
+        np.add.at(sums, batch["label"].numpy(), softmax)
+        np.add.at(counts, batch["label"].numpy(), 1)
+    matrix, classes = load_confusion(out)
+    np.testing.assert_allclose(matrix, sums / counts[:, None], atol=0.01)  # bfloat16 where the CPU has it
+    assert classes == CLASSES
+    with pytest.raises(InputError, match="exists already; pass --overwrite"):
+        confusion(config)
+
+    soft = tiny_config(folder, "soft", epochs=1, order="label_shuffle", soft_labels=out, soft=SoftLabels(eps=0.3))
+    assert train(soft)["steps"] > 0
+    targets = SoftLabels(eps=0.3).targets(matrix)
+    batch = next(iter(classification.train_loader(folder / "train.lmdb", batch_size=9, size=32, targets=targets)))
+    np.testing.assert_array_equal(batch["target"], targets[batch["label"].numpy()])
+    with pytest.raises(InputError, match="has order label_shuffle, and shuffle is asked for"):
+        train(dataclasses.replace(soft, order="shuffle", resume=True))
+    with pytest.raises(InputError, match="has soft labels yes, and no is asked for"):
+        train(dataclasses.replace(soft, soft_labels=None, resume=True))
+
+
+def test_soft_labels_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:
+    save_confusion(tmp_path / "other.h5", np.eye(2), np.ones(2, np.int64), ["cat", "dog"])
+    with pytest.raises(InputError, match=r"does not have the classes of .*other\.h5"):
+        train(tiny_config(folder, "none", soft_labels=tmp_path / "other.h5"))
+    with pytest.raises(InputError, match="both soften the target; give one of them"):
+        tiny_config(folder, "none", soft_labels=tmp_path / "other.h5", label_smoothing=0.1)
+    store = folder / "train.lmdb"
+    for targets, sentence in ((np.eye(2), "do not fit the 3 classes"), (np.ones((3, 3)), "targets are probabilities")):
+        with pytest.raises(InputError, match=sentence):
+            classification.train_loader(store, batch_size=4, size=32, targets=targets)
+    assert not (folder / "none").exists()

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import closing
 from typing import Any, NoReturn
 
-from ..pipelines.classification import test_loader
 from ..pipelines.progress import Track, silent
-from ..pipelines.statistics import Statistics
-from ..pipelines.store_read import ImageStore
-from .classes import check_labelled, check_same_classes
 from .classification_config import EvaluateConfig, TrainConfig
 from .classification_run import Job, opened_run, prepare
-from .classifier_checkpoint import check_input, load_classifier
+from .classification_test import opened_test
+from .classifier_checkpoint import load_classifier
 from .distributed import process_group
 from .evaluation import count_hits
 from .loop import Run, fit
-from .machine import resolve_precision, threads_per_rank, torch_settings
+from .machine import threads_per_rank, torch_settings
 from .resume import changes, plain
 from .signals import Stopped, StopSignals
 from .standing import Standing, Stopwatch
@@ -65,29 +61,18 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     `per_class` (class name -> top-1, None for a class without images), `images_per_second`, `size`, `crop`.
     Raises InputError for a checkpoint, a store or classes that cannot be used.
     """
-    with process_group(config.device) as ranks:
-        threads = threads_per_rank(config.threads, ranks.local_world_size)
-        with torch_settings(device=ranks.device, threads=threads):
-            model, saved = load_classifier(config.checkpoint, ranks.device)
-            size, crop = config.size or saved["size"], config.crop or saved["test_crop"]
-            store = ImageStore(config.store)
-            check_same_classes(store, saved["classes"], config.checkpoint)
-            check_labelled(store)
-            check_input(model, saved["model"]["name"], size, ranks.device)
-            data = test_loader(
-                store, batch_size=config.batch_size, size=size, crop=crop,
-                statistics=Statistics.from_dict(saved["statistics"]), device=str(ranks.device), threads=threads,
-                rank=ranks.rank, world_size=ranks.world_size, pin_memory=ranks.device.type == "cuda",
-            )  # fmt: skip
-            shown, begun = progress if ranks.is_first else silent, time.perf_counter()
-            with closing(data) as loader:
-                result = count_hits(
-                    model, shown(loader, len(loader), "evaluating"), classes=len(store.classes), ranks=ranks,
-                    precision=resolve_precision(config.precision, ranks.device),
-                ).compute()  # fmt: skip
-            rate = result["images"] / (time.perf_counter() - begun)
-    per_class = dict(zip(store.classes, result["per_class"], strict=True))
-    return {**result, "per_class": per_class, "images_per_second": rate, "size": size, "crop": crop}
+    with opened_test(config) as test:
+        shown, begun = progress if test.ranks.is_first else silent, time.perf_counter()
+        result = count_hits(
+            test.model,
+            shown(test.loader, len(test.loader), "evaluating"),
+            classes=len(test.store.classes),
+            ranks=test.ranks,
+            precision=test.precision,
+        ).compute()
+        rate = result["images"] / (time.perf_counter() - begun)
+    per_class = dict(zip(test.store.classes, result["per_class"], strict=True))
+    return {**result, "per_class": per_class, "images_per_second": rate, "size": test.size, "crop": test.crop}
 
 
 def _announce(job: Job, run: Run) -> None:

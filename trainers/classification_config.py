@@ -11,10 +11,12 @@ from tyro.conf import arg
 
 from ..pipelines.config import Augmentation
 from ..pipelines.errors import InputError
+from ..pipelines.soft_labels import SoftLabels
 from .machine import Precision
 
 TestCrop = Literal["centre", "whole"]
 Optimizer = Literal["sgd", "adamw"]
+OrderName = Literal["shuffle", "label_shuffle", "class_aware", "repeat_factor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,18 @@ class TrainConfig:
     warmup_epochs: float = 1.0
     """Epochs over which the learning rate rises linearly; a cosine takes it down over the rest."""
 
+    order: OrderName = "shuffle"
+    """shuffle: every image once an epoch; label_shuffle: every class as often as the largest; class_aware: classes in
+    turn; repeat_factor: images of rare classes more often."""
+
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
+
+    soft_labels: Path | None = None
+    """What sdali confusion wrote: targets lean towards the classes that the label is confused with. None: one-hot."""
+
+    soft: SoftLabels = field(default_factory=SoftLabels)
+    """How soft_labels become targets."""
 
     ema: float = 0.0
     """Decay a step of the average of the weights that is then evaluated, saved and used, such as 0.999; its start is
@@ -112,6 +124,9 @@ class TrainConfig:
         for name in ("momentum", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        _check_choice("order", self.order, OrderName)
+        if self.soft_labels is not None and self.label_smoothing:
+            raise InputError("label_smoothing and soft_labels both soften the target; give one of them")
         _check_choice("optimizer", self.optimizer, Optimizer)
         _check_choice("precision", self.precision, Precision)
         _check_choice("test_crop", self.test_crop, TestCrop)
@@ -170,6 +185,17 @@ class EvaluateConfig:
         _check_choice("precision", self.precision, Precision)
         if self.crop is not None:
             _check_choice("crop", self.crop, TestCrop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusionConfig(EvaluateConfig):
+    """Measure which classes a trained classifier confuses, on images that it was not trained on."""
+
+    out: Path
+    """The file to write (HDF5), for `sdali train classification --soft-labels`."""
+
+    overwrite: bool = False
+    """Replace the file where there is one."""
 
 
 def _check_count(name: str, value: int | None) -> None:

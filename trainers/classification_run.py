@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.optim._param_groups import param_groups_weight_decay
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from ..pipelines.classification import test_loader, train_loader
 from ..pipelines.loader import Loader
+from ..pipelines.soft_labels import load_confusion
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
@@ -46,6 +48,8 @@ class Job:
     val_store: ImageStore
     statistics: Statistics
     saved: dict[str, Any] | None
+    targets: np.ndarray | None
+    """float32 [K, K]: the soft label of each class."""
 
     @property
     def images_a_step(self) -> int:
@@ -91,7 +95,17 @@ def prepare(config: TrainConfig, ranks: Ranks, threads: int) -> Job:
         val_store=val_store,
         statistics=Statistics.from_dict(saved["statistics"]) if saved else store.statistics or IMAGENET,
         saved=saved,
+        targets=_targets(config, store),
     )
+
+
+def _targets(config: TrainConfig, store: ImageStore) -> np.ndarray | None:
+    """The soft labels that were asked for; raises InputError for a file of other classes."""
+    if config.soft_labels is None:
+        return None
+    matrix, classes = load_confusion(config.soft_labels)
+    check_same_classes(store, classes, config.soft_labels)
+    return config.soft.targets(matrix)
 
 
 @contextmanager
@@ -99,7 +113,13 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
     """The run, at its start or where its checkpoint left it; loaders and log are closed at the end."""
     config = job.config
     train_data = train_loader(
-        job.store, heatmaps=config.heatmaps, seed=config.seed, augmentation=config.augmentation, **job.loading
+        job.store,
+        heatmaps=config.heatmaps,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        order=config.order,
+        targets=job.targets,
+        **job.loading,
     )
     val_data = test_loader(job.val_store, crop=config.test_crop, **job.loading)
     with closing(train_data) as loader, closing(val_data) as val_loader:
@@ -174,7 +194,8 @@ def _loss(job: Job, model: nn.Module, batch: dict[str, Any]) -> Tensor:
     images, labels = (batch[name].to(device, non_blocking=True) for name in ("image", "label"))
     with autocast(device, job.precision):
         logits = model(images)
-    return F.cross_entropy(logits.float(), labels, label_smoothing=job.config.label_smoothing)
+    targets = batch["target"].to(device, non_blocking=True) if "target" in batch else labels
+    return F.cross_entropy(logits.float(), targets, label_smoothing=job.config.label_smoothing)
 
 
 def _evaluate(job: Job, loader: Loader, signals: StopSignals, model: nn.Module) -> dict[str, Any]:

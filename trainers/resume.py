@@ -19,7 +19,7 @@ from .classification_config import TrainConfig
 from .classifier_checkpoint import load, load_weights
 from .standing import Standing
 
-FREE = {"store", "val_store", "out", "heatmaps", "resume", "device", "threads"}  # places, and how fast
+FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "device", "threads"}  # places, and how fast
 
 
 def earlier(config: TrainConfig) -> dict[str, Any] | None:
@@ -45,6 +45,8 @@ def check_resumable(saved: dict[str, Any], config: TrainConfig, store: ImageStor
         ("optimizer", was["optimizer"], config.optimizer),
         ("seed", was["seed"], config.seed),
         ("averaged weights", _yes(was["ema"]), _yes(config.ema)),
+        ("order", was.get("order", "shuffle"), config.order),
+        ("soft labels", _yes(was.get("soft_labels")), _yes(config.soft_labels)),
         ("heatmaps", _yes(was["heatmaps"]), _yes(config.heatmaps)),
     ]
     for name, before, now in pairs:
