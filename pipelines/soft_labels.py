@@ -107,14 +107,23 @@ def load_confusion(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise InputError(f"{path} is no confusion file; {again}")
-            parts = [file.get(name) for name in ("mean_softmax", "classes")]
-            if not all(isinstance(part, h5py.Dataset) for part in parts):
-                raise InputError(f"{path} lacks mean_softmax or classes; {again}")
-            matrix, classes = np.asarray(parts[0][()], np.float64), [name.decode() for name in parts[1][()]]
+            matrix = np.asarray(_dataset(file, "mean_softmax")[()], np.float64)
+            classes = [name.decode() for name in _dataset(file, "classes")[()]]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; {again}") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no legible HDF5 file of a confusion matrix ({error}); {again}") from None
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        raise InputError(f"{path} is no legible HDF5 file of a confusion matrix ({reason}); {again}") from None
     if matrix.shape != (len(classes), len(classes)):
         raise InputError(f"{path} has {len(classes)} classes and a matrix of {list(matrix.shape)}; {again}")
     return matrix, tuple(classes)
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset of this very file; KeyError for what is missing, a group, or a link to another place."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise KeyError(f"it has no dataset {name} of its own")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"{name} is no dataset")
+    return found

@@ -99,12 +99,17 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "half.h5", "w") as file:
         file.attrs["format"] = "sdali confusion"
         file["mean_softmax"] = CONFUSION
+    save_confusion(tmp_path / "linked.h5", CONFUSION, np.arange(6), list("abcdef"))
+    with h5py.File(tmp_path / "linked.h5", "r+") as file:
+        del file["mean_softmax"]
+        file["mean_softmax"] = h5py.ExternalLink("half.h5", "mean_softmax")
     save_confusion(tmp_path / "short.h5", CONFUSION[:5], np.arange(6), list("abcdef"))
     for name, sentence in (
         ("none.h5", "does not exist"),
         ("text.h5", "no legible HDF5"),
         ("other.h5", "is no confusion file"),
-        ("half.h5", "lacks mean_softmax or classes"),
+        ("half.h5", "has no dataset classes of its own"),
+        ("linked.h5", "has no dataset mean_softmax of its own"),
         ("short.h5", r"has 6 classes and a matrix of \[5, 6\]"),
     ):
         with pytest.raises(InputError, match=f"{name}.*{sentence}.*; make it with sdali confusion"):
