@@ -13,18 +13,19 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from .config import Augmentation
+from .config import Augmentation, TestCrop
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .errors import InputError
 from .loader import Loader, Planner, whole_number
 from .order import Order, in_epochs_of, order_named
-from .plan import EvaluationPlanner, TrainPlanner
+from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 
 Dtype = Literal["float32", "float16"]
 ColourOn = Literal["loader", "device"]
+CROP_RATIO = 0.875  # 224 of 256
 
 
 def train_loader(
@@ -38,6 +39,8 @@ def train_loader(
     statistics: Statistics | None = None,
     order: str | Order = "shuffle",
     epoch_length: int | None = None,
+    plain_from: int | None = None,
+    plain_crop: TestCrop = "centre",
     targets: np.ndarray | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -55,7 +58,8 @@ def train_loader(
     augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
     default, else ImageNet's. order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor",
     "sequential") or an Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch
-    goes on where it ended. targets: float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out
+    goes on where it ended. plain_from: from this epoch on, no augmentation but the flip: what test_loader sees with
+    crop=plain_crop. targets: float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out
     as `target`. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
     colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8 ones and adds `colour` float32
     [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there. Raises
@@ -65,7 +69,9 @@ def train_loader(
     if targets is not None:
         targets = _checked_targets(targets, opened)
     statistics = statistics or opened.statistics or IMAGENET
-    planner = TrainPlanner(
+    if plain_from is not None and plain_from < 0:
+        raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from}")
+    planner: Planner = TrainPlanner(
         store=opened,
         heatmaps=_heatmaps(heatmaps, opened),
         augmentation=augmentation or Augmentation(),
@@ -73,6 +79,9 @@ def train_loader(
         size=size,
         seed=seed,
     )
+    if plain_from is not None:
+        test = _test_planner(opened, statistics, plain_crop)
+        planner = HarmonyPlanner(train=planner, test=test, test_from=plain_from)
     return _loader(
         opened, planner, size, device, threads, dtype, colour_on,
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
@@ -86,8 +95,8 @@ def test_loader(
     *,
     batch_size: int,
     size: int = 224,
-    crop: Literal["centre", "whole"] = "centre",
-    crop_ratio: float = 0.875,
+    crop: TestCrop = "centre",
+    crop_ratio: float = CROP_RATIO,
     statistics: Statistics | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -103,16 +112,8 @@ def test_loader(
     size x size. statistics: pass the training store's; by default the store's own, else ImageNet's. The rest is as in
     train_loader. Last batches may be short, on some ranks empty.
     """
-    if crop not in ("centre", "whole"):
-        raise InputError(f"crop must be centre or whole, got {crop!r}")
-    if not 0 < crop_ratio <= 1:
-        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
     opened = _opened(store)
-    planner = EvaluationPlanner(
-        store=opened,
-        statistics=statistics or opened.statistics or IMAGENET,
-        crop_ratio=crop_ratio if crop == "centre" else None,
-    )
+    planner = _test_planner(opened, statistics or opened.statistics or IMAGENET, crop, crop_ratio)
     return _loader(
         opened, planner, size, device, threads, dtype, colour_on,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
@@ -121,6 +122,16 @@ def test_loader(
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
+
+
+def _test_planner(
+    store: ImageStore, statistics: Statistics, crop: str, crop_ratio: float = CROP_RATIO
+) -> EvaluationPlanner:
+    if crop not in get_args(TestCrop):
+        raise InputError(f"crop must be centre or whole, got {crop!r}")
+    if not 0 < crop_ratio <= 1:
+        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
+    return EvaluationPlanner(store=store, statistics=statistics, crop_ratio=crop_ratio if crop == "centre" else None)
 
 
 def _loader(

@@ -12,6 +12,9 @@ from .errors import InputError
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos", "gaussian"]
 
+TestCrop = Literal["centre", "whole"]
+"""What a test sees: a centred square after a shorter-side resize, or the whole image squashed."""
+
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "linear", "cubic", "lanczos", "gaussian")
 """The kernels DALI resizes with, antialiased but for nearest. The plan holds the place in this tuple.
 

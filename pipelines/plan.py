@@ -112,3 +112,26 @@ class EvaluationPlanner:
         rows["factors"] = 1
         rows["colour"] = colour.matrices(np.ones((1, 3)), np.zeros((1, 3)), self.statistics)
         return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmonyPlanner:
+    """Training windows up to an epoch, and from then on what a test sees, so that training ends on its scale.
+
+    Of the augmentation only the flip is left, which changes neither scale nor colour. Source: the talk ("train and test
+    in harmony": augmentation off for the last few epochs).
+    """
+
+    train: TrainPlanner
+    test: EvaluationPlanner
+    test_from: int
+    """The first epoch that sees test windows."""
+
+    def rows(self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0) -> np.ndarray:
+        """PLAN [N], see TrainPlanner.rows."""
+        if epoch < self.test_from:
+            return self.train.rows(epoch, start, indices, attempt)
+        rows = self.test.rows(epoch, start, indices, attempt)
+        u = uniforms(self.train.seed, epoch, Purpose.APPEARANCE, start, len(rows), _APPEARANCE_WORDS, attempt)
+        rows["flip"] = u[:, 0] < self.train.augmentation.flip
+        return rows

@@ -88,6 +88,24 @@ def test_epochs_of_a_chosen_length_go_on_where_the_last_ended(store) -> None:
         make(store, 16).load_state_dict(loader.state_dict())
 
 
+@pytest.mark.parametrize("crop", ["centre", "whole"])
+def test_the_last_epochs_see_what_a_test_sees(store, crop) -> None:
+    """Before plain_from as ever; from then on the test loader's pixels, some flipped, in the order of training."""
+    ever, loader = make(store), make(store, plain_from=1, plain_crop=crop)
+    assert by_position(*loader) == by_position(*ever)
+    batches = list(loader)
+    test = classification.test_loader(store, batch_size=50, size=SIZE, crop=crop, device="cpu")
+    images = torch.cat([batch["image"] for batch in test])
+    flips = np.concatenate([batch["plan"]["flip"] for batch in batches])
+    assert 0.3 < flips.mean() < 0.7
+    for batch in batches:
+        assert [*batch["index"]] == [*batch["plan"]["index"]] and not batch["plan"]["guided"].any()
+        for image, index, flip in zip(batch["image"], batch["index"], batch["plan"]["flip"], strict=True):
+            torch.testing.assert_close(image.flip(2) if flip else image, images[index], rtol=0, atol=1e-5)
+    indices = torch.cat([batch["index"] for batch in batches])
+    assert torch.equal(indices, torch.cat([batch["index"] for batch in ever]))
+
+
 def test_resume_on_other_ranks_and_batch_size(store) -> None:
     """The position is global: what follows it is the same on 3 ranks of 8 as on one of 16."""
     loader = make(store)

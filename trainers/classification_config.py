@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import arg
 
-from ..pipelines.config import Augmentation
+from ..pipelines.config import Augmentation, TestCrop
 from ..pipelines.errors import InputError
 from ..pipelines.soft_labels import SoftLabels
 from .machine import Precision
 
-TestCrop = Literal["centre", "whole"]
 Optimizer = Literal["sgd", "adamw"]
 OrderName = Literal["shuffle", "label_shuffle", "class_aware", "repeat_factor"]
 
@@ -66,6 +65,9 @@ class TrainConfig:
     order: OrderName = "shuffle"
     """shuffle: every image once an epoch; label_shuffle: every class as often as the largest; class_aware: classes in
     turn; repeat_factor: images of rare classes more often."""
+
+    plain_epochs: int = 0
+    """Last epochs without augmentation, but for the flip: training ends on the scale and colours of the test."""
 
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
@@ -125,6 +127,8 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         _check_choice("order", self.order, OrderName)
+        if not 0 <= self.plain_epochs <= self.epochs:
+            raise InputError(f"plain_epochs must be from 0 to epochs ({self.epochs}), got {self.plain_epochs}")
         if self.soft_labels is not None and self.label_smoothing:
             raise InputError("label_smoothing and soft_labels both soften the target; give one of them")
         _check_choice("optimizer", self.optimizer, Optimizer)

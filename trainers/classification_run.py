@@ -119,6 +119,8 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
         augmentation=config.augmentation,
         order=config.order,
         targets=job.targets,
+        plain_from=config.epochs - config.plain_epochs if config.plain_epochs else None,
+        plain_crop=config.test_crop,
         **job.loading,
     )
     val_data = test_loader(job.val_store, crop=config.test_crop, **job.loading)
