@@ -130,6 +130,7 @@ def _add(writer: StoreWriter, sample: Prepared) -> None:
         name=sample.item.name,
         mask=sample.content.mask,
         boxes=sample.content.boxes,
+        crc32=sample.crc32,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,12 +19,13 @@ _JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encode
 
 
 class Prepared(NamedTuple):
-    """A sample as it goes into the store; `height` and `width` after EXIF orientation."""
+    """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image."""
 
     item: SourceItem
     content: Loaded
     height: int
     width: int
+    crc32: int = 0
 
 
 class Refused(NamedTuple):
@@ -58,7 +60,9 @@ class Preparation:
             content, header = self._decodable(content)
             _check_mask(item, content.mask, header)
             sample = Prepared(item, content, header.height, header.width)
-            return _shrunk(sample, self.shorter_side) if self.shorter_side else sample
+            if self.shorter_side:
+                sample = _shrunk(sample, self.shorter_side)
+            return sample._replace(crc32=zlib.crc32(sample.content.data))
         except InputError as error:
             return Refused(item, str(error))
         except OSError as error:

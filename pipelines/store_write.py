@@ -112,11 +112,13 @@ class StoreWriter:
         name: str,
         mask: bytes | None = None,
         boxes: tuple[np.ndarray, np.ndarray] | None = None,
+        crc32: int | None = None,
     ) -> None:
         """Append one sample; its index is the number of samples before it.
 
         `data`: encoded image; `height`, `width`: after EXIF orientation; `label`: class, -1 for none; `name`: relative
-        path of the source with '/'; `mask`: single-channel PNG; `boxes`: (float32 [K, 4] xyxy pixels, int64 [K] class).
+        path of the source with '/'; `mask`: single-channel PNG; `boxes`: (float32 [K, 4] xyxy pixels, int64 [K] class);
+        `crc32`: of `data`, where the caller has it already.
         """
         self._check(data, label, height, width, name, mask, boxes)
         columns, index = self._columns, store_format.key(len(self))
@@ -124,7 +126,7 @@ class StoreWriter:
         columns["labels"].append(label)
         columns["sizes"].extend((height, width))
         columns["byte_sizes"].append(len(data))
-        columns["crc32"].append(zlib.crc32(data))
+        columns["crc32"].append(zlib.crc32(data) if crc32 is None else crc32)
         columns["names"].frombytes(encoded_name)
         columns["name_offsets"].append(len(columns["names"]))
         self._put(IMAGES, index, data)
