@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,9 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
 
     Raises InputError where matplotlib is not installed or the file cannot be written.
     """
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise InputError("the chart needs matplotlib; pip install 'sdali[peers]', or leave --chart out") from None
+    check_chart()
+    import matplotlib
+
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fonts
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -49,6 +49,12 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; name a file in a folder that exists") from None
     finally:
         pyplot.close(figure)
+
+
+def check_chart() -> None:
+    """Raise InputError where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("the chart needs matplotlib; pip install 'sdali[peers]', or leave --chart out")
 
 
 def _colour(peer: str) -> str:

@@ -11,10 +11,12 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr
-from typing import Any, Protocol
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from typing import Any, NoReturn, Protocol
 
 from ..pipelines.errors import InputError
 
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name is None:
         return _usage(words)
     try:
-        result = _parsed(name, words[len(name.split()) :]).run()
+        with _ended_by_sigterm():
+            result = _parsed(name, words[len(name.split()) :]).run()
         return 0 if result is None else _print(json.dumps(result))
     except InputError as error:
         return _fail(str(error))
@@ -63,6 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free or repair it and run again")
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Leave at SIGTERM as after an error, so that temporary folders, half-written files and other processes go."""
+
+    def leave(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print(text: str) -> int:

@@ -11,9 +11,9 @@ from tyro.conf import Positional, arg
 from ..pipelines.config import Augmentation
 from ..pipelines.progress import track
 from ..pipelines.store_read import ImageStore
-from .chart import save_chart
+from .chart import check_chart, save_chart
 from .tables import show
-from .throughput import PEERS, throughput, write_json
+from .throughput import PEERS, check_writable, throughput, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,10 @@ class BenchThroughput:
     """Draw the record as a bar chart (PNG)."""
 
     def run(self) -> dict[str, Any]:
+        check_writable(self.json)
+        check_writable(self.chart)
+        if self.chart is not None:
+            check_chart()
         record = throughput(
             self.images,
             peers=tuple(name.strip() for name in self.peers.split(",") if name.strip()),

@@ -11,7 +11,7 @@ from .build_speed import build_speed
 from .scale import SAMPLES, scale
 from .stages import stages
 from .tables import show
-from .throughput import write_json
+from .throughput import check_writable, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,7 @@ class BenchStages:
     """Also write the record to this file."""
 
     def run(self) -> dict[str, Any]:
+        check_writable(self.json)
         record = stages(
             self.images,
             rounds=self.rounds,
@@ -88,6 +89,7 @@ class BenchScale:
     """Also write the record to this file."""
 
     def run(self) -> dict[str, Any]:
+        check_writable(self.json)
         record = scale(
             self.images,
             samples=self.samples,

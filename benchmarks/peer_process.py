@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from . import process_tree
 Stream = Callable[[], Iterator[int]]
 """Starts one pass over the images and yields how many each batch held."""
 
-_PATIENCE = 600.0  # seconds without an answer
+_PATIENCE = 60.0  # seconds in which a peer that owes an answer uses no CPU
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class PeerProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make))
+        resource_tracker.ensure_running()  # starting it would unblock what the next line blocks
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: this process ends it
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         theirs.close()
         self.peak_memory = 0
         try:
@@ -70,21 +74,28 @@ class PeerProcess:
         return self._answer("served", watch_memory=watch_memory)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process and its own."""
         self._connection.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._process.join(1)
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.pid is not None and self._process.is_alive():
+            process_tree.kill(self._process.pid)
+        self._process.join()
 
     def _answer(self, expected: str, *, watch_memory: bool = False) -> Any:
-        deadline = time.monotonic() + _PATIENCE
+        assert self._process.pid is not None
+        used, since = -1.0, time.monotonic()
         while not self._connection.poll(0.1):
-            if watch_memory and self._process.pid is not None:
+            if watch_memory:
                 self.peak_memory = max(self.peak_memory, process_tree.memory(self._process.pid))
-            if time.monotonic() > deadline:
-                self._process.kill()
-                raise PeerFailed(f"gave no answer for {_PATIENCE:.0f} s")
+            now = process_tree.cpu_seconds_of(self._process.pid)
+            if now != used:
+                used, since = now, time.monotonic()
+            elif time.monotonic() - since > _PATIENCE:
+                self._kill()
+                raise PeerFailed(f"stood still for {_PATIENCE:.0f} s; is there space in the temporary folder?")
         try:
             kind, value = self._connection.recv()
         except EOFError:
@@ -98,19 +109,30 @@ class PeerProcess:
 def _serve(connection: Connection, make: Callable[[], Peer]) -> None:
     """The process: open the peer, then serve until the connection closes."""
     multiprocessing.set_start_method(None, force=True)  # the platform's own for its workers, not our "spawn"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     os.dup2(2, 1)  # stdout belongs to the JSON
     try:
         peer = make()
         connection.send(("opened", peer.lacks))
         while True:
             connection.send(("served", serve(peer.stream, connection.recv())))
-    except EOFError:
+    except (EOFError, BrokenPipeError):  # the parent has gone, or has closed this peer
         return
     except ImportError as error:
-        connection.send(("failed", f"not installed ({' '.join(str(error).split())})"))
+        _fail(connection, f"not installed ({_sentence(error)})")
     except Exception as error:  # whatever a library may raise
-        connection.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+        _fail(connection, f"{type(error).__name__}: {_sentence(error)}")
+
+
+def _fail(connection: Connection, why: str) -> None:
+    with suppress(BrokenPipeError):
+        connection.send(("failed", why))
+
+
+def _sentence(error: Exception) -> str:
+    """One line; of an error that quotes another process's traceback, that one's last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[-1:] if "Traceback" in str(error) else lines
+    return " ".join(said)[:300]
 
 
 def serve(stream: Stream, images: int) -> Pass:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,6 +14,18 @@ def cpu_seconds() -> float:
     """User + system time of this process, its finished children and its living descendants."""
     total = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return total + sum(_process_seconds(pid) for pid in _descendants(os.getpid()))
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """User + system time of a process and its living descendants."""
+    return sum(_process_seconds(process) for process in (pid, *_descendants(pid)))
+
+
+def kill(pid: int) -> None:
+    """Kill a process and its descendants."""
+    for process in [pid, *_descendants(pid)]:  # listed before the first is gone
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def memory(pid: int) -> int:

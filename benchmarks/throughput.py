@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..pipelines.device import cuda_ordinal
 from ..pipelines.errors import InputError
 from ..pipelines.progress import Track, silent
 from .hardware import machine
-from .harness import measure_in_turn
+from .harness import Measured, measure_in_turn
 from .peer_process import Peer
 from .workload import Workload, at_least_one, described, workload
 
@@ -45,16 +47,17 @@ def throughput(
 ) -> dict[str, Any]:
     """Measure `peers` on the images below a folder; returns {"machine", "workload", "results"}.
 
-    Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), cpu_ratio (to the
-    first that could be measured, median of the rounds' own ratios), peak_memory_mb, rounds, lacks; or peer and failure,
-    for one that is not installed or does not run here. Raises InputError for an unknown peer, a folder that cannot be
-    built into a store, or where no peer runs.
+    Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), cpu_ratio (to
+    cpu_ratio_to, the first that could be measured: the median of the rounds' own ratios), peak_memory_mb, rounds and
+    lacks; or peer and failure, for one that is not installed or does not run here. Raises InputError for an unknown
+    peer or device, a folder without a usable image, or where no peer runs.
     """
     unknown = [peer for peer in peers if peer not in PEERS]
     if unknown or not peers:
         raise InputError(f"no peer is called {', '.join(unknown) or '(none given)'}; there are {', '.join(PEERS)}")
     if len(set(peers)) < len(peers):
         raise InputError(f"peers are to be named once each, got {', '.join(peers)}")
+    cuda_ordinal(device)
     at_least_one("rounds", rounds)
     at_least_one("images a round", images_a_round)
     with workload(images, batch_size=batch_size, size=size, threads=threads, device=device) as work:
@@ -64,14 +67,24 @@ def throughput(
     first = next((one for one in measured if not one.failure), None)
     if first is None:
         raise InputError("; ".join(f"{one.peer}: {one.failure}" for one in measured))
-    results = [one.result() | ({} if one.failure else {"cpu_ratio": one.ratio(first)}) for one in measured]
+    results = [one.result() | _ratio(one, first) for one in measured]
     return {"machine": machine(), "workload": about, "results": results}
+
+
+def _ratio(one: Measured, first: Measured) -> dict[str, Any]:
+    return {} if one.failure else {"cpu_ratio": one.ratio(first), "cpu_ratio_to": first.peer}
 
 
 def open_peer(name: str, work: Workload) -> Peer:
     """The peer of that name, ready to serve; runs in the peer's own process."""
     module = importlib.import_module(f".peers.{name}", __package__)
     return Peer(module.stream(work), module.LACKS)
+
+
+def check_writable(path: Path | None) -> None:
+    """Raise InputError for a file that could not be written, before anything is measured."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise InputError(f"cannot write {path}; name a file in a folder that exists and may be written to")
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from ..pipelines.build import build
 from ..pipelines.errors import InputError
 from ..pipelines.progress import silent
 from ..pipelines.sources_folder import folder
+from ..pipelines.store_read import ImageStore
+
+logger = logging.getLogger("sdali")
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 JITTER = 0.4
@@ -50,18 +54,23 @@ def workload(
 ) -> Iterator[Workload]:
     """The images below a folder as a workload, with a store in a temporary folder that goes with the context.
 
-    Raises InputError for options below 1 and for a folder that cannot be built into a store.
+    Images that cannot be used are named and left out. Raises InputError for options below 1 and for a folder without
+    an image that can.
     """
     for name, value in (("batch size", batch_size), ("size", size), ("threads", threads)):
         at_least_one(name, value)
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
-        source, store = folder(images), Path(scratch, "images.lmdb")
-        build(source, store, transcode=True, progress=silent)
+        store = Path(scratch, "images.lmdb")
+        skipped = build(folder(images), store, transcode=True, skip_bad=True, progress=silent)["skipped"]
+        for each in skipped:
+            logger.warning("left out: %s %s", each["name"], each["reason"])
+        names = ImageStore(store).names
+        files = tuple(Path(images, names[index]).absolute() for index in range(len(names)))
         yield Workload(
-            files=tuple(Path(images, item.name).absolute() for item in source.items),
+            files=files,
             store=store,
             scratch=Path(scratch),
-            batch_size=min(batch_size, len(source.items)),
+            batch_size=min(batch_size, len(files)),
             size=size,
             threads=threads,
             device=device,

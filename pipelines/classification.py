@@ -16,6 +16,7 @@ import torch
 from .config import Augmentation, TestCrop
 from .crop_guided import Heatmaps
 from .dali import require_dali
+from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, Planner, whole_number
 from .order import Order, in_epochs_of, order_named
@@ -42,7 +43,7 @@ def train_loader(
     plain_from: int | None = None,
     plain_crop: TestCrop = "centre",
     targets: np.ndarray | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     threads: int | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -69,8 +70,10 @@ def train_loader(
     if targets is not None:
         targets = _checked_targets(targets, opened)
     statistics = statistics or opened.statistics or IMAGENET
-    if plain_from is not None and plain_from < 0:
-        raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from}")
+    if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
+        raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
+    if not isinstance(seed, int | np.integer):
+        raise InputError(f"seed must be whole, got {seed!r}")
     planner: Planner = TrainPlanner(
         store=opened,
         heatmaps=_heatmaps(heatmaps, opened),
@@ -98,7 +101,7 @@ def test_loader(
     crop: TestCrop = "centre",
     crop_ratio: float = CROP_RATIO,
     statistics: Statistics | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     threads: int | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -138,7 +141,7 @@ def _loader(
     store: ImageStore,
     planner: Planner,
     size: int,
-    device: str,
+    device: str | torch.device,
     threads: int | None,
     dtype: str,
     colour_on: str,
@@ -158,7 +161,7 @@ def _loader(
         dtype = "uint8"
     if threads is not None:
         whole_number("threads", threads)
-    cuda = _cuda_ordinal(device)
+    cuda = cuda_ordinal(device)
     graph = Graph(size=size, dtype=dtype, cuda=cuda, threads=threads or len(os.sched_getaffinity(0)))
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
@@ -175,21 +178,6 @@ def _loader(
     )
 
 
-def _cuda_ordinal(device: str) -> int | None:
-    """None for the CPU."""
-    if device == "auto":
-        return torch.cuda.current_device() if torch.cuda.is_available() else None
-    if device == "cpu":
-        return None
-    name, _, number = device.partition(":")
-    if name != "cuda" or not (number or "0").isdigit():
-        raise InputError(f"device must be auto, cpu or cuda:N, got {device!r}")
-    ordinal = int(number or 0)
-    if ordinal >= torch.cuda.device_count():
-        raise InputError(f"there is no device {device}: {torch.cuda.device_count()} CUDA devices are visible; use cpu")
-    return ordinal
-
-
 def _opened(store: str | Path | ImageStore) -> ImageStore:
     return store if isinstance(store, ImageStore) else ImageStore(store)
 
@@ -197,7 +185,10 @@ def _opened(store: str | Path | ImageStore) -> ImageStore:
 def _checked_targets(targets: np.ndarray, store: ImageStore) -> np.ndarray:
     """float32 [K, K], contiguous; raises InputError unless there is a row of probabilities for each class and image."""
     classes = len(store.classes)
-    targets = np.ascontiguousarray(targets, np.float32)
+    try:
+        targets = np.ascontiguousarray(targets, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"targets are a float array [{classes}, {classes}], got {type(targets).__name__}") from None
     if targets.shape != (classes, classes):
         raise InputError(f"targets of {list(targets.shape)} do not fit the {classes} classes of {store.path}")
     if not ((targets >= 0).all() and np.allclose(targets.sum(1), 1, atol=1e-4)):

@@ -232,7 +232,7 @@ class Loader:
         if count < self._step:
             raise InputError(
                 f"an epoch of {self.store.path} has {count} images, fewer than the {self._step} of one step; "
-                "lower batch_size"
+                "lower batch_size or lengthen the epoch"
             )
         if count % self._step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)

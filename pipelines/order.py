@@ -90,12 +90,12 @@ def repeat_factor(threshold: float | None = None) -> Order:
     """The order in which images of classes rarer than `threshold` (share of the images) come more often.
 
     An image comes r = max(1, sqrt(threshold / share of its class)) times a pass, rounded up or down at random anew each
-    pass, so that r is the mean and the length of a pass is always the same; then all are shuffled. None: one over the
-    number of classes, so that those below an equal share come more often. Source: repeat-factor sampling, LVIS (Gupta
-    et al., CVPR 2019).
+    pass. A pass always has the same length, the sum of all r rounded down; so where r lies between two whole numbers,
+    its mean may be lower by at most one over the number of such images. None: one over the number of classes, so that
+    those below an equal share come more often. Source: repeat-factor sampling, LVIS (Gupta et al., CVPR 2019).
     """
-    if threshold is not None and not 0 < threshold <= 1:
-        raise InputError(f"the threshold of repeat_factor must be within (0, 1], got {threshold}")
+    if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold <= 1):
+        raise InputError(f"the threshold of repeat_factor must be within (0, 1], got {threshold!r}")
 
     def factors(labels: np.ndarray) -> np.ndarray:
         counts = _counts(labels)
@@ -103,16 +103,21 @@ def repeat_factor(threshold: float | None = None) -> Order:
         return np.maximum(1, np.sqrt((threshold or 1 / np.count_nonzero(counts)) / shares))[labels]
 
     def length(labels: np.ndarray) -> int:
-        return round(float(factors(labels).sum()))
+        whole, rest = np.divmod(factors(labels), 1)
+        return int(whole.sum()) + int(rest.sum())
 
     def indices(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         mixed = shuffle(labels, seed, epoch)
-        reached = factors(labels)[mixed].cumsum()
-        count = length(labels)
-        u = uniforms(seed, epoch, Purpose.CLASS_ORDER, 0, 1, 1)[0, 0]
-        edges = np.ceil(reached * (count / reached[-1]) - u).astype(np.int64)  # points k + u below each sum
-        edges[-1] = count
-        listed = np.repeat(mixed, np.diff(edges, prepend=0))
+        whole, rest = np.divmod(factors(labels), 1)
+        times = whole[mixed].astype(np.int64)
+        if more := length(labels) - int(whole.sum()):
+            # Once more for each image that one of the points u, u + 1, ... falls on, if all rests lie end to end.
+            reached = rest[mixed].cumsum()
+            u = uniforms(seed, epoch, Purpose.CLASS_ORDER, 0, 1, 1)[0, 0]
+            edges = np.ceil(reached * (more / reached[-1]) - u).astype(np.int64)
+            edges[-1] = more
+            times += np.diff(edges, prepend=0)
+        listed = np.repeat(mixed, times)
         _shuffle_groups(listed, np.zeros(1, np.int64), seed, epoch, Purpose.REPEATED_ORDER)
         return listed
 
@@ -124,8 +129,8 @@ def in_epochs_of(order: Order, positions: int) -> Order:
 
     An epoch may end in mid-pass; the next goes on there, so nothing is left out or comes twice.
     """
-    if positions < 1:
-        raise InputError(f"epoch_length must be at least 1, got {positions}")
+    if not isinstance(positions, int | np.integer) or positions < 1:
+        raise InputError(f"epoch_length must be at least 1 and whole, got {positions!r}")
 
     def indices(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         whole, parts, position, stop = order.length(labels), [], epoch * positions, (epoch + 1) * positions

@@ -40,8 +40,8 @@ class SoftLabels:
     def __post_init__(self) -> None:
         if not 0 <= self.eps <= 1:
             raise InputError(f"soft-label eps must be within [0, 1], got {self.eps}")
-        if self.top < 1:
-            raise InputError(f"soft-label top must be at least 1, got {self.top}")
+        if not isinstance(self.top, int) or self.top < 1:
+            raise InputError(f"soft-label top must be at least 1 and whole, got {self.top!r}")
         if self.weights not in get_args(Weights):
             raise InputError(f"soft-label weights must be one of {', '.join(get_args(Weights))}, got {self.weights!r}")
 
@@ -52,11 +52,15 @@ class SoftLabels:
         `top` classes above zero gives the places that are left to all other classes alike. Raises InputError where the
         label would not be the likeliest of its own row.
         """
-        matrix = np.asarray(confusion, np.float64)
+        try:
+            matrix = np.asarray(confusion, np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"a confusion matrix is a float array [K, K], got {type(confusion).__name__}") from None
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
             raise InputError(f"a confusion matrix is [K, K] of two classes or more, got {list(matrix.shape)}")
         if not (np.isfinite(matrix).all() and (matrix >= 0).all()):
             raise InputError("a confusion matrix has finite values of at least 0; this one has others")
+        matrix = matrix / max(matrix.max(), 1)  # sums stay finite
         if self.symmetric:
             matrix = (matrix + matrix.T) / 2
         others = matrix * (1 - np.eye(len(matrix)))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+from sdali.benchmarks import peer_process
 from sdali.benchmarks.hardware import machine
 from sdali.benchmarks.harness import measure_in_turn
 from sdali.benchmarks.peer_process import Peer
@@ -67,3 +68,29 @@ def test_the_machine_is_described() -> None:
     described = machine()
     assert described["cores"] >= 1 and described["memory_gib"] > 0
     assert {"torch", "numpy", "numba"} <= set(described["versions"])
+
+
+def still() -> Peer:
+    def one_pass() -> Iterator[int]:
+        time.sleep(1000)
+        yield 1
+
+    return Peer(one_pass, "")
+
+
+def quoting() -> Peer:
+    raise RuntimeError(
+        "Caught OSError in worker 0.\nOriginal Traceback (most recent call last):\n  File x\nOSError: no.jpg"
+    )
+
+
+def test_a_peer_that_stands_still_is_ended(monkeypatch) -> None:
+    monkeypatch.setattr(peer_process, "_PATIENCE", 1.0)
+    begun = time.monotonic()
+    (own,) = measure_in_turn([("still", still)], rounds=1, images=10)
+    assert own.failure.startswith("stood still for 1 s") and time.monotonic() - begun < 20
+
+
+def test_a_failure_that_quotes_a_traceback_is_its_last_line() -> None:
+    (own,) = measure_in_turn([("quoting", quoting)], rounds=1, images=10)
+    assert own.failure == "RuntimeError: OSError: no.jpg"

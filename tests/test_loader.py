@@ -203,6 +203,11 @@ def test_a_loader_is_not_pickled(store) -> None:
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1 and whole, got 0"),
+        ({"epoch_length": 8.5}, "epoch_length must be at least 1 and whole, got 8.5"),
+        ({"plain_from": "1"}, "plain_from must be an epoch, 0 or later, got '1'"),
+        ({"seed": 1.5}, "seed must be whole, got 1.5"),
+        ({"targets": "x"}, "targets are a float array"),
+        ({"device": None}, "device must be auto, cpu or cuda:N, got 'None'"),
         ({"colour_on": "gpu"}, "colour_on must be loader or device, got 'gpu'"),
         ({"colour_on": "device", "dtype": "float16"}, "makes uint8 images; give the dtype float16 to colour_torch"),
         ({"batch_size": 151}, "has 150 images, fewer than the 151 of one step"),

@@ -64,7 +64,7 @@ def test_rows_sum_to_one_and_the_label_stays_the_likeliest(matrix, eps, top, wei
     [
         ({"eps": 1.5}, r"eps must be within \[0, 1\], got 1.5"),
         ({"eps": float("nan")}, "eps must be within"),
-        ({"top": 0}, "top must be at least 1, got 0"),
+        ({"top": 0}, "top must be at least 1 and whole, got 0"),
         ({"weights": "even"}, "weights must be one of proportional, uniform, got 'even'"),
     ],
 )

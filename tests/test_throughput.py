@@ -2,6 +2,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -9,6 +15,7 @@ import pytest
 from pictures import jpeg, photo
 
 from sdali.benchmarks.chart import save_chart
+from sdali.benchmarks.cli import main
 from sdali.benchmarks.throughput import PEERS, throughput
 from sdali.pipelines.errors import InputError
 
@@ -69,9 +76,10 @@ def test_bad_options_are_refused(folder: Path, options: dict, sentence: str) -> 
         throughput(folder, **options)
 
 
-def test_no_peer_that_runs_is_an_error(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"sdali: .*device"):
-        throughput(folder, peers=("sdali",), device="cuda:99", rounds=1)
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "cuda:abc"])
+def test_a_device_that_is_not_there_is_refused_at_once(folder: Path, device: str) -> None:
+    with pytest.raises(InputError, match=device):
+        throughput(folder, device=device)
 
 
 def test_a_chart_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
@@ -80,3 +88,66 @@ def test_a_chart_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     record = {"results": [result], "workload": work, "machine": {"gpu": None, "processor": "one"}}
     with pytest.raises(InputError, match="name a file in a folder that exists"):
         save_chart(tmp_path / "none" / "chart.png", record)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after", [3.0, 8.0])
+def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: signal.Signals, after: float) -> None:
+    """No traceback, no temporary folder, no process, whether the peers are being opened or measured."""
+    options = [
+        "--images",
+        str(folder),
+        "--rounds",
+        "50",
+        "--images-a-round",
+        "500",
+        "--size",
+        "32",
+        "--batch-size",
+        "4",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "sdali.benchmarks.cli",
+        "bench",
+        "throughput",
+        *options,
+        "--peers",
+        "sdali,torchvision",
+    ]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    started = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(after)
+    if number == signal.SIGINT:  # as a terminal does
+        os.killpg(started.pid, number)
+    else:
+        started.send_signal(number)
+    out, err = started.communicate(timeout=60)
+    assert started.returncode in (130, 143) and out == "" and "Traceback" not in err, err
+    assert not list(tmp_path.glob("sdali-bench-*"))
+    for _ in range(100):  # multiprocessing's own helper ends a moment after its parent
+        try:
+            os.killpg(started.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("processes are left")
+
+
+def test_images_that_cannot_be_used_are_named_and_left_out(folder: Path, tmp_path: Path, caplog) -> None:
+    shutil.copytree(folder, tmp_path / "photos")
+    (tmp_path / "photos" / "class" / "note.jpg").write_text("hello")
+    record = throughput(tmp_path / "photos", peers=("sdali",), rounds=1, images_a_round=8, batch_size=4, size=32)
+    assert record["workload"]["images"] == 12
+    assert "left out: class/note.jpg is not an image" in caplog.text
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_measuring(folder: Path, tmp_path: Path, capsys) -> None:
+    for flag in ("--json", "--chart"):
+        begun = time.perf_counter()
+        words = ["bench", "throughput", "--images", str(folder), flag, str(tmp_path / "none" / "x")]
+        assert main(words) == 2 and time.perf_counter() - begun < 2
+        assert "name a file in a folder that exists" in capsys.readouterr().err

@@ -26,7 +26,7 @@ def stream(work: Workload) -> Stream:
         .decode("pil")
         .to_tuple("jpg;jpeg;png;webp;bmp;tif;tiff", "cls")
         .map_tuple(transforms(work), int)
-        .batched(work.batch_size, partial=False)
+        .batched(work.batch_size, partial=True)
     )
     loader = wds.WebLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=True)
     return batches_stream(work, loader)
