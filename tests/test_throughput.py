@@ -118,7 +118,13 @@ def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: si
     ]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     started = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits that it is ignored
     )
     time.sleep(after)
     if number == signal.SIGINT:  # as a terminal does
