@@ -71,7 +71,7 @@ def make_run(tmp_path: Path) -> Iterator[MakeRun]:
             "loader": loader, "at": at, "epochs": 5, "seed": 0,
             "loss": lambda module, batch: module(batch["x"]), "learning_rate": lambda step: 0.1 / (step + 1),
             "evaluate": lambda module: {"top1": next(results), "loss": 0.0, "images": 1},
-            "evaluate_every": 1, "save_every": 1, "save_minutes": 0, "out": tmp_path, "facts": {"task": "fake"},
+            "evaluate_every": 1, "save_every": 1, "keep_every": 0, "save_minutes": 0, "out": tmp_path, "facts": {"task": "fake"},
             "ranks": Ranks(device=torch.device("cpu")), "signals": StopSignals(), "log": logs[-1],
             "stopwatch": Stopwatch(),
         }  # fmt: skip
@@ -105,6 +105,17 @@ def test_evaluates_and_saves_when_told(make_run: MakeRun, monkeypatch: pytest.Mo
     run = make_run([0.5, 0.5, 0.75], evaluate_every=2, save_every=3)
     assert fit(run)["top1"] == 0.75
     assert saved == [("best.pt", 2, 0.5), ("last.pt", 3, 0.5), ("best.pt", 5, 0.75), ("last.pt", 5, 0.75)]
+
+
+def test_keeps_networks_of_past_epochs(make_run: MakeRun, tmp_path: Path) -> None:
+    """Every second epoch under a name of its own, whole as a network, and left alone by what comes after."""
+    run = make_run([0.0] * 5, keep_every=2)
+    fit(run)
+    kept = {path.name: checkpoint.load(path) for path in tmp_path.glob("epoch-*.pt")}
+    assert sorted(kept) == ["epoch-0002.pt", "epoch-0004.pt"]
+    assert [kept[name]["standing"]["step"] for name in sorted(kept)] == [8, 16]
+    weights = [float(kept[name]["state_dict"]["w"]) for name in sorted(kept)]
+    assert weights[0] != weights[1] != run.model.w.item()  # type: ignore[union-attr]
 
 
 def test_waiting_is_what_the_loader_takes(make_run: MakeRun) -> None:

@@ -29,7 +29,7 @@ class TrainConfig:
     """Image store to evaluate on, with the same classes."""
 
     out: Path
-    """Folder for last.pt (to resume from), best.pt (best top-1) and log.jsonl; made where it is missing."""
+    """Folder for last.pt (to resume from), best.pt (best top-1), those kept, and log.jsonl; made where it is missing."""
 
     heatmaps: Annotated[Path | None, arg(name="cams")] = None
     """Heatmap store of the training images: windows follow it (SDA). None: plain crops."""
@@ -100,6 +100,9 @@ class TrainConfig:
     save_every: int = 1
     """Epochs between writes of last.pt; Ctrl-C, SIGTERM and the end write it too."""
 
+    keep_every: int = 0
+    """Epochs between networks that are kept as epoch-0010.pt and so on, for a test ensemble. 0: none."""
+
     save_minutes: float = 10.0
     """Minutes after which last.pt is also written in mid-epoch, against kills that send no signal. 0: never."""
 
@@ -121,7 +124,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "size", "evaluate_every", "save_every", "threads"):
             _check_count(name, getattr(self, name))
-        for name in ("lr", "weight_decay", "warmup_epochs", "save_minutes"):
+        for name in ("lr", "weight_decay", "warmup_epochs", "keep_every", "save_minutes"):
             _check_least(name, getattr(self, name), 0)
         for name in ("momentum", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:

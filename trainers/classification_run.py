@@ -150,6 +150,7 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
                 evaluate=partial(_evaluate, job, val_loader, signals),
                 evaluate_every=config.evaluate_every,
                 save_every=config.save_every,
+                keep_every=config.keep_every,
                 save_minutes=config.save_minutes,
                 out=config.out,
                 facts=_facts(job),

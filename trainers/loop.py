@@ -62,6 +62,8 @@ class Run:
 
     evaluate_every: int
     save_every: int
+    keep_every: int
+    """Epochs between checkpoints under names of their own, 0: none."""
     save_minutes: float
 
     out: Path
@@ -147,6 +149,9 @@ def finish_epoch(run: Run) -> dict[str, Any] | None:
         if run.at.best_top1 is None or result["top1"] > run.at.best_top1:
             run.at.best_top1 = result["top1"]
             write(run, "best.pt", whole=False)  # before last.pt, which says that this best exists
+    if run.keep_every and epoch % run.keep_every == 0:
+        check_weights(run)
+        write(run, kept_name(epoch), whole=False)
     if last or epoch % run.save_every == 0:
         save(run)
     return result
@@ -198,6 +203,11 @@ def write(run: Run, name: str, *, whole: bool) -> None:
     if whole:
         contents |= {"optimizer": run.optimizer.state_dict(), "loader": run.loader.state_dict()}
     checkpoint.save(run.out / name, contents)
+
+
+def kept_name(epoch: int) -> str:
+    """The file of the network after so many epochs; names sort by epoch."""
+    return f"epoch-{epoch:04}.pt"
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
