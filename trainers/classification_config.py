@@ -29,7 +29,7 @@ class TrainConfig:
     """Image store to evaluate on, with the same classes."""
 
     out: Path
-    """Folder for last.pt (to resume from), best.pt (best top-1), those kept, and log.jsonl; made where it is missing."""
+    """Folder for last.pt (to resume from), best.pt (best top-1), networks kept, log.jsonl; made where it is missing."""
 
     heatmaps: Annotated[Path | None, arg(name="cams")] = None
     """Heatmap store of the training images: windows follow it (SDA). None: plain crops."""
