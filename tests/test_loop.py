@@ -72,8 +72,8 @@ def make_run(tmp_path: Path) -> Iterator[MakeRun]:
             "loss": lambda module, batch: module(batch["x"]), "learning_rate": lambda step: 0.1 / (step + 1),
             "evaluate": lambda module: {"top1": next(results), "loss": 0.0, "images": 1},
             "evaluate_every": 1, "save_every": 1, "keep_every": 0, "save_minutes": 0, "out": tmp_path,
-            "facts": {"task": "fake"}, "ranks": Ranks(device=torch.device("cpu")), "signals": StopSignals(), "log": logs[-1],
-            "stopwatch": Stopwatch(),
+            "facts": {"task": "fake"}, "ranks": Ranks(device=torch.device("cpu")), "signals": StopSignals(),
+            "log": logs[-1], "stopwatch": Stopwatch(),
         }  # fmt: skip
         return Run(**{**defaults, **options})
 
