@@ -77,7 +77,7 @@ def _windows(
 ) -> np.ndarray:
     """int32 [images, 4], in store order."""
     planner = TrainPlanner(
-        store=store, heatmaps=heatmaps, augmentation=augmentation, statistics=IMAGENET, size=size, seed=seed
+        store=store, heatmaps=heatmaps, augmentation=augmentation, statistics=IMAGENET, sizes=(size,), seed=seed
     )
     return planner.rows(epoch, 0, np.arange(len(store)))["window"]
 

@@ -122,7 +122,7 @@ def _cost(step: Callable[[], T]) -> tuple[T, float, float]:
 def _planning_rate(store: ImageStore, maps: HeatmapStore, order: np.ndarray) -> float:
     """Rows a second, over batches spread over the epoch; the first batch is warm-up."""
     planner = TrainPlanner(
-        store=store, heatmaps=maps, augmentation=Augmentation(), statistics=IMAGENET, size=224, seed=0
+        store=store, heatmaps=maps, augmentation=Augmentation(), statistics=IMAGENET, sizes=(224,), seed=0
     )
     size = min(_BATCH_SIZE, len(order))
     starts = np.linspace(0, len(order) - size, _BATCHES, dtype=np.int64).tolist()

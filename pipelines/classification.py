@@ -7,13 +7,14 @@ for batch in loader: ...        # batch["image"] float32 [64, 3, 224, 224], batc
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from .config import Augmentation, TestCrop
+from .config import Augmentation, Crop, TestCrop
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .device import cuda_ordinal
@@ -21,6 +22,7 @@ from .errors import InputError
 from .loader import Loader, Planner, whole_number
 from .order import Order, in_epochs_of, order_named
 from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
+from .plan_views import TEN, RandomViewsPlanner, TenCropPlanner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 
@@ -35,6 +37,7 @@ def train_loader(
     heatmaps: str | Path | Heatmaps | None = None,
     batch_size: int,
     size: int = 224,
+    sizes: Sequence[int] = (),
     seed: int = 0,
     augmentation: Augmentation | None = None,
     statistics: Statistics | None = None,
@@ -55,8 +58,9 @@ def train_loader(
     """Random windows of every image, jittered and normalised: the recipe's training side.
 
     store: path or ImageStore. heatmaps: path of a heatmap store, or any object with len and [index] -> uint8 [h, w]
-    over the whole image; windows are then centred where the map says (SDA). size: side of the output, px.
-    augmentation: defaults to the recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
+    over the whole image; windows are then centred where the map says (SDA). size: side of the output, px. sizes: one of
+    these is drawn for each step instead (multi-scale training), but in plain epochs. augmentation: defaults to the
+    recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
     default, else ImageNet's. order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor",
     "sequential") or an Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch
     goes on where it ended. plain_from: from this epoch on, no augmentation but the flip: what test_loader sees with
@@ -74,19 +78,21 @@ def train_loader(
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
     if not isinstance(seed, int | np.integer):
         raise InputError(f"seed must be whole, got {seed!r}")
+    for side in (size, *sizes):
+        whole_number("size", side)
     planner: Planner = TrainPlanner(
         store=opened,
         heatmaps=_heatmaps(heatmaps, opened),
         augmentation=augmentation or Augmentation(),
         statistics=statistics,
-        size=size,
+        sizes=tuple(sizes) or (size,),
         seed=seed,
     )
     if plain_from is not None:
-        test = _test_planner(opened, statistics, plain_crop)
+        test = _test_planner(opened, statistics, size, plain_crop)
         planner = HarmonyPlanner(train=planner, test=test, test_from=plain_from)
     return _loader(
-        opened, planner, size, device, threads, dtype, colour_on,
+        opened, planner, 1, size, device, threads, dtype, colour_on,
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=True, on_error=on_error, pin_memory=pin_memory, targets=targets,
@@ -100,6 +106,9 @@ def test_loader(
     size: int = 224,
     crop: TestCrop = "centre",
     crop_ratio: float = CROP_RATIO,
+    crops: int = 1,
+    random_crop: Crop | None = None,
+    random_flip: bool = True,
     statistics: Statistics | None = None,
     device: str | torch.device = "auto",
     threads: int | None = None,
@@ -112,13 +121,24 @@ def test_loader(
     """Every image once, in store order, without augmentation.
 
     crop: "centre" is a shorter-side resize to size / crop_ratio and a centre crop; "whole" squashes the whole image to
-    size x size. statistics: pass the training store's; by default the store's own, else ImageNet's. The rest is as in
+    size x size. crops: views of each image, cut from one decode, so that batch["image"] is [B, crops, 3, size, size]:
+    10 are the corners and the centre, then the same mirrored; any other number above 1 are random windows, drawn as
+    `random_crop` says (the recipe's training windows by default), mirrored at random unless random_flip is False.
+    statistics: pass the training store's; by default the store's own, else ImageNet's. The rest is as in
     train_loader. Last batches may be short, on some ranks empty.
     """
     opened = _opened(store)
-    planner = _test_planner(opened, statistics or opened.statistics or IMAGENET, crop, crop_ratio)
+    statistics = statistics or opened.statistics or IMAGENET
+    whole_number("size", size)
+    whole_number("crops", crops)
+    planner: Planner = _test_planner(opened, statistics, size, crop, crop_ratio)
+    common = {"store": opened, "statistics": statistics, "size": size}
+    if crops == TEN:
+        planner = TenCropPlanner(crop_ratio=crop_ratio, **common)
+    elif crops > 1:
+        planner = RandomViewsPlanner(crop=random_crop or Crop(), views=crops, flip=random_flip, **common)
     return _loader(
-        opened, planner, size, device, threads, dtype, colour_on,
+        opened, planner, crops, size, device, threads, dtype, colour_on,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=False, on_error="raise", pin_memory=pin_memory,
     )  # fmt: skip
@@ -128,18 +148,20 @@ test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would colle
 
 
 def _test_planner(
-    store: ImageStore, statistics: Statistics, crop: str, crop_ratio: float = CROP_RATIO
+    store: ImageStore, statistics: Statistics, size: int, crop: str, crop_ratio: float = CROP_RATIO
 ) -> EvaluationPlanner:
     if crop not in get_args(TestCrop):
         raise InputError(f"crop must be centre or whole, got {crop!r}")
     if not 0 < crop_ratio <= 1:
         raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
-    return EvaluationPlanner(store=store, statistics=statistics, crop_ratio=crop_ratio if crop == "centre" else None)
+    ratio = crop_ratio if crop == "centre" else None
+    return EvaluationPlanner(store=store, statistics=statistics, size=size, crop_ratio=ratio)
 
 
 def _loader(
     store: ImageStore,
     planner: Planner,
+    views: int,
     size: int,
     device: str | torch.device,
     threads: int | None,
@@ -150,7 +172,6 @@ def _loader(
     require_dali()
     from .graph_classification import Graph
 
-    whole_number("size", size)
     if dtype not in get_args(Dtype):
         raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
     if colour_on not in get_args(ColourOn):
@@ -162,11 +183,11 @@ def _loader(
     if threads is not None:
         whole_number("threads", threads)
     cuda = cuda_ordinal(device)
-    graph = Graph(size=size, dtype=dtype, cuda=cuda, threads=threads or len(os.sched_getaffinity(0)))
+    graph = Graph(dtype=dtype, cuda=cuda, threads=threads or len(os.sched_getaffinity(0)), views=views)
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
     def empty() -> torch.Tensor:
-        return torch.empty((0, 3, size, size), dtype=getattr(torch, dtype), device=where)
+        return torch.empty((0, views, 3, size, size), dtype=getattr(torch, dtype), device=where)
 
     return Loader(
         store=store,

@@ -18,10 +18,12 @@ WORDS = 2 * ATTEMPTS + 4  # area and aspect an attempt, then scale jitter, offse
 _JITTER, _Y, _X = 2 * ATTEMPTS, 2 * ATTEMPTS + 1, 2 * ATTEMPTS + 2
 
 
-def window_sizes(crop: Crop, image_sizes: np.ndarray, u: np.ndarray, output: int) -> tuple[np.ndarray, np.ndarray]:
+def window_sizes(
+    crop: Crop, image_sizes: np.ndarray, u: np.ndarray, output: int | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """int64 [N, 2], height and width of each window, at least 1 and at most the image's; bool [N], drawn by fallback.
 
-    image_sizes: int [N, 2]; u: float64 [N, WORDS] in [0, 1); output: the side windows are resized to.
+    image_sizes: int [N, 2]; u: float64 [N, WORDS] in [0, 1); output: the side windows are resized to, int or [N].
     """
     sizes = image_sizes.astype(np.int64)
     if crop.kind == "scale_jitter":
@@ -46,7 +48,13 @@ def around(image_sizes: np.ndarray, windows: np.ndarray, centres: np.ndarray) ->
     return np.clip(corner, 0, image_sizes - windows)
 
 
-def _jittered(crop: Crop, sizes: np.ndarray, u: np.ndarray, output: int) -> np.ndarray:
+def squares(image_sizes: np.ndarray, ratio: float) -> np.ndarray:
+    """int64 [N, 2]: squares of `ratio` of the shorter side, at least a pixel."""
+    side = _rounded(image_sizes.min(1) * ratio)
+    return np.maximum(side, 1)[:, None].repeat(2, 1)
+
+
+def _jittered(crop: Crop, sizes: np.ndarray, u: np.ndarray, output: int | np.ndarray) -> np.ndarray:
     low, high = crop.shorter_side
     shorter_side = low + np.floor(u * (high - low + 1))
     side = _rounded(output * sizes.min(1) / shorter_side)

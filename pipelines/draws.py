@@ -28,6 +28,8 @@ class Purpose(IntEnum):
     REPLACEMENT = 4
     CLASS_ORDER = 5
     REPEATED_ORDER = 6
+    SIZE = 7
+    VIEWS = 8
 
 
 def raw_words(

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import BadSampleError, InputError
+from .plan import first_views
 from .store_read import ImageStore
 
 
@@ -100,18 +101,22 @@ class Engine:
         rows = np.zeros(0)
         try:
             rows = next(self._batches)
-            buffers = self._graph.feed(self._store.read(rows["index"]), rows)
+            buffers = self._feed(rows)
         except InputError as error:  # of a record, or of a heatmap that the plan needs
             self._pending.append((rows, error))
             raise StopIteration from None
         self._pending.append((rows, buffers))
         return buffers
 
+    def _feed(self, rows: np.ndarray) -> Any:
+        """The buffers that the graph makes of a batch."""
+        return self._graph.feed(self._store.read(first_views(rows)["index"]), rows)
+
     def _culprit(self, rows: np.ndarray) -> BadSampleError | None:
         """The first sample of the batch that fails alone."""
-        singles = (self._graph.feed(self._store.read(one["index"]), one) for one in np.split(rows, len(rows)))
+        singles = (self._feed(one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
-        for index in rows["index"].tolist():
+        for index in first_views(rows)["index"].tolist():
             try:
                 pipeline.run()
             except RuntimeError as failure:

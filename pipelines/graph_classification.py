@@ -1,11 +1,13 @@
-"""The DALI graph of classification: encoded bytes and plan rows -> normalised images [3, size, size].
+"""The DALI graph of classification: encoded bytes and plan rows -> normalised images [views, 3, size, size].
 
-    CPU:  encoded --decode the window--> uint8 HWC --our kernel: resample, colour, flip--> float32 CHW
-    GPU:  encoded --decode the window--> uint8 HWC --DALI's resize--> uint8 HWC --DALI arithmetic--> float CHW
+    CPU:  encoded --decode a region--> uint8 HWC --our kernel: resample, colour, flip--> float32 CHW of each view
+    GPU:  encoded --decode a region--> uint8 HWC --DALI's slice and resize--> uint8 HWC --DALI arithmetic--> float CHW
 
-With dtype "uint8" it stops before the colour: uint8 CHW, resampled and flipped, to be coloured on the trainer's device.
-One class for both devices. Training and testing share it, because whatever differs between them stands in the plan.
-The CPU resamples with our own kernel because DALI's resize costs more there than the decoder (benchmarks/LOG.md).
+A sample has one view in training, its window, and may have several in a test: they share one decode, of the smallest
+region that holds all windows. With dtype "uint8" it stops before the colour: uint8 CHW, resampled and flipped, to be
+coloured on the trainer's device. One class for both devices. Training and testing share it, because whatever differs
+between them stands in the plan. The CPU resamples with our own kernel because DALI's resize costs more there than the
+decoder (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -41,28 +43,36 @@ Feed = tuple[list[np.ndarray] | np.ndarray, ...]
 class Graph:
     """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
 
-    size: int
     dtype: str
     """float32 or float16; uint8: not coloured."""
     cuda: int | None
     threads: int
+    views: int = 1
+    """Of each sample."""
     prefetch: int = 2
 
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
-        """What the source returns for a batch: encoded bytes, anchors, shapes, kernels, columns or flips, matrices.
+        """What the source returns for a batch of rows [N] or [N, views], all of one size.
 
-        No matrices where the loader does not colour.
+        Encoded bytes, anchors and shapes of the regions; on the CPU windows in them, columns, kernels; on the GPU
+        sizes, kernels, flips and, of several views, windows; last matrices, but not where the loader does not colour.
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
-        anchors, shapes = np.ascontiguousarray(rows["window"][:, :2]), np.ascontiguousarray(rows["window"][:, 2:])
+        rows = rows.reshape(len(rows), self.views)
+        windows, size = rows["window"].copy(), int(rows["size"][0, 0])  # [N, V, 4]
+        anchors = windows[:, :, :2].min(1)
+        shapes = (windows[:, :, :2] + windows[:, :, 2:]).max(1) - anchors
+        windows[:, :, :2] -= anchors[:, None]
         if self.cuda is None:
-            forward = np.arange(self.size, dtype=np.int32)
-            kernels = np.ascontiguousarray(rows["interpolation"])
-            flips = np.where(rows["flip"][:, None], forward[::-1], forward)
+            forward = np.arange(size, dtype=np.int32)
+            columns = np.where(rows["flip"][:, :, None], forward[::-1], forward)
+            how: Feed = windows, columns, np.ascontiguousarray(rows["interpolation"])
         else:
-            kernels, flips = INTERP_CODES[rows["interpolation"]], rows["flip"].astype(np.int32)
+            sizes = np.full((len(rows), 2), size, np.float32)
+            how = sizes, INTERP_CODES[rows["interpolation"]], rows["flip"].astype(np.int32)
+            how += (windows,) * (self.views > 1)  # the window of a single view is all of its region
         matrices = () if self.dtype == "uint8" else (np.ascontiguousarray(rows["colour"]),)
-        return encoded, anchors, shapes, kernels, flips, *matrices
+        return encoded, anchors, shapes, *how, *matrices
 
     def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
         """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
@@ -74,24 +84,34 @@ class Graph:
         )
         assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
         with pipeline:
-            encoded, anchors, shapes, *rest = inputs(source, 5 if self.dtype == "uint8" else 6)
-            windows = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
-            images = self._on_cpu(windows, *rest) if self.cuda is None else self._on_gpu(windows, *rest)
+            count = 6 + (self.cuda is not None and self.views > 1) + (self.dtype != "uint8")
+            encoded, anchors, shapes, *rest = inputs(source, count)
+            regions = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
+            images = self._on_cpu(regions, *rest) if self.cuda is None else self._on_gpu(regions, *rest)
             pipeline.set_outputs(images)
         pipeline.build()
         return pipeline
 
-    def _on_cpu(self, windows: Node, kernels: Node, columns: Node, *matrices: Node) -> Node:
+    def _on_cpu(self, regions: Node, windows: Node, columns: Node, kernels: Node, *matrices: Node) -> Node:
         if not matrices:
-            return resample(columns, windows, kernels)  # CHW uint8
-        planes = resample_and_colour(columns, windows, matrices[0], kernels)  # CHW float32
+            return resample(columns, regions, windows, kernels)  # VCHW uint8
+        planes = resample_and_colour(columns, regions, windows, kernels, matrices[0])  # VCHW float32
         return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
 
-    def _on_gpu(self, windows: Node, kernels: Node, flips: Node, *matrices: Node) -> Node:
-        resized = resize(windows, kernels, self.size)  # HWC uint8
-        if not matrices:
-            return fn.flip(fn.transpose(resized, perm=[2, 0, 1], output_layout="CHW"), horizontal=flips)
-        return colour(resized, matrices[0].gpu(), flips, _DTYPES[self.dtype])
+    def _on_gpu(self, regions: Node, sizes: Node, kernels: Node, flips: Node, *rest: Node) -> Node:
+        images = []
+        for view in range(self.views):
+            windows = regions
+            if self.views > 1:
+                windows = fn.slice(regions, rest[0][view, :2], rest[0][view, 2:], axes=[0, 1])
+            resized = resize(windows, kernels[view], sizes)  # HWC uint8
+            if self.dtype == "uint8":
+                chw = fn.transpose(resized, perm=[2, 0, 1], output_layout="CHW")
+                images.append(fn.flip(chw, horizontal=flips[view]))
+            else:
+                matrices = rest[-1].gpu() if resized.device == "gpu" else rest[-1]
+                images.append(colour(resized, matrices[view], flips[view], _DTYPES[self.dtype]))
+        return fn.stack(*images)  # VCHW
 
 
 def inputs(source: Callable[[], Feed], count: int) -> list[Node]:
@@ -100,13 +120,13 @@ def inputs(source: Callable[[], Feed], count: int) -> list[Node]:
     return list(nodes)
 
 
-def resize(windows: Node, kernels: Node, size: int) -> Node:
-    """uint8 [size, size, 3] by DALI, each with its own kernel; kernels int32, from INTERP_CODES, on the CPU."""
-    return fn.resize(windows, size=[size, size], interp_type=fn.reinterpret(kernels, dtype=DALIDataType.INTERP_TYPE))
+def resize(windows: Node, kernels: Node, sizes: Node) -> Node:
+    """uint8 HWC of other sizes, float32 [2], by DALI, each with its own kernel; kernels int32, from INTERP_CODES."""
+    return fn.resize(windows, size=sizes, interp_type=fn.reinterpret(kernels, dtype=DALIDataType.INTERP_TYPE))
 
 
 def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool) -> Node:
-    """uint8 [h, w, 3] RGB: only the window of each image, EXIF orientation applied.
+    """uint8 [h, w, 3] RGB: only the region of each image, EXIF orientation applied.
 
     The anchors depend on the peeked shape (times zero): a header that cannot be parsed then raises there, where the
     decoder itself would kill the process in batches of 48 and more.

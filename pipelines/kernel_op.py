@@ -14,7 +14,7 @@ from nvidia.dali.plugin.numba import NumbaFunction
 from nvidia.dali.types import DALIDataType
 
 from .dali import Node
-from .kernel_window import levels_sample, planes_shape, window_sample
+from .kernel_window import levels_sample, planes_sample, views_shape
 
 
 class _WindowOperator(NumbaFunction):
@@ -27,23 +27,24 @@ class _WindowOperator(NumbaFunction):
         return setup_fn
 
 
-def resample_and_colour(columns: Node, windows: Node, matrices: Node, kernels: Node) -> Node:
-    """columns int32 [S], windows uint8 HWC, matrices float32 [3, 5], kernels int32 -> float32 [3, S, S].
+def resample_and_colour(columns: Node, regions: Node, windows: Node, kernels: Node, matrices: Node) -> Node:
+    """Each sample's V windows of its region -> float32 [V, 3, S, S]; see kernel_window.window_to_planes.
 
-    See kernel_window.window_to_planes. Runs in DALI's CPU threads; call inside a pipeline definition.
+    columns int32 [V, S], regions uint8 HWC, windows int32 [V, 4] inside the region, kernels int32 [V], matrices float32
+    [V, 3, 5]. Runs in DALI's CPU threads; call inside a pipeline definition.
     """
-    types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.FLOAT, DALIDataType.INT32]
-    return _operator(window_sample.address, DALIDataType.FLOAT, types, [1, 3, 2, 0])(
-        columns, windows, matrices, kernels
-    )
+    types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.INT32, DALIDataType.INT32, DALIDataType.FLOAT]
+    run = _operator(planes_sample.address, DALIDataType.FLOAT, types, [2, 3, 2, 1, 3])
+    return run(columns, regions, windows, kernels, matrices)
 
 
-def resample(columns: Node, windows: Node, kernels: Node) -> Node:
-    """columns int32 [S], windows uint8 HWC, kernels int32 -> uint8 [3, S, S]; see kernel_window.window_to_levels."""
-    types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.INT32]
-    return _operator(levels_sample.address, DALIDataType.UINT8, types, [1, 3, 0])(columns, windows, kernels)
+def resample(columns: Node, regions: Node, windows: Node, kernels: Node) -> Node:
+    """As resample_and_colour without colour: uint8 [V, 3, S, S]; see kernel_window.window_to_levels."""
+    types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.INT32, DALIDataType.INT32]
+    run = _operator(levels_sample.address, DALIDataType.UINT8, types, [2, 3, 2, 1])
+    return run(columns, regions, windows, kernels)
 
 
 def _operator(run: Any, out: DALIDataType, types: list[DALIDataType], dimensions: list[int]) -> _WindowOperator:
-    addresses: dict[str, Any] = {"run_fn": run, "setup_fn": planes_shape.address}
-    return _WindowOperator(**addresses, out_types=[out], outs_ndim=[3], in_types=types, ins_ndim=dimensions)
+    addresses: dict[str, Any] = {"run_fn": run, "setup_fn": views_shape.address}
+    return _WindowOperator(**addresses, out_types=[out], outs_ndim=[4], in_types=types, ins_ndim=dimensions)

@@ -196,6 +196,15 @@ def window_to_levels(planes, columns, window, kernel):  # pragma: no cover
         _store_levels(planes[0, y], planes[1, y], planes[2, y], row)
 
 
+@numba.njit("uint8[:,:,::1](uint8[:,:,::1], int32[::1])", cache=CACHE)
+def _part(region, window):  # pragma: no cover
+    """The window y, x, height, width of a region, copied unless it is all of it."""
+    y, x, height, width = window
+    if height == region.shape[0] and width == region.shape[1]:
+        return region
+    return region[y : y + height, x : x + width].copy()
+
+
 _pointers = types.CPointer(types.voidptr)
 _shapes = types.CPointer(types.CPointer(types.int64))
 _one_side = (_pointers, _shapes, types.voidptr, types.int32)
@@ -204,30 +213,36 @@ _one_side = (_pointers, _shapes, types.voidptr, types.int32)
 @numba.cfunc(
     types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=CACHE
 )
-def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
-    """DALI's setup function: [3, S, S] for the first input, columns [S]; it is told no other input's shape."""
+def views_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
+    """DALI's setup function: [V, 3, S, S] for the first input, columns [V, S]; it is told no other input's shape."""
     for sample in range(num_samples):
-        outs[sample][0], outs[sample][1], outs[sample][2] = 3, ins[sample][0], ins[sample][0]
+        outs[sample][0], outs[sample][1] = ins[sample][0], 3
+        outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][1]
 
 
 @numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
-def window_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
-    """DALI's run function for one sample: columns, window, matrix, kernel -> planes."""
-    size = in_shapes[0][0]
-    planes = numba.carray(outs[0], (3, size, size), dtype=np.float32)
-    columns = numba.carray(ins[0], (size,), dtype=np.int32)
-    window = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
-    matrix = numba.carray(ins[2], (3, 5), dtype=np.float32)
-    kernel = numba.carray(ins[3], (1,), dtype=np.int32)
-    window_to_planes(planes, columns, window, matrix, kernel[0])
+def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
+    """DALI's run function for one sample: columns, region, windows, kernels, matrices -> planes of each view."""
+    views, size = in_shapes[0][0], in_shapes[0][1]
+    planes = numba.carray(outs[0], (views, 3, size, size), dtype=np.float32)
+    columns = numba.carray(ins[0], (views, size), dtype=np.int32)
+    region = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
+    windows = numba.carray(ins[2], (views, 4), dtype=np.int32)
+    kernels = numba.carray(ins[3], (views,), dtype=np.int32)
+    matrices = numba.carray(ins[4], (views, 3, 5), dtype=np.float32)
+    for view in range(views):
+        window = _part(region, windows[view])
+        window_to_planes(planes[view], columns[view], window, matrices[view], kernels[view])
 
 
 @numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
 def levels_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
-    """DALI's run function for one sample: columns, window, kernel -> whole levels."""
-    size = in_shapes[0][0]
-    planes = numba.carray(outs[0], (3, size, size), dtype=np.uint8)
-    columns = numba.carray(ins[0], (size,), dtype=np.int32)
-    window = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
-    kernel = numba.carray(ins[2], (1,), dtype=np.int32)
-    window_to_levels(planes, columns, window, kernel[0])
+    """DALI's run function for one sample: columns, region, windows, kernels -> whole levels of each view."""
+    views, size = in_shapes[0][0], in_shapes[0][1]
+    planes = numba.carray(outs[0], (views, 3, size, size), dtype=np.uint8)
+    columns = numba.carray(ins[0], (views, size), dtype=np.int32)
+    region = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
+    windows = numba.carray(ins[2], (views, 4), dtype=np.int32)
+    kernels = numba.carray(ins[3], (views,), dtype=np.int32)
+    for view in range(views):
+        window_to_levels(planes[view], columns[view], _part(region, windows[view]), kernels[view])

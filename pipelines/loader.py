@@ -18,6 +18,7 @@ from .draws import Purpose, uniforms
 from .engine import Engine, Graph
 from .errors import BadSampleError, InputError
 from .order import Order
+from .plan import first_views
 from .store_read import ImageStore
 
 logger = logging.getLogger("sdali")
@@ -27,7 +28,9 @@ _MAX_ATTEMPTS = 100
 class Planner(Protocol):
     """Makes the plan rows of a run of positions."""
 
-    def rows(self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0) -> np.ndarray: ...
+    def rows(
+        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
+    ) -> np.ndarray: ...
 
 
 class Loader:
@@ -35,7 +38,8 @@ class Loader:
 
     A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
     `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
-    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU. With drop_last every rank makes the same
+    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU. Where a sample has several views, `image` is
+    [B, views, 3, size, size], and `plan` and `colour` have that axis too. With drop_last every rank makes the same
     number of full batches; without it each position is served exactly once over all ranks and last batches may be
     short or empty.
 
@@ -159,7 +163,7 @@ class Loader:
             start = step_start + self._rank * self.batch_size
             stop = min(start + self.batch_size, count)
             if start < stop:
-                yield self._planner.rows(epoch, start, indices[start:stop])
+                yield self._planner.rows(epoch, start, indices[start:stop], step=step_start)
 
     def _empty_batch(self) -> Iterator[dict[str, Any]]:
         """Where the last step of the epoch leaves nothing for this rank, an empty batch, so that ranks keep in step."""
@@ -170,7 +174,9 @@ class Loader:
 
     def _batch(self, rows: np.ndarray, output: Any) -> dict[str, Any]:
         image = self._empty() if output is None else torch.from_dlpack(output.as_tensor())
-        indices = rows["index"].copy()
+        if rows.ndim == 1:
+            image = image.flatten(0, 1)  # the one view of each sample
+        indices = first_views(rows)["index"].copy()
         label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
         batch: dict[str, Any] = {"image": image, "label": label, "index": index, "plan": rows}
         if self._targets is not None:
@@ -198,19 +204,19 @@ class Loader:
             raise InputError(f"every sample of {self.store.path} is bad, the last: {error}")
         rows = rows.copy()
         for place in np.flatnonzero(rows["index"] == error.index):
-            rows[place] = self._drawn_again(int(rows["position"][place]), bad)
+            rows[place] = self._drawn_again(int(rows["position"][place]), self._step_start(rows), bad)
         return rows
 
-    def _drawn_again(self, position: int, bad: set[int]) -> np.ndarray:
+    def _drawn_again(self, position: int, step: int, bad: set[int]) -> np.ndarray:
         for attempt in range(1, _MAX_ATTEMPTS):
             u = uniforms(self._seed, self._epoch, Purpose.REPLACEMENT, position, 1, 1, attempt)[0, 0]
             index = int(u * len(self.store))
             if index not in bad:
-                return self._planner.rows(self._epoch, position, np.array([index]), attempt)[0]
+                return self._planner.rows(self._epoch, position, np.array([index]), attempt, step)[0]
         raise InputError(f"{_MAX_ATTEMPTS} samples drawn in a row are bad in {self.store.path}; build it again")
 
     def _step_start(self, rows: np.ndarray) -> int:
-        return int(rows["position"][0]) - self._rank * self.batch_size
+        return int(first_views(rows)["position"][0]) - self._rank * self.batch_size
 
     def _end(self) -> int:
         """The position at which the epoch is over, counted from where this iteration began it."""

@@ -24,6 +24,7 @@ PLAN = np.dtype(
         ("position", np.int64),  # place in the epoch
         ("index", np.int64),  # sample in the store
         ("window", np.int32, (4,)),  # y, x, height, width in the oriented original
+        ("size", np.int32),  # side of the output, pixels
         ("flip", np.bool_),  # left-right, after the resize
         ("interpolation", np.int32),  # place in config.INTERPOLATIONS
         ("guided", np.bool_),  # the window follows a heatmap
@@ -38,27 +39,42 @@ _APPEARANCE_WORDS = 2 + colour.WORDS  # flip, interpolation, colour
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlanner:
-    """Plans training windows of a store: plain ones, or guided by `heatmaps`."""
+    """Plans training windows of a store: plain ones, or guided by `heatmaps`.
+
+    Of several `sizes` one is drawn for each step, by the step's first position: all its samples, on all ranks, are
+    alike. Source: the talk ("multi-scale training"); that sizes are equally likely is our choice.
+    """
 
     store: ImageStore
     heatmaps: Heatmaps | None
     augmentation: Augmentation
     statistics: Statistics
-    size: int
+    sizes: tuple[int, ...]
     seed: int
 
-    def rows(self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0) -> np.ndarray:
-        """PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ... of the epoch."""
+    def rows(
+        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
+    ) -> np.ndarray:
+        """PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ... of the epoch.
+
+        step: first position of the step over all ranks, where that is not `start`.
+        """
         rows = np.zeros(len(indices), PLAN)
         rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
+        rows["size"] = self._size(epoch, start if step is None else step)
         self._windows(rows, epoch, start, attempt)
         self._appearance(rows, epoch, start, attempt)
         return rows
 
+    def _size(self, epoch: int, step: int) -> int:
+        if len(self.sizes) == 1:
+            return self.sizes[0]
+        return self.sizes[int(uniforms(self.seed, epoch, Purpose.SIZE, step, 1, 1)[0, 0] * len(self.sizes))]
+
     def _windows(self, rows: np.ndarray, epoch: int, start: int, attempt: int) -> None:
         crop, sizes = self.augmentation.crop, self.store.sizes[rows["index"]].astype(np.int64)
         u = uniforms(self.seed, epoch, Purpose.CROP, start, len(rows), crop_random.WORDS, attempt)
-        windows, fallback = crop_random.window_sizes(crop, sizes, u, self.size)
+        windows, fallback = crop_random.window_sizes(crop, sizes, u, rows["size"])
         corners = crop_random.place(crop, sizes, windows, fallback, u)
         if self.heatmaps is not None:
             u = uniforms(self.seed, epoch, Purpose.GUIDE, start, len(rows), crop_guided.WORDS, attempt)
@@ -96,22 +112,32 @@ class EvaluationPlanner:
 
     store: ImageStore
     statistics: Statistics
+    size: int
     crop_ratio: float | None
 
-    def rows(self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0) -> np.ndarray:
+    def rows(
+        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
+    ) -> np.ndarray:
         """PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ...; the same every epoch."""
-        rows = np.zeros(len(indices), PLAN)
-        rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
+        rows = plain_rows(start, indices, self.size, self.statistics)
         sizes = self.store.sizes[indices].astype(np.int64)
-        windows = sizes
-        if self.crop_ratio is not None:
-            side = np.floor(sizes.min(1) * self.crop_ratio + 0.5).astype(np.int64)
-            windows = np.maximum(side, 1)[:, None].repeat(2, 1)
+        windows = sizes if self.crop_ratio is None else crop_random.squares(sizes, self.crop_ratio)
         rows["window"] = np.concatenate([(sizes - windows) // 2, windows], 1)
-        rows["interpolation"] = INTERPOLATIONS.index("linear")
-        rows["factors"] = 1
-        rows["colour"] = colour.matrices(np.ones((1, 3)), np.zeros((1, 3)), self.statistics)
         return rows
+
+
+def plain_rows(start: int, indices: np.ndarray, size: int, statistics: Statistics) -> np.ndarray:
+    """PLAN [N] without windows: nothing drawn, no jitter, linear interpolation."""
+    rows = np.zeros(len(indices), PLAN)
+    rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
+    rows["size"], rows["interpolation"], rows["factors"] = size, INTERPOLATIONS.index("linear"), 1
+    rows["colour"] = colour.matrices(np.ones((1, 3)), np.zeros((1, 3)), statistics)
+    return rows
+
+
+def first_views(rows: np.ndarray) -> np.ndarray:
+    """PLAN [N]: of rows [N] themselves, of [N, views] the first of each sample."""
+    return rows.reshape(len(rows), -1)[:, 0] if rows.size else rows.reshape(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +153,12 @@ class HarmonyPlanner:
     test_from: int
     """The first epoch that sees test windows."""
 
-    def rows(self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0) -> np.ndarray:
+    def rows(
+        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
+    ) -> np.ndarray:
         """PLAN [N], see TrainPlanner.rows."""
         if epoch < self.test_from:
-            return self.train.rows(epoch, start, indices, attempt)
+            return self.train.rows(epoch, start, indices, attempt, step)
         rows = self.test.rows(epoch, start, indices, attempt)
         u = uniforms(self.train.seed, epoch, Purpose.APPEARANCE, start, len(rows), _APPEARANCE_WORDS, attempt)
         rows["flip"] = u[:, 0] < self.train.augmentation.flip

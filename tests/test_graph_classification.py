@@ -71,10 +71,13 @@ def test_dali_resize_equals_the_definition(name, size: int) -> None:
     rng = np.random.default_rng(0)
     images = [photo(seed, *rng.integers(20, 160, 2)) for seed in range(40)]
     codes = np.full(40, INTERP_CODES[INTERPOLATIONS.index(name)], np.int32)
+    sizes = np.full((40, 2), size, np.float32)
     pipeline = Pipeline(batch_size=40, num_threads=2, device_id=None)
     with pipeline:
-        image, code = fn.external_source(source=lambda: (images, codes), num_outputs=2, batch=True, layout=["HWC", ""])
-        pipeline.set_outputs(resize(image, code, size))
+        image, code, side = fn.external_source(
+            source=lambda: (images, codes, sizes), num_outputs=3, batch=True, layout=["HWC", "", ""]
+        )
+        pipeline.set_outputs(resize(image, code, side))
     resized = np.array(pipeline.run()[0].as_tensor()).astype(np.float64)
     expected = np.stack([np.clip(reference.resize(image, size, name), 0, 255) for image in images])
     gaps = np.abs(resized - expected)

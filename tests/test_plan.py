@@ -20,7 +20,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 
 def planner(store: ImageStore, **options) -> TrainPlanner:
     maps = list(np.random.default_rng(0).integers(0, 256, (len(store), 4, 6), np.uint8))
-    defaults = {"heatmaps": maps, "augmentation": Augmentation(), "statistics": IMAGENET, "size": 64, "seed": 3}
+    defaults = {"heatmaps": maps, "augmentation": Augmentation(), "statistics": IMAGENET, "sizes": (64,), "seed": 3}
     return TrainPlanner(store=store, **{**defaults, **options})
 
 
@@ -78,9 +78,9 @@ def test_another_attempt_is_another_row(store) -> None:
 def test_test_rows_are_plain(store) -> None:
     """No flip, no jitter, linear; the window is the whole image or a centred square."""
     indices = np.arange(40)
-    whole = EvaluationPlanner(store=store, statistics=IMAGENET, crop_ratio=None).rows(7, 0, indices)
+    whole = EvaluationPlanner(store=store, statistics=IMAGENET, size=64, crop_ratio=None).rows(7, 0, indices)
     np.testing.assert_array_equal(whole["window"], np.concatenate([np.zeros((40, 2)), store.sizes[indices]], 1))
-    centre = EvaluationPlanner(store=store, statistics=IMAGENET, crop_ratio=0.875).rows(7, 0, indices)
+    centre = EvaluationPlanner(store=store, statistics=IMAGENET, size=64, crop_ratio=0.875).rows(7, 0, indices)
     y, x, height, width = centre["window"].T
     np.testing.assert_array_equal(height, width)
     assert (np.abs(2 * y + height - store.sizes[indices, 0]) <= 1).all()

@@ -37,7 +37,7 @@ def planner(store: ImageStore, work: Workload) -> TrainPlanner:
         heatmaps=heatmaps(work),
         augmentation=Augmentation(),
         statistics=IMAGENET,
-        size=work.size,
+        sizes=(work.size,),
         seed=0,
     )
 
