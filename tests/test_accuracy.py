@@ -63,3 +63,19 @@ def test_a_diverged_model_is_never_right() -> None:
 def test_a_constant_model_is_right_for_one_class_only() -> None:
     """Equal scores predict the first class, as argmax does, not all of them."""
     assert Accuracy.of(torch.zeros(4, 4), torch.arange(4)).compute()["per_class"] == [1.0, 0.0, 0.0, 0.0]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(2, 12))
+def test_probabilities_count_as_their_logits(seed: int, count: int, classes: int) -> None:
+    """Of a softmax everything is as of its logits; the ties of the logits are ties of the softmax."""
+    logits, labels = scores(seed, count, classes)
+    found = Accuracy.of_probabilities(logits.double().softmax(1), labels).totals
+    whole = Accuracy.of(logits, labels).totals
+    assert torch.equal(found[:, :3], whole[:, :3])
+    torch.testing.assert_close(found[:, 3], whole[:, 3])
+
+
+def test_an_underflown_probability_has_a_finite_loss() -> None:
+    """0 costs as much as the smallest normal float32."""
+    result = Accuracy.of_probabilities(torch.tensor([[1.0, 0.0]]), torch.tensor([1])).compute()
+    assert result["top1"] == 0 and result["loss"] == pytest.approx(126 * np.log(2))

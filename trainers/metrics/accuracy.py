@@ -29,10 +29,23 @@ class Accuracy:
     def of(cls, logits: Tensor, labels: Tensor) -> Accuracy:
         """Of one batch: float [B, K] and int64 [B] in [0, K); B may be 0."""
         logits = logits.double()  # so that the loss, too, hardly depends on how the images are split
-        place = rank_of_label(logits, labels)
-        loss = F.cross_entropy(logits, labels, reduction="none")
+        return cls._of(logits, labels, F.cross_entropy(logits, labels, reduction="none"))
+
+    @classmethod
+    def of_probabilities(cls, probabilities: Tensor, labels: Tensor) -> Accuracy:
+        """Of one batch: float [B, K], rows summing to 1, as a mean of several softmax does, and int64 [B]; B may be 0.
+
+        The loss is the negative log of the label's probability, at least the smallest normal float32: a softmax that
+        has underflown to 0 costs 87.3 nats, not infinity.
+        """
+        own = probabilities.double().gather(1, labels[:, None])[:, 0]
+        return cls._of(probabilities, labels, -own.clamp(min=torch.finfo(torch.float32).tiny).log())
+
+    @classmethod
+    def _of(cls, scores: Tensor, labels: Tensor, loss: Tensor) -> Accuracy:
+        place = rank_of_label(scores, labels)
         columns = torch.stack([torch.ones_like(loss), (place < 1).double(), (place < 5).double(), loss], 1)
-        return cls(cls.empty(logits.shape[1], logits.device).totals.index_add_(0, labels, columns))
+        return cls(cls.empty(scores.shape[1], scores.device).totals.index_add_(0, labels, columns))
 
     def merge(self, other: Accuracy) -> Accuracy:
         """Of both sets of images, which must not share any."""
