@@ -9,7 +9,8 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from ..trainers.classification_config import ConfusionConfig, EvaluateConfig, TrainConfig
+from ..trainers.classification_config import TrainConfig
+from ..trainers.evaluation_config import ConfusionConfig, EvaluateConfig
 
 
 @dataclass(frozen=True, kw_only=True)

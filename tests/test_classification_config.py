@@ -12,7 +12,8 @@ import pytest
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers import classification_config
-from sdali.trainers.classification_config import EvaluateConfig, TrainConfig
+from sdali.trainers.classification_config import TrainConfig
+from sdali.trainers.evaluation_config import EvaluateConfig
 
 PATHS: dict[str, Any] = {"store": Path("s"), "val_store": Path("v"), "out": Path("o")}
 

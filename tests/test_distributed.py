@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from training import learnable_store
@@ -16,6 +17,7 @@ from sdali.pipelines.errors import InputError
 from sdali.trainers import checkpoint
 from sdali.trainers.classification import EvaluateConfig, evaluate
 from sdali.trainers.distributed import process_group, resolve_device
+from sdali.trainers.predictions import Predictions
 
 SCRIPT = """
 import json, os, signal, sys
@@ -45,7 +47,10 @@ left_open = torch.distributed.is_initialized()
 result = train(TrainConfig(**options))
 evaluation = evaluate(EvaluateConfig(checkpoint=folder / "run/last.pt", store=folder / "val.lmdb", batch_size=8,
                                      precision="float32", device="cpu"))
-found = {"stopped": stopped, "left_open": left_open, "result": result, "evaluation": evaluation}
+views = evaluate(EvaluateConfig(checkpoint=folder / "run/last.pt", store=folder / "val.lmdb", batch_size=24, crops=3,
+                                scales=(32, 40), flip=True, predictions=folder / "ranks.h5", precision="float32",
+                                device="cpu"))
+found = {"stopped": stopped, "left_open": left_open, "result": result, "evaluation": evaluation, "views": views}
 (folder / f"{rank}.json").write_text(json.dumps(found))
 """
 
@@ -101,6 +106,28 @@ def test_top1_is_counted_over_exactly_the_images(ranks: tuple[Path, list[dict[st
         assert evaluation["per_class"] == whole["per_class"]
         assert evaluation["top1"] == whole["top1"] == one["result"]["top1"]
         assert evaluation["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+
+
+def test_predictions_of_all_ranks_lie_in_one_file(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    """Views, scales and figures are those of one process, whichever rank has seen an image."""
+    folder, found = ranks
+    whole = evaluate(
+        EvaluateConfig(
+            checkpoint=folder / "run" / "last.pt", store=folder / "val.lmdb", crops=3, scales=(32, 40), flip=True,
+            predictions=folder / "whole.h5", precision="float32", device="cpu",
+        )
+    )  # fmt: skip
+    for one in found:
+        assert {name: one["views"][name] for name in ("top1", "per_class", "images")} == {
+            name: whole[name] for name in ("top1", "per_class", "images")
+        }
+        assert one["views"]["ece"] == pytest.approx(whole["ece"], abs=1e-5)
+    mine, theirs = (Predictions(folder / name) for name in ("ranks.h5", "whole.h5"))
+    for scale in (32, 40):
+        for view in range(6):
+            np.testing.assert_allclose(
+                mine.mean(scales=[scale], views=[view]), theirs.mean(scales=[scale], views=[view]), atol=1e-5
+            )
 
 
 def test_the_checkpoint_is_of_one_network(ranks: tuple[Path, list[dict[str, Any]]]) -> None:

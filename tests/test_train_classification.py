@@ -17,8 +17,8 @@ from sdali.pipelines.progress import track
 from sdali.pipelines.soft_labels import SoftLabels, load_confusion, save_confusion
 from sdali.trainers import checkpoint, classification_run
 from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
-from sdali.trainers.classification_config import ConfusionConfig
 from sdali.trainers.confusion import confusion
+from sdali.trainers.evaluation_config import ConfusionConfig
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_evaluate_repeats_the_trainings_evaluation(folder: Path, trained: tuple[
     counts = np.bincount(ImageStore(folder / "val.lmdb").labels)
     assert list(found["per_class"]) == list(CLASSES)
     assert np.dot(list(found["per_class"].values()), counts) / 29 == pytest.approx(found["top1"])
-    assert (found["images"], found["size"], found["crop"]) == (29, 32, "centre")
+    assert (found["images"], found["scales"], found["crop"]) == (29, [32], "centre")
     assert found["images_per_second"] > 0
 
 

@@ -9,16 +9,14 @@ Under torchrun every rank calls the same function and gets the same result.
 from __future__ import annotations
 
 import signal
-import time
 from typing import Any, NoReturn
 
-from ..pipelines.progress import Track, silent
-from .classification_config import EvaluateConfig, TrainConfig
+from .classification_config import TrainConfig
+from .classification_evaluation import evaluate
 from .classification_run import Job, opened_run, prepare
-from .classification_test import opened_test
 from .classifier_checkpoint import load_classifier
 from .distributed import process_group
-from .evaluation import count_hits
+from .evaluation_config import EvaluateConfig
 from .loop import Run, fit
 from .machine import threads_per_rank, torch_settings
 from .resume import changes, plain
@@ -52,27 +50,6 @@ def train(config: TrainConfig) -> dict[str, Any]:
                 summary = _summary(job, run)
                 run.log.record("end", **summary)
                 return summary
-
-
-def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, Any]:
-    """Evaluate a checkpoint on a store; writes nothing.
-
-    Returns plain JSON: `top1`, `top5` (of more than 5 classes), `loss` (mean cross-entropy, nats), `images`,
-    `per_class` (class name -> top-1, None for a class without images), `images_per_second`, `size`, `crop`.
-    Raises InputError for a checkpoint, a store or classes that cannot be used.
-    """
-    with opened_test(config) as test:
-        shown, begun = progress if test.ranks.is_first else silent, time.perf_counter()
-        result = count_hits(
-            test.model,
-            shown(test.loader, len(test.loader), "evaluating"),
-            classes=len(test.store.classes),
-            ranks=test.ranks,
-            precision=test.precision,
-        ).compute()
-        rate = result["images"] / (time.perf_counter() - begun)
-    per_class = dict(zip(test.store.classes, result["per_class"], strict=True))
-    return {**result, "per_class": per_class, "images_per_second": rate, "size": test.size, "crop": test.crop}
 
 
 def _announce(job: Job, run: Run) -> None:

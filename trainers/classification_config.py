@@ -1,4 +1,4 @@
-"""What a user may choose about training and evaluating a classifier; the command line is made from these."""
+"""What a user may choose about training a classifier; the command line is made from this."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..pipelines.config import Augmentation, TestCrop
 from ..pipelines.errors import InputError
 from ..pipelines.soft_labels import SoftLabels
 from .machine import Precision
+from .sides import Sides
 
 Optimizer = Literal["sgd", "adamw"]
 OrderName = Literal["shuffle", "label_shuffle", "class_aware", "repeat_factor"]
@@ -45,6 +46,10 @@ class TrainConfig:
 
     size: int = 224
     """Side of the network's input, pixels."""
+
+    sizes: Sides = ()
+    """Multi-scale training: each step has one of these sides, drawn at random. Evaluations and plain epochs keep size.
+    None: size alone."""
 
     optimizer: Optimizer = "sgd"
     """sgd is with Nesterov momentum."""
@@ -123,20 +128,22 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "size", "evaluate_every", "save_every", "threads"):
-            _check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name))
         for name in ("lr", "weight_decay", "warmup_epochs", "keep_every", "save_minutes"):
-            _check_least(name, getattr(self, name), 0)
+            check_least(name, getattr(self, name), 0)
         for name in ("momentum", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        _check_choice("order", self.order, OrderName)
+        check_choice("order", self.order, OrderName)
         if not 0 <= self.plain_epochs <= self.epochs:
             raise InputError(f"plain_epochs must be from 0 to epochs ({self.epochs}), got {self.plain_epochs}")
+        for side in self.sizes:
+            check_count("sizes", side)
         if self.soft_labels is not None and self.label_smoothing:
             raise InputError("label_smoothing and soft_labels both soften the target; give one of them")
-        _check_choice("optimizer", self.optimizer, Optimizer)
-        _check_choice("precision", self.precision, Precision)
-        _check_choice("test_crop", self.test_crop, TestCrop)
+        check_choice("optimizer", self.optimizer, Optimizer)
+        check_choice("precision", self.precision, Precision)
+        check_choice("test_crop", self.test_crop, TestCrop)
         if self.lr == 0:
             raise InputError("lr must be above 0, got 0")
         if self.warmup_epochs > self.epochs:
@@ -157,64 +164,16 @@ class TrainConfig:
         return 0.1 * scale if self.optimizer == "sgd" else 0.001 * math.sqrt(scale)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Evaluate a trained classifier on an image store."""
-
-    checkpoint: Path
-    """last.pt or best.pt of a run; the average of the weights is used where there is one."""
-
-    store: Path
-    """Image store with the classes that the model was trained on."""
-
-    batch_size: int = 64
-    """Images at a time, on each rank."""
-
-    size: int | None = None
-    """Side of the network's input, pixels. None: as trained."""
-
-    crop: TestCrop | None = None
-    """centre: shorter-side resize to size / 0.875, centre crop; whole: the whole image squashed. None: as in training's
-    evaluations."""
-
-    precision: Precision = "auto"
-    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
-
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
-
-    threads: int | None = None
-    """CPU threads of each rank. None: its share of the cores."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "size", "threads"):
-            _check_count(name, getattr(self, name))
-        _check_choice("precision", self.precision, Precision)
-        if self.crop is not None:
-            _check_choice("crop", self.crop, TestCrop)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConfusionConfig(EvaluateConfig):
-    """Measure which classes a trained classifier confuses, on images that it was not trained on."""
-
-    out: Path
-    """The file to write (HDF5), for `sdali train classification --soft-labels`."""
-
-    overwrite: bool = False
-    """Replace the file where there is one."""
-
-
-def _check_count(name: str, value: int | None) -> None:
+def check_count(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
 
 
-def _check_least(name: str, value: float | None, least: float) -> None:
+def check_least(name: str, value: float | None, least: float) -> None:
     if value is not None and not least <= value < math.inf:
         raise InputError(f"{name} must be at least {least} and finite, got {value}")
 
 
-def _check_choice(name: str, value: object, literal: Any) -> None:
+def check_choice(name: str, value: object, literal: Any) -> None:
     if value not in get_args(literal):
         raise InputError(f"{name} must be one of {', '.join(get_args(literal))}, got {value!r}")

@@ -115,6 +115,7 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
     train_data = train_loader(
         job.store,
         heatmaps=config.heatmaps,
+        sizes=config.sizes,
         seed=config.seed,
         augmentation=config.augmentation,
         order=config.order,

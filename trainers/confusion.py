@@ -10,8 +10,8 @@ from torch import Tensor
 from ..pipelines.errors import InputError
 from ..pipelines.progress import Track, silent
 from ..pipelines.soft_labels import save_confusion
-from .classification_config import ConfusionConfig
 from .classification_test import Test, opened_test
+from .evaluation_config import ConfusionConfig
 from .machine import autocast
 
 
@@ -26,7 +26,7 @@ def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str,
     with opened_test(config) as test:
         classes = test.store.classes
         shown = progress if test.ranks.is_first else silent
-        totals = _totals(test, shown(test.loader, len(test.loader), "measuring confusion"))
+        totals = _totals(test, shown(test.loaders[0], len(test.loaders[0]), "measuring confusion"))
         images = totals[:, -2].long()
         if not images.all():
             empty = classes[int((images == 0).nonzero()[0])]
@@ -53,7 +53,7 @@ def _totals(test: Test, batches: Any) -> Tensor:
             continue
         images, labels = (batch[name].to(test.ranks.device, non_blocking=True) for name in ("image", "label"))
         with autocast(test.ranks.device, test.precision):
-            logits = test.model(images)
+            logits = test.models[0](images)
         softmax = logits.double().softmax(1)
         hits = (logits.argmax(1) == labels).double()
         totals.index_add_(0, labels, torch.cat([softmax, torch.ones_like(hits)[:, None], hits[:, None]], 1))

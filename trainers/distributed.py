@@ -48,6 +48,18 @@ class Ranks:
             return number
         return self.sum(torch.tensor(number, dtype=torch.float64, device=self.device)).item()
 
+    def gathered(self, rows: Tensor) -> Tensor:
+        """All ranks' rows [B, ...] one after another, on each of them; B may differ, the rest of the shape not."""
+        if self.world_size == 1:
+            return rows
+        counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self.world_size)]
+        dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+        most = max(int(count) for count in counts)
+        padded = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.total(0)

@@ -1,0 +1,158 @@
+"""What each technique is worth: `python -m sdali.benchmarks.ablations classification --set scenes --out DIR`.
+
+Every row is trained with several seeds under one protocol; the table gives the mean top-1 and, paired seed by seed, the
+difference to the row's baseline, both with 95 % intervals (Student's t). What an interrupted run has finished is kept
+in the folder and not done again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from ..pipelines.errors import InputError
+from ..trainers.sides import Sides
+from .ablation_rows import ROWS, Row, Trial
+from .ablation_sets import SETS, described
+from .hardware import machine
+from .tables import show
+from .throughput import check_writable, write_json
+
+# Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; for more, the last errs on the wide side.
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablations:
+    """Flags of `python -m sdali.benchmarks.ablations`."""
+
+    task: Positional[Literal["classification"]]
+
+    images: Annotated[str, arg(name="set")] = "scenes"
+    """scenes (generated), imagenette, or pets."""
+
+    data: Path | None = None
+    """Folder of the photographs, for imagenette and pets."""
+
+    out: Path
+    """Folder for stores, checkpoints and results; go on there after an interruption."""
+
+    seeds: Sides = (0, 1, 2)
+    """Of the initial weights, orders and windows, with commas."""
+
+    rows: str = ",".join(row.name for row in ROWS)
+    """Names, separated by commas; what a set has no images for is left out."""
+
+    threads: int | None = None
+    """CPU threads of a training. None: one; small networks gain more from several processes, some seeds each."""
+
+    json: Path | None = None
+    """Also write the record to this file."""
+
+    def run(self) -> dict[str, Any]:
+        check_writable(self.json)
+        if self.images not in SETS:
+            raise InputError(f"there is no set {self.images!r}; there are {', '.join(SETS)}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds must be one or more that differ, got {self.seeds}")
+        chosen = rows_named(self.rows)
+        images = SETS[self.images](self.data, self.out / self.images)
+        chosen = [row for row in chosen if row.needs(images)]
+        found: dict[str, list[dict[str, Any]]] = {row.name: [] for row in chosen}
+        for seed in self.seeds:
+            folder = self.out / self.images / f"seed-{seed}"
+            trial = Trial(images=images, seed=seed, folder=folder, threads=self.threads or 1)
+            for row in chosen:
+                found[row.name].append(row.run(trial))
+        record = {
+            "date": date.today().isoformat(),
+            "machine": machine(),
+            "set": self.images,
+            **described(images),
+            "seeds": list(self.seeds),
+            "rows": [summary(row, found) for row in chosen],
+        }
+        _show(record)
+        if self.json is not None:
+            write_json(self.json, record)
+        return record
+
+
+def rows_named(names: str) -> list[Row]:
+    """The rows of a list with commas, in the table's order; raises InputError for a name that is none."""
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    if not wanted or (unknown := wanted - {row.name for row in ROWS}):
+        named = ", ".join(sorted(unknown)) if wanted else "(none given)"
+        raise InputError(f"no row is called {named}; there are {', '.join(row.name for row in ROWS)}")
+    return [row for row in ROWS if row.name in wanted]
+
+
+def summary(row: Row, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """One row's figures over the seeds: top1 of each, mean, half_width of its 95 % interval; the same of `difference`
+    to the baseline's, where that was run; cpu_seconds of a training (mean).
+    """
+    results = found[row.name]
+    top1 = [result["top1"] for result in results]
+    figures: dict[str, Any] = {"row": row.name, "says": row.says, "top1": top1, **interval(top1)}
+    if seconds := [result["cpu_seconds"] for result in results if "cpu_seconds" in result]:
+        figures["cpu_seconds"] = statistics.mean(seconds)
+    if row.baseline in found:
+        theirs = [result["top1"] for result in found[row.baseline]]
+        differences = [mine - other for mine, other in zip(top1, theirs, strict=True)]
+        figures |= {"baseline": row.baseline, "difference": interval(differences)}
+    return figures
+
+
+def interval(values: Sequence[float]) -> dict[str, float | None]:
+    """`mean`, and `half_width` of its 95 % interval by Student's t, None of a single value."""
+    if len(values) < 2:
+        return {"mean": values[0], "half_width": None}
+    t = _T95[min(len(values) - 1, len(_T95)) - 1]
+    return {"mean": statistics.mean(values), "half_width": t * statistics.stdev(values) / math.sqrt(len(values))}
+
+
+def _show(record: dict[str, Any]) -> None:
+    def points(figures: dict[str, Any], sign: str = "") -> str:
+        mean, half = figures["mean"], figures["half_width"]
+        return f"{100 * mean:{sign}.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+
+    rows = [
+        [
+            row["row"],
+            row["says"],
+            points(row),
+            points(row["difference"], "+") if "difference" in row else "",
+            row.get("baseline", ""),
+            f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else "",
+        ]
+        for row in record["rows"]
+    ]
+    title = f"{record['set']}: top-1 in %, {len(record['seeds'])} seeds, 95 % intervals"
+    show(title, ["row", "", "top-1", "difference", "to", "CPU s"], rows)
+
+
+def main() -> int:
+    """The module as a command: exit status 0, or 2 with one sentence."""
+    import json
+
+    logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        print(json.dumps(tyro.cli(Ablations, config=(tyro.conf.PositionalMetavarFromFieldName,)).run()))
+    except InputError as error:
+        print(f"sdali: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
