@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
     "evaluate classification": (".commands_train", "top-1 and top-5 of a checkpoint on a store"),
     "confusion": (".commands_train", "which classes a checkpoint confuses, for --soft-labels"),
+    "ensemble": (
+        ".commands_ensemble",
+        "stored predictions combined: what several crops, checkpoints, networks give together",
+    ),
     "bench throughput": (".commands_bench", "this pipeline and its peers on the same files, in one run"),
     "bench stages": (".commands_cost", "where the time of one image goes, and how long a trainer waits for data"),
     "bench scale": (".commands_cost", "how cost grows with samples, threads, batch size and image size"),

@@ -36,7 +36,7 @@ def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height
     sheet = Image.new("RGB", (right + MARGIN, first + pitch * len(rows) - ROW_GAP + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     for (title, _), left in zip(groups, lefts, strict=True):
-        draw.text((left[0], MARGIN), title, INK, _font(TITLE_SIZE))
+        draw.text((left[0], MARGIN), title, INK, font(TITLE_SIZE))
     for number, row in enumerate(rows):
         top = first + number * pitch
         _write_caption(draw, top, row)
@@ -66,23 +66,23 @@ def _column_lefts(groups: Sequence[tuple[str, int]], rows: Sequence[Row]) -> tup
     for title, columns in groups:
         edges = list(accumulate((next(widths) + GAP for _ in range(columns)), initial=begin))
         groups_lefts.append(edges[:-1])
-        end = max(edges[-1] - GAP, begin + math.ceil(_font(TITLE_SIZE).getlength(title)))
+        end = max(edges[-1] - GAP, begin + math.ceil(font(TITLE_SIZE).getlength(title)))
         begin = end + GROUP_GAP
     return groups_lefts, end
 
 
 def _write_caption(draw: ImageDraw.ImageDraw, top: int, row: Row) -> None:
-    font = _font(CAPTION_SIZE)
-    draw.text((MARGIN, top), row.name, INK, font)
-    draw.text((MARGIN + draw.textlength(row.name + "   ", font), top), row.details, SOFT, font)
+    caption = font(CAPTION_SIZE)
+    draw.text((MARGIN, top), row.name, INK, caption)
+    draw.text((MARGIN + draw.textlength(row.name + "   ", caption), top), row.details, SOFT, caption)
 
 
 def _line_height(size: int) -> int:
-    return sum(_font(size).getmetrics()) + GAP
+    return sum(font(size).getmetrics()) + GAP
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     """Pillow's default font; every wheel of Pillow can scale it."""
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
+    default = ImageFont.load_default(size)
+    assert isinstance(default, ImageFont.FreeTypeFont)
+    return default

@@ -34,9 +34,12 @@ def test_equals_a_count_by_hand(seed: int, count: int, classes: int) -> None:
     assert [one["images"] for one in result["bins"]] == [len(inside) for inside in bins]
     error = 0.0
     for one, inside in zip(result["bins"], bins, strict=True):
-        accuracy, confidence = np.mean(inside, axis=0) if inside else (None, None)
-        assert one["accuracy"] == pytest.approx(accuracy) and one["confidence"] == pytest.approx(confidence)
-        error += len(inside) / count * abs(accuracy - confidence) if inside else 0
+        if inside:
+            accuracy, confidence = np.mean(inside, axis=0)
+            assert (one["accuracy"], one["confidence"]) == pytest.approx((accuracy, confidence))
+            error += len(inside) / count * abs(accuracy - confidence)
+        else:
+            assert one["accuracy"] is None and one["confidence"] is None
     assert result["ece"] == pytest.approx(error, abs=1e-12)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +14,29 @@ from ..pipelines.store_read import ImageStore
 _NAMED = 3  # so many classes are named, the rest counted
 
 
-def check_labelled(store: ImageStore) -> None:
+class LabelledImages(Protocol):
+    """What an image store and a file of predictions say about their images."""
+
+    def __len__(self) -> int: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def digest(self) -> str:
+        """Of the image store."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [N]."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+
+def check_labelled(store: LabelledImages) -> None:
     """Raise InputError unless there are two classes or more and every image has one."""
     if len(store.classes) < 2:
         raise InputError(
