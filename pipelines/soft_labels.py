@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from .errors import InputError
+from .hdf5 import dataset, open_hdf5, text, text_attribute
 
 FORMAT = "sdali confusion"
 Weights = Literal["proportional", "uniform"]
@@ -107,27 +108,11 @@ def save_confusion(
 def load_confusion(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """mean_softmax float64 [K, K] and the class names; raises InputError for what is no such file."""
     again = "make it with sdali confusion"
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise InputError(f"{path} is no confusion file; {again}")
-            matrix = np.asarray(_dataset(file, "mean_softmax")[()], np.float64)
-            classes = [name.decode() for name in _dataset(file, "classes")[()]]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; {again}") from None
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error.args[0] if error.args else error).split())
-        raise InputError(f"{path} is no legible HDF5 file of a confusion matrix ({reason}); {again}") from None
+    with open_hdf5(path, "a confusion matrix", again) as file:
+        if text_attribute(file, "format") != FORMAT:
+            raise InputError(f"{path} is no confusion file; {again}")
+        matrix = np.asarray(dataset(file, "mean_softmax")[()], np.float64)
+        classes = text(dataset(file, "classes"))
     if matrix.shape != (len(classes), len(classes)):
         raise InputError(f"{path} has {len(classes)} classes and a matrix of {list(matrix.shape)}; {again}")
     return matrix, tuple(classes)
-
-
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset of this very file; KeyError for what is missing, a group, or a link to another place."""
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise KeyError(f"it has no dataset {name} of its own")
-    found = file[name]
-    if not isinstance(found, h5py.Dataset):
-        raise KeyError(f"{name} is no dataset")
-    return found
