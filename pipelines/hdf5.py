@@ -84,13 +84,16 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def text(data: h5py.Dataset) -> list[str]:
-    """All strings of a dataset [N], of fixed or variable length; ValueError for other values and for no UTF-8."""
+    """All strings of a dataset [N], of fixed or variable length; what is no UTF-8 becomes surrogates, as in file names.
+
+    Raises ValueError for other values, and for a string with a zero byte inside.
+    """
     if h5py.check_string_dtype(data.dtype) is None or data.ndim != 1:
         raise ValueError(f"{data.name} is no list of strings, but {form(data)}")
-    try:
-        return [value.decode() for value in data[()]]
-    except UnicodeDecodeError:
-        raise ValueError(f"{data.name} has strings that are no UTF-8") from None
+    values = [value.decode("utf-8", "surrogateescape") for value in data[()]]
+    if any("\0" in value for value in values):
+        raise ValueError(f"{data.name} has strings with zero bytes inside")
+    return values
 
 
 def text_attribute(file: h5py.File, name: str) -> str | None:
