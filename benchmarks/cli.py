@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": (".commands_store", "images (+ labels, masks) -> LMDB store"),
     "info": (".commands_store", "header, counts per class, sizes; --verify reads and decodes everything"),
     "stats": (".commands_store", "mean, std and RGB PCA over the whole set, written beside the store"),
-    "cams": (".commands_maps", "heatmap store from a trained classifier, or from masks or boxes"),
+    "cams": (".commands_maps", "heatmap store from a trained classifier, from masks or boxes, or from an HDF5 file"),
     "preview": (".commands_maps", "contact sheet: image, heatmap, drawn windows, the tensors that come out"),
     "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
     "evaluate classification": (".commands_train", "top-1 and top-5 of a checkpoint on a store"),

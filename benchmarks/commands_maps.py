@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from ..pipelines.config import Augmentation
 from ..pipelines.errors import InputError
+from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.progress import track
 from ..pipelines.store_read import ImageStore
 
@@ -30,6 +31,13 @@ class Cams:
     source: Annotated[Literal["masks", "boxes"] | None, arg(name="from")] = None
     """Instead of a checkpoint: the store's own masks or boxes."""
 
+    maps: Path | None = None
+    """Instead of both: an HDF5 file of maps [N, h, w], float or uint8, in the order of the store, or with a dataset
+    names of the images' names; also what --export has written."""
+
+    maps_dataset: str = "maps"
+    """--maps: where in the file the maps are."""
+
     foreground: tuple[int, ...] | None = None
     """--from masks: values that are the object. None: all but 0 and 255."""
 
@@ -45,17 +53,36 @@ class Cams:
     threads: int | None = None
     """CPU threads. None: one a core."""
 
+    export: Path | None = None
+    """Besides, write the maps to this HDF5 file, for other tools; without a source, those that CAMS already holds."""
+
     overwrite: bool = False
-    """Replace an existing heatmap store."""
+    """Replace an existing heatmap store, and an existing file of --export."""
 
     def run(self) -> dict[str, Any] | None:
-        if (self.checkpoint is None) == (self.source is None):
-            raise InputError("give either --checkpoint FILE or --from masks|boxes")
+        sources = sum(given is not None for given in (self.checkpoint, self.source, self.maps))
+        if sources > 1 or (sources == 0 and self.export is None):
+            raise InputError("give one of --checkpoint FILE, --from masks|boxes and --maps FILE.h5")
         store = ImageStore(self.store)
+        if self.export is None:
+            return self._make(store)
+        from ..cams.heatmap_hdf5 import check_target, export
+
+        check_target(self.export, store, self.cams, overwrite=self.overwrite)
+        made = self._make(store) if sources else {"heatmaps": str(self.cams), "images": len(store)}
+        if made is None:  # the first rank exports
+            return None
+        export(HeatmapStore(self.cams), store, self.export, overwrite=self.overwrite)
+        return {**made, "export": str(self.export)}
+
+    def _make(self, store: ImageStore) -> dict[str, Any] | None:
         if self.checkpoint is not None:
             return self._from_checkpoint(store, self.checkpoint)
-        from ..cams.generate import from_boxes, from_masks
+        from ..cams.generate import from_boxes, from_hdf5, from_masks
 
+        if self.maps is not None:
+            dataset, overwrite = self.maps_dataset, self.overwrite
+            return from_hdf5(store, self.cams, maps=self.maps, dataset=dataset, overwrite=overwrite, progress=track)
         common = {"grid": self.grid, "overwrite": self.overwrite, "workers": self.threads, "progress": track}
         if self.source == "masks":
             return from_masks(store, self.cams, foreground=self.foreground, **common)

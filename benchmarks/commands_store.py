@@ -25,16 +25,32 @@ class Build:
     """Flags of `sdali build`."""
 
     source: Positional[str]
-    """A folder of images; for --format scenes the number of pictures to generate."""
+    """A folder of images, or an HDF5 file; for --format scenes the number of pictures to generate."""
 
     store: Positional[Path]
     """The store to be, such as pets.lmdb."""
 
-    format: Literal["folder", "scenes"] = "folder"
-    """folder: sub-folders are classes, images anywhere below them. scenes: generated pictures with masks and boxes."""
+    format: Literal["folder", "hdf5", "scenes"] = "folder"
+    """folder: sub-folders are classes, images anywhere below them. hdf5: a dataset of encoded images (variable-length
+    uint8) or of pixels (uint8), one row each. scenes: generated pictures with masks and boxes."""
 
     masks: Path | None = None
     """folder: masks of the images, PNG of class indices, found by the images' names."""
+
+    images_dataset: str = "images"
+    """hdf5: where the images are."""
+
+    labels_dataset: str | None = "labels"
+    """hdf5: their classes, integers, -1 for none. None: images without classes."""
+
+    classes_dataset: str | None = None
+    """hdf5: names of the classes, in the order of the labels. None: "0", "1", ..."""
+
+    names_dataset: str | None = None
+    """hdf5: names of the images. None: by position, 0000000.jpg or .png."""
+
+    masks_dataset: str | None = None
+    """hdf5: masks, uint8 pixels or variable-length PNG of class indices."""
 
     classes: int = 6
     """scenes: number of classes."""
@@ -86,17 +102,32 @@ class Build:
         return report
 
     def _source(self) -> Source:
+        if self.masks is not None and self.format != "folder":
+            raise InputError("--masks goes with --format folder; scenes have masks of their own, HDF5 --masks-dataset")
         if self.format == "folder":
             from ..pipelines.sources_folder import folder
 
             return folder(self.source, masks=self.masks)
+        if self.format == "hdf5":
+            return self._hdf5()
         from ..pipelines.sources_scenes import scenes
 
-        if self.masks is not None:
-            raise InputError("--masks goes with --format folder; scenes have masks of their own")
         if not self.source.isdecimal():
             raise InputError(f"--format scenes takes a number of pictures, got {self.source!r}")
         return scenes(int(self.source), seed=self.seed, classes=self.classes)
+
+    def _hdf5(self) -> Source:
+        from ..pipelines.sources_hdf5 import hdf5
+
+        return hdf5(
+            self.source,
+            images=self.images_dataset,
+            labels=self.labels_dataset,
+            classes=self.classes_dataset,
+            names=self.names_dataset,
+            masks=self.masks_dataset,
+            max_pixels=self.max_pixels,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From images to a heatmap store: with a classifier's activation maps, or from the store's own masks or boxes.
+"""From images to a heatmap store: with a classifier's activation maps, from the store's own masks or boxes, or a file.
 
 A killed run goes on where it was: only the maps that are missing are made, in the same batches. Under torchrun each
 rank makes its share, and rank 0 publishes when all are done. Each function returns a report that JSON can hold.
@@ -22,6 +22,7 @@ from ..pipelines.parallel import ordered_map
 from ..pipelines.progress import Track, silent
 from ..pipelines.store_read import ImageStore
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
+from .heatmap_hdf5 import HeatmapFile
 from .heatmap_write import HeatmapWriter
 from .subset import Subset
 
@@ -144,6 +145,24 @@ def from_boxes(
     return _fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
 
 
+def from_hdf5(
+    store: ImageStore,
+    path: str | Path,
+    *,
+    maps: str | Path,
+    dataset: str = "maps",
+    overwrite: bool = False,
+    progress: Track = silent,
+) -> dict[str, Any]:
+    """Heatmaps from an HDF5 file of maps [h, w], in the order of the store or with names (see heatmap_hdf5).
+
+    Each map is scaled to its own maximum, as all heatmaps are. Raises InputError for a file that cannot be used.
+    """
+    file = HeatmapFile(Path(maps), store, dataset)
+    writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=file.method, overwrite=overwrite)
+    return _fill(writer, lambda missing: map(file.heatmap, missing.tolist()), MAPS_A_COMMIT, progress, file.rows)
+
+
 def _activation_maps(part: Subset, model: nn.Module, loading: dict[str, Any]) -> Iterator[np.ndarray]:
     from ..pipelines.classification import test_loader
     from .activation import class_activation_maps
@@ -155,10 +174,17 @@ def _activation_maps(part: Subset, model: nn.Module, loading: dict[str, Any]) ->
             yield from quantise(maps.cpu().numpy())
 
 
-def _fill(writer: HeatmapWriter, maps: Maps, commit: int, progress: Track) -> dict[str, Any]:
-    """Make what the writer misses, commit every `commit` maps, publish, report."""
+def _fill(
+    writer: HeatmapWriter, maps: Maps, commit: int, progress: Track, places: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Make what the writer misses, commit every `commit` maps, publish, report.
+
+    `places` int64 [N]: where the maps of the indices lie, to take them in this order; None: that of the indices.
+    """
     with writer:
         begun, missing = time.perf_counter(), writer.missing()
+        if places is not None:
+            missing = missing[np.argsort(places[missing], kind="stable")]
         made = progress(maps(missing), len(missing), "heatmaps") if len(missing) else iter(())
         items = zip(missing.tolist(), made, strict=True)
         while chunk := list(islice(items, commit)):

@@ -19,7 +19,7 @@ from .errors import InputError
 UNQUESTIONED_BYTES = 1 << 26  # our choice: what a dataset may claim without having it stored
 LARGEST_RATIO = 1032  # of deflate, its format's own bound
 
-_H5PY_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
+H5PY_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 
 
 @contextmanager
@@ -28,11 +28,15 @@ def open_hdf5(path: Path, kind: str, again: str) -> Iterator[h5py.File]:
 
     `kind`: what it should hold, "a confusion matrix"; `again`: what to do about a file that cannot be used.
     """
-    with hdf5_errors(path, kind, again):
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise ValueError("it is not a regular file")
-        with h5py.File(path, "r") as file:
-            yield file
+    with hdf5_errors(path, kind, again), opened(path) as file:
+        yield file
+
+
+def opened(path: Path) -> h5py.File:
+    """The file, open for reading until it is closed or forgotten; use it inside `hdf5_errors`."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise ValueError("it is not a regular file")
+    return h5py.File(path, "r")
 
 
 @contextmanager
@@ -44,9 +48,13 @@ def hdf5_errors(path: Path, kind: str, again: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; {again}") from None
-    except _H5PY_ERRORS as error:
-        reason = " ".join(str(error.args[0] if error.args else error).split())
-        raise InputError(f"{path} is no legible HDF5 file of {kind} ({reason}); {again}") from None
+    except H5PY_ERRORS as error:
+        raise InputError(f"{path} is no legible HDF5 file of {kind} ({reason_of(error)}); {again}") from None
+
+
+def reason_of(error: BaseException) -> str:
+    """What h5py says, on one line."""
+    return " ".join(str(error.args[0] if error.args else error).split())
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -76,13 +84,16 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def text(data: h5py.Dataset) -> list[str]:
-    """All strings of a dataset [N], of fixed or variable length; ValueError for other values and for no UTF-8."""
+    """All strings of a dataset [N], of fixed or variable length; what is no UTF-8 becomes surrogates, as in file names.
+
+    Raises ValueError for other values, and for a string with a zero byte inside.
+    """
     if h5py.check_string_dtype(data.dtype) is None or data.ndim != 1:
-        raise ValueError(f"{data.name} is no list of strings, but {data.dtype} {list(data.shape)}")
-    try:
-        return [value.decode() for value in data[()]]
-    except UnicodeDecodeError:
-        raise ValueError(f"{data.name} has strings that are no UTF-8") from None
+        raise ValueError(f"{data.name} is no list of strings, but {form(data)}")
+    values = [value.decode("utf-8", "surrogateescape") for value in data[()]]
+    if any("\0" in value for value in values):
+        raise ValueError(f"{data.name} has strings with zero bytes inside")
+    return values
 
 
 def text_attribute(file: h5py.File, name: str) -> str | None:
@@ -92,6 +103,18 @@ def text_attribute(file: h5py.File, name: str) -> str | None:
     attribute = file.attrs.get_id(name)
     value = file.attrs[name] if attribute.shape == () and h5py.check_string_dtype(attribute.dtype) else None
     return value if isinstance(value, str) else None
+
+
+def form(data: h5py.Dataset) -> str:
+    """What a dataset holds, for messages: "int64 [9]", "variable-length uint8 [9]", "strings [9]"."""
+    element = h5py.check_vlen_dtype(data.dtype)
+    kind = (
+        "strings" if h5py.check_string_dtype(data.dtype)
+        else "references" if h5py.check_ref_dtype(data.dtype)
+        else f"variable-length {element}" if element
+        else data.dtype
+    )  # fmt: skip
+    return f"{kind} {list(data.shape)}"
 
 
 def _what_there_is(file: h5py.File) -> str:

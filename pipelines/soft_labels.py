@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import h5py
 import numpy as np
 
 from .errors import InputError
 from .hdf5 import dataset, open_hdf5, text, text_attribute
+<<<<<<< HEAD
+=======
+from .hdf5_write import bytes_of_rows, write_text, written_hdf5
+>>>>>>> h2
 
 FORMAT = "sdali confusion"
 Weights = Literal["proportional", "uniform"]
@@ -91,18 +94,12 @@ def save_confusion(
     path: Path, mean_softmax: np.ndarray, images: np.ndarray, classes: Sequence[str], **facts: Any
 ) -> None:
     """Write mean_softmax float64 [K, K] (true -> predicted), images int64 [K] and class names as HDF5."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["facts"] = json.dumps(facts)
-            file["mean_softmax"], file["images"] = mean_softmax, images
-            file.create_dataset("classes", data=list(classes), dtype=h5py.string_dtype())
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error}); name a file in a folder that exists and has space") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    largest = mean_softmax.nbytes + images.nbytes + bytes_of_rows(len(classes), sum(map(len, classes)) * 4)
+    with written_hdf5(path, largest=largest, overwrite=True) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["facts"] = json.dumps(facts)
+        file["mean_softmax"], file["images"] = mean_softmax, images
+        write_text(file, "classes", classes)
 
 
 def load_confusion(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -14,6 +14,7 @@ import pytest
 
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.hdf5 import dataset, open_hdf5, text, text_attribute
+from sdali.pipelines.hdf5_write import write_text
 
 ROWS = np.arange(24, dtype=np.int64).reshape(8, 3)
 
@@ -60,14 +61,20 @@ def test_strings_of_both_kinds_come_back(tmp_path: Path, values: Any) -> None:
     ("values", "sentence"),
     [
         (np.arange(3), r"/names is no list of strings, but int64 \[3\]"),
-        (np.array([[b"a"], [b"b"]]), r"no list of strings, but \|S1 \[2, 1\]"),
-        (np.array([b"\xff\xfe"]), "strings that are no UTF-8"),
+        (np.array([[b"a"], [b"b"]]), r"no list of strings, but strings \[2, 1\]"),
+        (np.array([b"a\0b"]), "/names has strings with zero bytes inside"),
     ],
 )
 def test_what_is_no_list_of_strings_is_refused(tmp_path: Path, values: np.ndarray, sentence: str) -> None:
     path = written(tmp_path / "a.h5", lambda file: file.create_dataset("names", data=values))
     with pytest.raises(InputError, match=sentence):
         read_text(path)
+
+
+def test_written_text_comes_back(tmp_path: Path) -> None:
+    """Also names of files that are no UTF-8, and no names at all."""
+    for values in (["猫", "", os.fsdecode(b"caf\xe9.jpg")], []):
+        assert read_text(written(tmp_path / "a.h5", lambda file, v=values: write_text(file, "names", v))) == values
 
 
 def test_only_a_single_string_is_a_text_attribute(tmp_path: Path) -> None:
