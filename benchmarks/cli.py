@@ -113,6 +113,7 @@ def _parsed(name: str, flags: list[str]) -> Command:
 
     module, description = COMMANDS[name]
     kind = getattr(importlib.import_module(module, __package__), _class_name(name))
+    default = kind.defaults(flags) if hasattr(kind, "defaults") else None
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -121,6 +122,7 @@ def _parsed(name: str, flags: list[str]) -> Command:
                 prog=f"sdali {name}",
                 description=f"{description[0].upper()}{description[1:]}.",
                 args=flags,
+                default=default,
                 config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as exit:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from ..cams.generate import Method
 from ..pipelines.config import Augmentation
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_read import HeatmapStore
@@ -27,6 +28,10 @@ class Cams:
 
     checkpoint: Path | None = None
     """A classifier of these classes (best.pt or last.pt); gives the activation map of each image's own class."""
+
+    method: Method = "auto"
+    """--checkpoint: cam is exact and needs average pooling and one linear layer; gradcam takes nearly every network;
+    auto is cam where that is exact, else gradcam."""
 
     source: Annotated[Literal["masks", "boxes"] | None, arg(name="from")] = None
     """Instead of a checkpoint: the store's own masks or boxes."""
@@ -95,6 +100,7 @@ class Cams:
             store,
             self.cams,
             checkpoint=checkpoint,
+            method=self.method,
             batch_size=self.batch_size,
             device=self.device,
             threads=self.threads,

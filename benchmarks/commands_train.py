@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tyro
 from tyro.conf import Positional
 
 from ..trainers.classification_config import TrainConfig
 from ..trainers.evaluation_config import ConfusionConfig, EvaluateConfig
+from ..trainers.recipes import recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainClassification(TrainConfig):
     """Flags of `sdali train classification`."""
+
+    recipe: str | None = None
+    """Defaults of all the other flags, which --help then shows: inception_v3, inception_resnet_v2, wide_resnet50_2,
+    wide_resnet101_2, resnetv2_101, wide_resnet65_2, wide_resnet50_3, or small_cpu."""
+
+    @classmethod
+    def defaults(cls, flags: Sequence[str]) -> TrainClassification | None:
+        """What stands for flags that are not given, where they name a recipe; raises InputError for an unknown one."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--recipe", nargs="?")  # without a name: left for the command line itself to refuse
+        name = parser.parse_known_args(flags)[0].recipe
+        if name is None:
+            return None
+        return cls(**recipe(name), recipe=name, store=tyro.MISSING, val_store=tyro.MISSING, out=tyro.MISSING)
 
     def run(self) -> dict[str, Any] | None:
         from ..trainers.classification import train

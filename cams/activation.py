@@ -7,7 +7,7 @@ plus a bias, so that map is read off exactly in the forward pass (CAM: Zhou et a
 
 Whether a model ends that way is not looked up in a list: the right-hand equation is checked on every batch, against the
 logits of the model's own head. A norm, activation or convolution between features and pooling breaks it, and the model
-is refused.
+is refused: Grad-CAM (grad_cam.py) is for those.
 """
 
 from __future__ import annotations
@@ -24,6 +24,24 @@ from ..pipelines.errors import InputError
 TOLERANCE = 1e-3
 
 
+class NoExactMap(InputError):
+    """The model does not end in average pooling and one linear layer."""
+
+
+def has_exact_map(model: nn.Module, size: int) -> bool:
+    """Whether `class_activation_maps` takes the model: tried on two images of noise, the same whenever it is asked.
+
+    size: side of the network's input in pixels. Raises InputError where its scores are not finite.
+    """
+    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    device = next(model.parameters()).device
+    try:
+        class_activation_maps(model, noise.to(device), torch.zeros(2, dtype=torch.int64, device=device))
+    except NoExactMap:
+        return False
+    return True
+
+
 @torch.inference_mode()
 def class_activation_maps(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """The map of each image's class, exact, from one forward pass.
@@ -38,16 +56,19 @@ def class_activation_maps(model: nn.Module, images: Tensor, labels: Tensor) -> T
         float32 [B, h, w], signed, unscaled.
 
     Raises:
-        InputError: the model does not end in average pooling and one linear layer, or its scores are not finite.
+        NoExactMap: the model does not end in average pooling and one linear layer.
+        InputError: it is in training mode, a label does not fit it, or its scores are not finite.
     """
     network: Any = model  # nn.Module types every attribute as a tensor or module
+    check_evaluating(model)
     weight, bias = _linear_head(network)
-    _check_labels(labels, len(weight), model)
+    check_labels(labels, len(weight), model)
     features = network.forward_features(images)
     cells = _channels_first(features, weight.shape[1], model)
     weight, bias = weight[labels], bias[labels]
     maps = torch.einsum("bchw,bc->bhw", cells, weight)
     logits = network.forward_head(features).float().gather(1, labels[:, None])[:, 0]
+    check_finite(logits, model)
     scale = torch.einsum("bchw,bc->bhw", cells.abs(), weight.abs()).mean((1, 2))
     _check_sum(maps.mean((1, 2)) + bias, logits, scale, model)
     return maps
@@ -59,12 +80,33 @@ def model_name(model: nn.Module) -> str:
     return config.get("architecture") or type(model).__name__
 
 
-def _linear_head(model: Any) -> tuple[Tensor, Tensor]:
-    """float32 weights [classes, C] and biases [classes] of the last layer."""
+def check_evaluating(model: nn.Module) -> None:
+    """Raise InputError for a model in training mode, whose maps would depend on the rest of the batch."""
     if model.training:
         raise InputError(
             f"{model_name(model)} is in training mode: call model.eval() before activation maps are computed"
         )
+
+
+def check_labels(labels: Tensor, classes: int, model: nn.Module) -> None:
+    """Raise InputError for a label that the model has no score for."""
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise InputError(
+            f"labels from {int(labels.min())} to {int(labels.max())} do not fit {model_name(model)} with {classes} "
+            "classes: give a model trained on these classes, and images that all have one"
+        )
+
+
+def check_finite(logits: Tensor, model: nn.Module) -> None:
+    """Raise InputError for scores that are infinite or not a number."""
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            f"{model_name(model)} gives scores that are not finite: its training has diverged, train it again"
+        )
+
+
+def _linear_head(model: Any) -> tuple[Tensor, Tensor]:
+    """float32 weights [classes, C] and biases [classes] of the last layer."""
     head: Any = model.get_classifier() if hasattr(model, "get_classifier") else None
     pointwise = isinstance(head, nn.Conv2d) and head.kernel_size == (1, 1) and head.groups == 1
     if not (isinstance(head, nn.Linear) or pointwise):
@@ -84,25 +126,13 @@ def _channels_first(features: Tensor, channels: int, model: nn.Module) -> Tensor
     raise _refused(model, f"its features {shape} do not meet its classifier of {channels} channels cell by cell")
 
 
-def _check_labels(labels: Tensor, classes: int, model: nn.Module) -> None:
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise InputError(
-            f"labels from {int(labels.min())} to {int(labels.max())} do not fit {model_name(model)} with {classes} "
-            "classes: give a model trained on these classes, and images that all have one"
-        )
-
-
 def _check_sum(sums: Tensor, logits: Tensor, scale: Tensor, model: nn.Module) -> None:
-    if not bool(torch.isfinite(logits).all()):
-        raise InputError(
-            f"{model_name(model)} gives scores that are not finite: its training has diverged, train it again"
-        )
     if bool(((sums - logits).abs() > TOLERANCE * scale + 1e-6).any()):
         raise _refused(model, "another layer stands between its features, their average and its classifier")
 
 
-def _refused(model: nn.Module, reason: str) -> InputError:
-    return InputError(
-        f"{model_name(model)} has no exact activation map: {reason}, and Grad-CAM is not offered for it yet; "
-        "use a network with global average pooling and one linear layer, such as resnet18 or inception_v3"
+def _refused(model: nn.Module, reason: str) -> NoExactMap:
+    return NoExactMap(
+        f"{model_name(model)} has no exact activation map: {reason}; use --method gradcam, or a network with global "
+        "average pooling and one linear layer, such as resnet18 or inception_v3"
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -27,12 +27,17 @@ from .heatmap_write import HeatmapWriter
 from .subset import Subset
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from ..pipelines.statistics import Statistics
 
+    MapMaker = Callable[[nn.Module, Tensor, Tensor], Tensor]  # model, images, labels -> maps float32 [B, h, w]
+
 MAPS_A_COMMIT = 256  # from annotations; a kill costs at most as many
 MAPS_SURVEYED = 10_000  # for the report's shares, evenly spaced: a standard error below 0.5 %
+
+Method = Literal["auto", "cam", "gradcam"]
+"""How a classifier's maps are made. auto: by CAM where it is exact, else by Grad-CAM."""
 
 Maps = Callable[[np.ndarray], Iterator[np.ndarray]]  # indices -> one uint8 map [h, w] for each, in order
 
@@ -43,6 +48,7 @@ def generate(
     *,
     model: nn.Module,
     model_digest: str,
+    method: Method = "auto",
     statistics: Statistics | None = None,
     size: int = 224,
     batch_size: int = 64,
@@ -53,22 +59,25 @@ def generate(
     world_size: int = 1,
     progress: Track = silent,
 ) -> dict[str, Any]:
-    """Heatmaps of the ground-truth class (CAM) of every image, squashed whole to the network's input.
+    """Heatmaps of the ground-truth class (CAM or Grad-CAM) of every image, squashed whole to the network's input.
 
     Args:
         store: images that all have a label.
         path: the heatmap store to be.
-        model: a classifier of the store's classes that ends in average pooling and one linear layer (see activation).
+        model: a classifier of the store's classes (see activation and grad_cam).
         model_digest: identity of its weights; partial work of other weights is discarded.
+        method: how maps are made, decided once for the model; the report and the store's header say which it was.
         statistics: those the model was trained with; None: the store's own, or ImageNet's.
         size: side of the network's input in pixels.
         rank, world_size: this process's place under torchrun; more than one need an initialised process group.
 
     Raises:
-        InputError: images without label, a model without an exact map or of other classes, an existing `path`.
+        InputError: images without label, a model that the method does not take or of other classes, an existing `path`.
     """
     from .activation import model_name
 
+    if method not in get_args(Method):
+        raise InputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     _check_group(world_size)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
@@ -77,18 +86,19 @@ def generate(
         raise InputError(
             f"{len(unlabelled)} images of {store.path} have no class, the first is {name}; build it without them"
         )
+    named, maps_of = _map_maker(model.eval(), method, size)
     loading = {"batch_size": batch_size, "size": size, "statistics": statistics, "device": device, "threads": threads}
     writer = HeatmapWriter(
         path,
         count=len(store),
         images_digest=store.digest,
-        method=f"activation maps of {model_name(model)} at {size} pixels",
+        method=f"{named} of {model_name(model)} at {size} pixels",
         model_digest=model_digest,
         overwrite=overwrite,
         rank=rank,
         world_size=world_size,
     )
-    return _fill(writer, lambda i: _activation_maps(Subset(store, i), model.eval(), loading), batch_size, progress)
+    return _fill(writer, lambda i: _activation_maps(Subset(store, i), model, maps_of, loading), batch_size, progress)
 
 
 def from_masks(
@@ -163,14 +173,25 @@ def from_hdf5(
     return _fill(writer, lambda missing: map(file.heatmap, missing.tolist()), MAPS_A_COMMIT, progress, file.rows)
 
 
-def _activation_maps(part: Subset, model: nn.Module, loading: dict[str, Any]) -> Iterator[np.ndarray]:
+def _map_maker(model: nn.Module, method: Method, size: int) -> tuple[str, MapMaker]:
+    """What the method is called, and its function."""
+    from .activation import class_activation_maps, has_exact_map
+    from .grad_cam import grad_cam
+
+    if method == "cam" or (method == "auto" and has_exact_map(model, size)):
+        return "CAM", class_activation_maps
+    return "Grad-CAM", grad_cam
+
+
+def _activation_maps(
+    part: Subset, model: nn.Module, maps_of: MapMaker, loading: dict[str, Any]
+) -> Iterator[np.ndarray]:
     from ..pipelines.classification import test_loader
-    from .activation import class_activation_maps
 
     with closing(test_loader(part, crop="whole", **loading)) as loader:
         for batch in loader:
             images = batch["image"]
-            maps = class_activation_maps(model.to(images.device), images, batch["label"].to(images.device))
+            maps = maps_of(model.to(images.device), images, batch["label"].to(images.device))
             yield from quantise(maps.cpu().numpy())
 
 
@@ -196,8 +217,10 @@ def _fill(
         if writer.rank == 0:
             writer.finish()
     _barrier(writer.world_size)
+    heatmaps = HeatmapStore(writer.path)
+    what = {"heatmaps": str(writer.path), "images": writer.count, "method": heatmaps.header["method"]}
     rate = {"made": len(missing), "seconds": seconds, "images_per_second": len(missing) / seconds}
-    return {"heatmaps": str(writer.path), "images": writer.count, **rate, **survey(HeatmapStore(writer.path))}
+    return {**what, **rate, **survey(heatmaps)}
 
 
 def _check_grid(grid: int) -> None:

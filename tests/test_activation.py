@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from sdali.cams.activation import class_activation_maps
+from sdali.cams.activation import NoExactMap, class_activation_maps, has_exact_map
 from sdali.pipelines.errors import InputError
 
 WEIGHT = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]])
@@ -95,7 +95,7 @@ def test_other_heads_are_refused_by_name(name: str, kwargs: dict) -> None:
     model = timm.create_model(name, **{"num_classes": 3, **kwargs}).eval()
     size = 224 if name.startswith("vit") else 64
     with pytest.raises(
-        InputError, match=f"{name} has no exact activation map: .* Grad-CAM is not offered for it yet; use"
+        NoExactMap, match=f"{name} has no exact activation map: .*; use --method gradcam, or a network with"
     ):
         class_activation_maps(model, torch.randn(2, 3, size, size), torch.tensor([0, 2]))
 
@@ -104,6 +104,16 @@ def test_a_hidden_activation_is_found_by_the_sum_alone() -> None:
     """Same shapes, same classifier, one tanh after the pooling: only the logits tell, and they do."""
     with pytest.raises(InputError, match="another layer stands between"):
         class_activation_maps(PixelNet(squash=True).eval(), torch.randn(2, 3, 4, 4) + 1, torch.tensor([0, 1]))
+
+
+def test_whether_a_map_is_exact_is_a_property_of_the_model() -> None:
+    """Told from noise, before any image is seen; a diverged model is an error, not an answer."""
+    assert has_exact_map(PixelNet().eval(), 4) and has_exact_map(PixelNet(last=True).eval(), 8)
+    assert not has_exact_map(PixelNet(squash=True).eval(), 4)
+    model = PixelNet().eval()
+    model.fc.weight.data.fill_(torch.inf)
+    with pytest.raises(InputError, match="not finite"):
+        has_exact_map(model, 4)
 
 
 @pytest.mark.parametrize("label", [-1, 2])

@@ -44,6 +44,7 @@ def test_every_field_has_a_docstring() -> None:
         ("lr", -0.1), ("lr", 0.0), ("lr", float("nan")), ("weight_decay", -1.0), ("warmup_epochs", -1.0),
         ("warmup_epochs", 31.0), ("save_minutes", float("inf")), ("momentum", 1.0), ("label_smoothing", 1.0),
         ("ema", 1.5), ("optimizer", "adam"), ("precision", "float16"), ("test_crop", "center"),
+        ("model_args", ("depth",)),
     ],
 )  # fmt: skip
 def test_bad_values_are_refused_by_name(field: str, value: Any) -> None:

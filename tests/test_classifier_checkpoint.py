@@ -12,7 +12,8 @@ from training import TinyNet
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers import checkpoint
-from sdali.trainers.classifier_checkpoint import check_input, load_classifier
+from sdali.trainers.classifier_checkpoint import check_input, check_training, load_classifier
+from sdali.trainers.models.classifiers import create_classifier
 
 CPU = torch.device("cpu")
 
@@ -58,3 +59,23 @@ def test_sizes_that_a_network_cannot_take(name: str, size: int) -> None:
     ) as caught:
         check_input(timm.create_model(name, num_classes=2), name, size, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_training_is_tried_without_a_trace() -> None:
+    """An auxiliary head needs its size, and a norm of single cells two images; statistics stay as they were."""
+    model = create_classifier("inception_v3", 2, aux_logits=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    check_input(model, "inception_v3", 139, CPU)
+    for size, batch_size in ((139, 8), (299, 1)):
+        sentence = f"inception_v3 cannot train on {size} x {size} pixels, {batch_size} at a time .*; give another size"
+        with pytest.raises(InputError, match=sentence):
+            check_training(model, "inception_v3", size, batch_size, CPU)
+    check_training(model, "inception_v3", 299, 8, CPU)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_network_without_a_score_a_class_is_refused() -> None:
+    """Arguments can leave the pooling out: said before training, not by the loss."""
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=2, global_pool="").eval()
+    with pytest.raises(InputError, match="vit_tiny_patch16_224 does not give one score a class"):
+        check_input(model, "vit_tiny_patch16_224", 224, CPU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,3 +106,47 @@ def test_unknown_name(name: str, hint: str) -> None:
     """One sentence names the model and, where there are any, close ones."""
     with pytest.raises(InputError, match=f"{name}.*{hint}"):
         create_classifier(name, 2)
+
+
+def shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in model.state_dict().values()]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "same"),
+    [
+        ("resnet26", {"layers": (3, 4, 6, 3)}, "resnet50"),
+        ("resnet50", {"base_width": 128}, "wide_resnet50_2"),
+        ("resnet50", {"layers": [3, 4, 23, 3], "base_width": 128}, "wide_resnet101_2"),
+    ],
+)
+def test_deeper_and_wider_variants_are_arguments(name: str, arguments: dict[str, Any], same: str) -> None:
+    """timm's own variants are their base with other arguments, weight by weight."""
+    with torch.device("meta"):
+        assert shapes(create_classifier(name, 4, **arguments)) == shapes(timm.create_model(same, num_classes=4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [({"breadth": 3}, "breadth=3 .*unexpected keyword"), ({"layers": "many"}, "layers='many'"), ({"layers": 3}, "")],
+)
+def test_arguments_that_a_model_does_not_take(arguments: dict[str, Any], reason: str) -> None:
+    """One sentence names the model, the arguments and timm's reason."""
+    with pytest.raises(InputError, match=f"timm cannot make resnet18 with {reason}.*; give arguments") as caught:
+        create_classifier("resnet18", 2, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_inceptions_auxiliary_head_works_in_training_only() -> None:
+    """Two scores in training; one in evaluation, that of the network without the head, and back again."""
+    torch.manual_seed(0)
+    model: Any = create_classifier("inception_v3", 3, aux_logits=True)
+    plain: Any = create_classifier("inception_v3", 3)
+    plain.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if "AuxLogits" not in name})
+    image = images(2, 299)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(image), plain.eval()(image))
+        assert torch.equal(copy.deepcopy(model).forward_features(image), plain.forward_features(image))
+        logits, auxiliary = model.train()(image)
+        assert logits.shape == auxiliary.shape == (2, 3) and not torch.equal(logits, auxiliary)
+        assert plain.train()(image).shape == (2, 3)

@@ -147,7 +147,7 @@ def test_a_killed_run_makes_only_what_is_missing(store: ImageStore, undisturbed:
             return super().forward_features(x)
 
     Counting.__name__ = "SquareNet"
-    report = cams(store, path, model=Counting())
+    report = cams(store, path, model=Counting(), method="cam")
     assert seen == [4, 4, 4, 2] and report["made"] == COUNT - 2 * BATCH
     assert np.array_equal(np.array(HeatmapStore(path)), undisturbed)
 
@@ -195,12 +195,47 @@ def test_images_without_a_class_are_refused(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["images.lmdb"]
 
 
-def test_a_refused_model_leaves_no_store(store: ImageStore, tmp_path: Path) -> None:
-    """A model without an exact map is refused at its first batch; nothing is published, and the path stays free."""
+class RootNet(SquareNet):
+    """SquareNet with a square root before its linear layer, so that the map can not be read off."""
+
+    num_features = 3
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        return self.fc(x.mean((2, 3)).clamp(min=0).sqrt())
+
+
+@pytest.mark.parametrize(("method", "named"), [("auto", "Grad-CAM of RootNet"), ("gradcam", "Grad-CAM of RootNet")])
+def test_where_no_map_is_exact_grad_cam_finds_the_square(
+    store: ImageStore, undisturbed: np.ndarray, tmp_path: Path, method: Any, named: str
+) -> None:
+    """Red's and blue's weights stay positive behind the root, so each map's largest cell is CAM's; header and report
+    name the method that auto has chosen.
+    """
+    report = cams(store, tmp_path / "cams.lmdb", model=RootNet(), method=method)
+    heatmaps = HeatmapStore(tmp_path / "cams.lmdb")
+    assert report["method"] == heatmaps.header["method"] == f"{named} at 32 pixels"
+    assert [heatmap.argmax() for heatmap in heatmaps] == [heatmap.argmax() for heatmap in undisturbed]
+
+
+def test_auto_is_cam_where_that_is_exact(store: ImageStore, undisturbed: np.ndarray, tmp_path: Path) -> None:
+    """The maps and the name are those of --method cam; an unknown method is named."""
+    assert cams(store, tmp_path / "auto.lmdb")["method"] == "CAM of SquareNet at 32 pixels"
+    cams(store, tmp_path / "cam.lmdb", method="cam")
+    assert np.array_equal(np.array(HeatmapStore(tmp_path / "auto.lmdb")), undisturbed)
+    assert np.array_equal(np.array(HeatmapStore(tmp_path / "cam.lmdb")), undisturbed)
+    with pytest.raises(InputError, match="method must be one of auto, cam, gradcam, got 'lime'"):
+        cams(store, tmp_path / "no.lmdb", method="lime")
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"), [("cam", "SquareNet has no exact activation map"), ("auto", "SquareNet has no Grad-CAM")]
+)
+def test_a_refused_model_leaves_no_store(store: ImageStore, tmp_path: Path, method: Any, sentence: str) -> None:
+    """A model that the method does not take is refused; nothing is published, and the path stays free."""
     model = SquareNet()
-    model.fc = nn.Sequential(nn.ReLU())  # type: ignore[assignment]
-    with pytest.raises(InputError, match="SquareNet has no exact activation map"):
-        cams(store, tmp_path / "cams.lmdb", model=model)
+    model.fc = nn.Sequential(nn.Linear(3, 2), nn.ReLU())  # type: ignore[assignment]
+    with pytest.raises(InputError, match=sentence):
+        cams(store, tmp_path / "cams.lmdb", model=model, method=method)
     assert not (tmp_path / "cams.lmdb").exists()
     assert cams(store, tmp_path / "cams.lmdb")["made"] == COUNT
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training import CLASSES, learnable_store, tiny_config
+from training import CLASSES, TinyAuxiliaryNet, learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, classification, statistics
 from sdali.pipelines.progress import track
@@ -18,6 +18,7 @@ from sdali.pipelines.soft_labels import SoftLabels, load_confusion, save_confusi
 from sdali.trainers import checkpoint, classification_run
 from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
 from sdali.trainers.confusion import confusion
+from sdali.trainers.distributed import Ranks
 from sdali.trainers.evaluation_config import ConfusionConfig
 
 
@@ -125,6 +126,7 @@ def test_what_cannot_be_trained_on_is_named_before_anything_is_written(folder: P
         ({"store": folder / "none.lmdb"}, r"none\.lmdb"),
         ({"batch_size": 101}, "fewer than the 101 of one step"),
         ({"model": "no_such_net"}, "no_such_net"),
+        ({"model": "resnet10t", "model_args": ("breadth=2",)}, "timm cannot make resnet10t with breadth=2"),
         ({"model": "vit_tiny_patch16_224"}, "vit_tiny_patch16_224 does not take 32 x 32 pixels"),
         ({"device": "tpu"}, "device must be"),
     ]
@@ -184,6 +186,62 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
         train(dataclasses.replace(soft, order="shuffle", resume=True))
     with pytest.raises(InputError, match="has soft labels yes, and no is asked for"):
         train(dataclasses.replace(soft, soft_labels=None, resume=True))
+
+
+def auxiliary_job(folder: Path, **options: Any) -> classification_run.Job:
+    config = tiny_config(folder, "auxiliary", model="tiny_auxiliary_net", precision="float32", **options)
+    return classification_run.prepare(config, Ranks(device=torch.device("cpu")), threads=1)
+
+
+def test_an_auxiliary_head_adds_its_own_loss(folder: Path) -> None:
+    """Main + 0.4 * auxiliary, worked out in float64 from smoothed targets; one head has its own loss alone."""
+    job = auxiliary_job(folder, label_smoothing=0.3)
+    batch = {"image": torch.randn(4, 3, 32, 32), "label": torch.tensor([0, 1, 2, 1])}
+    model = TinyAuxiliaryNet(3).train()
+    model.dropout.p = 0.0
+    targets = 0.7 * torch.eye(3, dtype=torch.float64)[batch["label"]] + 0.1
+    with torch.no_grad():
+        losses = [-(targets * scores.double().log_softmax(1)).sum(1).mean() for scores in model(batch["image"])]
+        assert classification_run._loss(job, model, batch).item() == pytest.approx(float(losses[0] + 0.4 * losses[1]))
+        alone = classification_run._loss(job, model.eval(), batch)
+    scores = model(batch["image"]).detach().double().log_softmax(1)
+    assert alone.item() == pytest.approx(float(-(targets * scores).sum(1).mean()))
+
+
+def test_an_auxiliary_head_trains_in_ddp(folder: Path, tmp_path: Path) -> None:
+    """Every weight gets a gradient in each step, which is what DDP asks for; without the auxiliary loss DDP raises."""
+    job = auxiliary_job(folder)
+    batch = {"image": torch.randn(4, 3, 32, 32), "label": torch.tensor([0, 1, 2, 1])}
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        trained = torch.nn.parallel.DistributedDataParallel(TinyAuxiliaryNet(3))
+        for _ in range(3):
+            classification_run._loss(job, trained, batch).backward()
+        assert all(weight.grad is not None for weight in trained.parameters())
+        trained(batch["image"])[0].sum().backward()
+        with pytest.raises(RuntimeError, match="did not receive grad"):
+            trained(batch["image"])
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_models_own_arguments_are_kept(folder: Path) -> None:
+    """They make the network, evaluation finds them in the checkpoint, and a resumed run must have the same."""
+    config = tiny_config(folder, "arguments", model="tiny_auxiliary_net", model_args=("wide=5",), epochs=1)
+    result = train(config)
+    model, saved = load_classifier(result["checkpoint"], "cpu")
+    assert saved["model"] == {"name": "tiny_auxiliary_net", "args": {"wide": 5}}
+    assert model.get_submodule("auxiliary.0").out_channels == 5
+    store = folder / "val.lmdb"
+    assert evaluate(EvaluateConfig(checkpoint=Path(result["checkpoint"]), store=store))["top1"] == result["top1"]
+    for words, sentence in (
+        ((), "has model_args wide=5, and none is"),
+        (("wide=6",), "wide=5, and wide=6 is asked for"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            train(dataclasses.replace(config, model_args=words, resume=True))
+    assert train(dataclasses.replace(config, model_args=("wide=5",), epochs=2, resume=True))["epochs"] == 2
 
 
 def test_soft_labels_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:

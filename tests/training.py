@@ -62,7 +62,26 @@ def tiny_dropout_net(num_classes: int = 1000, **_: Any) -> TinyNet:
     return TinyNet(num_classes)
 
 
+class TinyAuxiliaryNet(TinyNet):
+    """In training also the scores of a second head, as Inception-v3 has it; `wide` is an argument of its own."""
+
+    def __init__(self, num_classes: int, *, wide: int = 8) -> None:
+        super().__init__(num_classes)
+        self.auxiliary = nn.Sequential(nn.Conv2d(16, wide, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.auxiliary.append(nn.Linear(wide, num_classes))
+
+    def forward(self, x: Tensor) -> Any:
+        features = self.forward_features(x)
+        logits = self.forward_head(features)
+        return (logits, self.auxiliary(features)) if self.training else logits
+
+
+def tiny_auxiliary_net(num_classes: int = 1000, wide: int = 8, **_: Any) -> TinyAuxiliaryNet:
+    return TinyAuxiliaryNet(num_classes, wide=wide)
+
+
 timm.models.register_model(tiny_dropout_net)
+timm.models.register_model(tiny_auxiliary_net)
 
 
 def tiny_config(folder: Path, out: str = "run", **options: Any) -> TrainConfig:

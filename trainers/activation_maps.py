@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..cams.generate import generate
+from ..cams.generate import Method, generate
 from ..pipelines.progress import Track, silent
 from ..pipelines.statistics import Statistics
 from ..pipelines.store_read import ImageStore
@@ -21,6 +21,7 @@ def activation_maps(
     path: str | Path,
     *,
     checkpoint: str | Path,
+    method: Method = "auto",
     batch_size: int = 64,
     device: str = "auto",
     threads: int | None = None,
@@ -30,7 +31,7 @@ def activation_maps(
     """Activation maps of each image's own class, at the size and with the statistics that the classifier trained with.
 
     Returns generate's report, on ranks other than the first None. Raises InputError for a checkpoint of other classes
-    or of a model without an exact map, and for what `generate` refuses.
+    or of a model that the method does not take, and for what `generate` refuses.
     """
     check_labelled(store)
     with process_group(device) as ranks:
@@ -43,6 +44,7 @@ def activation_maps(
                 path,
                 model=model,
                 model_digest=weights_digest(model.state_dict()),
+                method=method,
                 statistics=Statistics.from_dict(contents["statistics"]),
                 size=contents["size"],
                 batch_size=batch_size,

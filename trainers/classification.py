@@ -65,8 +65,9 @@ def _announce(job: Job, run: Run) -> None:
     }
     log.record("start", step=at.step, epoch=at.epoch, config=plain(config), **resolved)
     parameters = sum(weight.numel() for weight in run.model.parameters())
+    named = " ".join([config.model, *config.model_args])
     log.say(
-        f"{config.model}: {parameters / 1e6:.1f} M weights, {job.precision} on {job.ranks.device}; {len(job.store):,} "
+        f"{named}: {parameters / 1e6:.1f} M weights, {job.precision} on {job.ranks.device}; {len(job.store):,} "
         f"images of {len(job.store.classes)} classes, {len(run.loader):,} steps an epoch, learning rate "
         f"{job.peak_learning_rate:.3g}"
     )

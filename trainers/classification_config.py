@@ -13,6 +13,7 @@ from ..pipelines.config import Augmentation, TestCrop
 from ..pipelines.errors import InputError
 from ..pipelines.soft_labels import SoftLabels
 from .machine import Precision
+from .models.arguments import parse_arguments
 from .sides import Sides
 
 Optimizer = Literal["sgd", "adamw"]
@@ -37,6 +38,9 @@ class TrainConfig:
 
     model: str = "resnet18"
     """Any timm model by name, or convnet4, a small one for tests and demonstrations. It starts untrained."""
+
+    model_args: tuple[str, ...] = ()
+    """The model's own arguments, for timm: key=value words such as drop_rate=0.2 or layers=3,4,11,3."""
 
     epochs: int = 30
     """Passes over the training images."""
@@ -135,6 +139,7 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         check_choice("order", self.order, OrderName)
+        parse_arguments(self.model_args)
         if not 0 <= self.plain_epochs <= self.epochs:
             raise InputError(f"plain_epochs must be from 0 to epochs ({self.epochs}), got {self.plain_epochs}")
         for side in self.sizes:
@@ -148,6 +153,11 @@ class TrainConfig:
             raise InputError("lr must be above 0, got 0")
         if self.warmup_epochs > self.epochs:
             raise InputError(f"warmup_epochs must be at most epochs ({self.epochs}), got {self.warmup_epochs}")
+
+    @property
+    def model_arguments(self) -> dict[str, Any]:
+        """`model_args` as keyword arguments."""
+        return parse_arguments(self.model_args)
 
     @property
     def resolved_weight_decay(self) -> float:

@@ -24,7 +24,7 @@ from ..pipelines.store_write import write_errors
 from . import resume
 from .classes import check_labelled, check_same_classes
 from .classification_config import TrainConfig
-from .classifier_checkpoint import TASK, check_input
+from .classifier_checkpoint import TASK, check_input, check_training
 from .distributed import Ranks
 from .evaluation import count_hits
 from .loop import Run
@@ -34,6 +34,8 @@ from .run_log import RunLog
 from .schedule import learning_rate
 from .signals import StopSignals
 from .standing import Standing, Stopwatch
+
+AUXILIARY_WEIGHT = 0.4  # as TensorFlow-slim trains Inception-v3; Szegedy et al. (CVPR 2016) give none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +166,12 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
 
 def _network(job: Job) -> nn.Module:
     """The untrained network, the same on every rank, on its device."""
-    torch.manual_seed(job.config.seed)
-    model = create_classifier(job.config.model, len(job.store.classes)).to(job.ranks.device)
-    check_input(model, job.config.model, job.config.size, job.ranks.device)
-    return model.to(memory_format=torch.channels_last) if job.config.channels_last else model
+    config, device = job.config, job.ranks.device
+    torch.manual_seed(config.seed)
+    model = create_classifier(config.model, len(job.store.classes), **config.model_arguments).to(device)
+    check_input(model, config.model, config.size, device)
+    check_training(model, config.model, config.size, config.batch_size, device)
+    return model.to(memory_format=torch.channels_last) if config.channels_last else model
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -193,13 +197,20 @@ def _schedule(job: Job, steps_per_epoch: int) -> partial[float]:
 
 
 def _loss(job: Job, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-    """Mean cross-entropy of a batch, in float32 whatever the precision of the network."""
+    """Mean cross-entropy of a batch, in float32 whatever the network's precision; an auxiliary head adds its own."""
     device = job.ranks.device
     images, labels = (batch[name].to(device, non_blocking=True) for name in ("image", "label"))
     with autocast(device, job.precision):
-        logits = model(images)
+        scores = model(images)
     targets = batch["target"].to(device, non_blocking=True) if "target" in batch else labels
-    return F.cross_entropy(logits.float(), targets, label_smoothing=job.config.label_smoothing)
+
+    def entropy(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), targets, label_smoothing=job.config.label_smoothing)
+
+    if isinstance(scores, tuple):
+        logits, auxiliary = scores
+        return entropy(logits) + AUXILIARY_WEIGHT * entropy(auxiliary)
+    return entropy(scores)
 
 
 def _evaluate(job: Job, loader: Loader, signals: StopSignals, model: nn.Module) -> dict[str, Any]:
@@ -214,7 +225,7 @@ def _facts(job: Job) -> dict[str, Any]:
     """What every checkpoint of the run says beside its state: enough to rebuild and feed the network."""
     return {
         "task": TASK,
-        "model": {"name": job.config.model, "args": {}},
+        "model": {"name": job.config.model, "args": job.config.model_arguments},
         "classes": list(job.store.classes),
         "size": job.config.size,
         "statistics": job.statistics.to_dict(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..pipelines.errors import InputError
 from . import checkpoint
@@ -54,11 +57,30 @@ def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path)
 
 def check_input(model: nn.Module, name: str, size: int, device: torch.device) -> None:
     """Raise InputError unless the network gives scores for an image of `size` pixels; leaves it in evaluation mode."""
+    with torch.no_grad(), _refused(f"{name} does not take {size} x {size} pixels", "give another size"):
+        scores = model.eval()(torch.zeros(1, 3, size, size, device=device))
+    if not (isinstance(scores, Tensor) and scores.ndim == 2):
+        raise InputError(f"{name} does not give one score a class; leave out the model_args that change its head")
+
+
+def check_training(model: nn.Module, name: str, size: int, batch_size: int, device: torch.device) -> None:
+    """Raise InputError unless the network takes such a batch in training mode, of which it is tried on up to 2 images;
+    statistics of its norms stay as they are. An auxiliary head may need more pixels, and a norm more than one image.
+    """
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    count = min(batch_size, 2)
+    sentence = f"{name} cannot train on {size} x {size} pixels, {batch_size} at a time"
+    with torch.no_grad(), _refused(sentence, "give another size or batch size"):
+        functional_call(model.train(), buffers, torch.zeros(count, 3, size, size, device=device))
+
+
+@contextmanager
+def _refused(sentence: str, advice: str) -> Iterator[None]:
+    """What a network's own code raises, as an InputError."""
     try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size, device=device))
+        yield
     except torch.OutOfMemoryError:
         raise
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{name} does not take {size} x {size} pixels ({reason}); give another size") from None
+        raise InputError(f"{sentence} ({reason}); {advice}") from None

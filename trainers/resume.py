@@ -17,6 +17,7 @@ from ..pipelines.store_read import ImageStore
 from .classes import class_difference
 from .classification_config import TrainConfig
 from .classifier_checkpoint import load, load_weights
+from .models.arguments import format_arguments
 from .standing import Standing
 
 FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "device", "threads"}  # places, and how fast
@@ -41,6 +42,7 @@ def check_resumable(saved: dict[str, Any], config: TrainConfig, store: ImageStor
     pairs = [
         ("store digest", saved["store"][:12], store.digest[:12]),
         ("model", was["model"], config.model),
+        ("model_args", format_arguments(saved["model"]["args"]), format_arguments(config.model_arguments)),
         ("size", was["size"], config.size),
         ("optimizer", was["optimizer"], config.optimizer),
         ("seed", was["seed"], config.seed),

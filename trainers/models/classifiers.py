@@ -9,18 +9,35 @@ import timm
 import torch
 import torch.nn.functional as F
 from timm.models import register_model
+from timm.models.inception_v3 import InceptionV3
 from torch import Tensor, nn
 
 from ...pipelines.errors import InputError
+from .arguments import format_arguments
+from .inception import InceptionV3Auxiliary
 
 
 def create_classifier(name: str, num_classes: int, **arguments: Any) -> nn.Module:
-    """An untrained timm model; `arguments` go to timm. Raises InputError for a name that timm does not know."""
+    """An untrained timm model; `arguments` go to timm.
+
+    Raises InputError for a name that timm does not know, or arguments that the model does not take.
+    """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), 3)
         hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists them"
         raise InputError(f"timm has no model called {name!r}; {hint}")
-    return timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
+    except Exception as error:  # whatever the model's own code makes of a value that it did not expect
+        if not arguments:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"timm cannot make {name} with {format_arguments(arguments)} ({reason}); give arguments that it takes"
+        ) from None
+    if isinstance(model, InceptionV3):
+        model.__class__ = InceptionV3Auxiliary  # timm offers no way to have it build another class
+    return model
 
 
 # Of torch's initial weights. After 20 epochs on 1,200 generated scenes, two seeds, a gain of 0 gave a top-1 of 0.54 and
