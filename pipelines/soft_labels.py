@@ -16,10 +16,7 @@ import numpy as np
 
 from .errors import InputError
 from .hdf5 import dataset, open_hdf5, text, text_attribute
-<<<<<<< HEAD
-=======
 from .hdf5_write import bytes_of_rows, write_text, written_hdf5
->>>>>>> h2
 
 FORMAT = "sdali confusion"
 Weights = Literal["proportional", "uniform"]
