@@ -8,6 +8,7 @@ thread in at a time, so a lock around a read costs nothing.
 from __future__ import annotations
 
 import math
+import os
 import threading
 
 import h5py
@@ -18,6 +19,7 @@ from .hdf5 import H5PY_ERRORS, reason_of
 
 BLOCK_BYTES = 1 << 28  # our choice: of larger chunks a part is kept, and they are decompressed once a part
 LARGEST_CHUNK = 1 << 30  # our choice: bytes that HDF5 takes to hand out a single row
+LARGEST_ROW = 1 << 28  # our choice: bytes of a row of variable length; no photograph's file is larger
 _BLOCKS_KEPT = 2
 
 
@@ -40,7 +42,9 @@ class Rows:
         return len(self._data)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """A view of row `row`; raises InputError "cannot be read: ..." where its bytes are damaged."""
+        """A view of row `row`; raises InputError "cannot be read: ..." where its bytes are damaged, "has ... bytes" for
+        one of variable length and more than 256 MiB.
+        """
         number, place = divmod(row, self._step)
         with self._lock:
             if number not in self._blocks:
@@ -51,7 +55,11 @@ class Rows:
 
     def _read(self, start: int) -> np.ndarray:
         try:
+            if self._data.dtype.hasobject and (claimed := _claimed_bytes(self._data, start)) > LARGEST_ROW:
+                raise InputError(f"has {claimed:,} bytes, more than the {LARGEST_ROW:,} allowed")
             return self._data[start : start + self._step]
+        except InputError:
+            raise
         except H5PY_ERRORS as error:
             raise InputError(f"cannot be read: {reason_of(error)}") from None
 
@@ -62,3 +70,22 @@ def _rows_a_block(data: h5py.Dataset) -> int:
     if not data.chunks or data.dtype.hasobject or not row_bytes:
         return 1
     return max(1, min(data.chunks[0], BLOCK_BYTES // row_bytes))
+
+
+def _claimed_bytes(data: h5py.Dataset, row: int) -> int:
+    """What a row of variable length says it takes, before HDF5 takes as much memory; 0 where it is not stored so.
+
+    Its length is the first 4 bytes of its reference, of which h5py hands out nothing. Filters, which save little on
+    references, hide it; the length, 32 bits, then bounds the memory.
+    """
+    if not data.chunks:
+        offset, size, place = data.id.get_offset(), data.id.get_storage_size() // len(data), row
+    elif data.id.get_create_plist().get_nfilters():
+        return 0
+    else:
+        number, place = divmod(row, data.chunks[0])
+        chunk = data.id.get_chunk_info_by_coord((number * data.chunks[0],))
+        offset, size = chunk.byte_offset, chunk.size // data.chunks[0]
+    if offset is None:  # never written, or beside the header
+        return 0
+    return int.from_bytes(os.pread(data.file.id.get_vfd_handle(), 4, offset + place * size), "little")

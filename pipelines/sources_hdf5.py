@@ -21,7 +21,6 @@ from .sources import Loaded, Source, SourceItem
 from .sources_masks import as_index_png, encode_mask
 
 KIND, AGAIN = "images", "correct it, or name its datasets with --images-dataset, --labels-dataset, ..."
-LARGEST_ENCODED = 1 << 28  # bytes, our choice: no photograph's file is larger
 MOST_UNNAMED_CLASSES = 1 << 16  # our choice: a label above it is a mistake, not a class
 
 Encode = Callable[[np.ndarray], bytes]  # a row -> encoded image
@@ -114,7 +113,7 @@ class _Items(Sequence[SourceItem]):
 def _image_encoder(data: h5py.Dataset, max_pixels: int) -> tuple[Encode, str]:
     """How a row of an image dataset becomes an encoded image, and what its name ends in."""
     if _is_encoded(data):
-        return _bytes, ".jpg"
+        return np.ndarray.tobytes, ".jpg"
     if data.dtype != np.uint8 or data.ndim not in (3, 4):
         raise ValueError(
             f"{data.name} is {form(data)}; images are variable-length uint8 [N] of encoded files, or uint8 pixels "
@@ -133,7 +132,7 @@ def _image_encoder(data: h5py.Dataset, max_pixels: int) -> tuple[Encode, str]:
 
 def _masks(data: h5py.Dataset) -> tuple[Rows, Encode]:
     if _is_encoded(data):
-        return Rows(data), lambda row: as_index_png(_bytes(row))
+        return Rows(data), lambda row: as_index_png(row.tobytes())
     if data.dtype != np.uint8 or data.ndim != 3:
         raise ValueError(
             f"{data.name} is {form(data)}; masks are uint8 [N, H, W], or variable-length uint8 [N] of PNGs"
@@ -143,12 +142,6 @@ def _masks(data: h5py.Dataset) -> tuple[Rows, Encode]:
 
 def _is_encoded(data: h5py.Dataset) -> bool:
     return data.ndim == 1 and h5py.check_vlen_dtype(data.dtype) == np.uint8
-
-
-def _bytes(row: np.ndarray) -> bytes:
-    if row.nbytes > LARGEST_ENCODED:
-        raise InputError(f"has {row.nbytes:,} bytes, more than the {LARGEST_ENCODED:,} of an encoded image")
-    return row.tobytes()
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -192,12 +192,6 @@ def test_bad_rows_are_named_or_left_out(tmp_path: Path) -> None:
     assert reasons["0000008.jpg"] == "has a mask that is not a PNG"
 
 
-def test_an_encoded_image_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdali.pipelines.sources_hdf5.LARGEST_ENCODED", len(ENCODED[0]) - 1)
-    with pytest.raises(InputError, match=r"0000000.jpg has .* bytes, more than the .* of an encoded image"):
-        built(h5(tmp_path / "a.h5", images=ENCODED, labels=LABELS))
-
-
 def test_the_same_store_with_any_number_of_workers(tmp_path: Path) -> None:
     path = h5(tmp_path / "a.h5", images=PIXELS, labels=LABELS)
     for workers in (1, 8):
