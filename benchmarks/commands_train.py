@@ -15,6 +15,8 @@ from tyro.conf import Positional
 from ..trainers.classification_config import TrainConfig
 from ..trainers.evaluation_config import ConfusionConfig, EvaluateConfig
 from ..trainers.recipes import recipe
+from .tables import show
+from .throughput import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,17 @@ class EvaluateClassification(EvaluateConfig):
         from ..pipelines.progress import track
         from ..trainers.classification import evaluate
 
-        return _once(evaluate(self, progress=track))
+        check_writable(self.picture)
+        result = _once(evaluate(self, progress=track))
+        if result is not None:
+            columns = [name for name in ("top1", "top5", "loss", "ece") if name in result]
+            show(
+                f"{result['images']:,} images, {result['views']}, "
+                f"{', '.join(map(str, result['scales']))} px, {len(result['checkpoints'])} network(s)",
+                columns,
+                [[f"{result[name]:.4f}" for name in columns]],
+            )
+        return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,7 +170,8 @@ def _network(job: Job) -> nn.Module:
     torch.manual_seed(config.seed)
     model = create_classifier(config.model, len(job.store.classes), **config.model_arguments).to(device)
     check_input(model, config.model, config.size, device)
-    check_training(model, config.model, config.size, config.batch_size, device)
+    for size in config.sizes or (config.size,):
+        check_training(model, config.model, size, config.batch_size, device)
     return model.to(memory_format=torch.channels_last) if config.channels_last else model
 
 
