@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cams": (".commands_maps", "heatmap store from a trained classifier, from masks or boxes, or from an HDF5 file"),
     "preview": (".commands_maps", "contact sheet: image, heatmap, drawn windows, the tensors that come out"),
     "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
-    "evaluate classification": (".commands_train", "top-1, top-5, calibration on a store; several crops, scales, networks"),
+    "evaluate classification": (".commands_train", "top-1, top-5, calibration on a store; crops, scales, networks"),
     "confusion": (".commands_train", "which classes a checkpoint confuses, for --soft-labels"),
     "ensemble": (
         ".commands_ensemble",
