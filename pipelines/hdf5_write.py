@@ -31,7 +31,7 @@ def written_hdf5(path: Path, *, largest: int, overwrite: bool) -> Iterator[h5py.
         partial = PartialFile(path, overwrite=overwrite)
         try:
             _reserve(partial.path, largest + _STRUCTURE_BYTES)
-            with _opened(partial.path, "r+") as file:
+            with h5py.File(partial.path, "r+", locking=False) as file:  # our own lock is on it
                 yield file
             partial.publish()
         finally:
@@ -54,11 +54,10 @@ def bytes_of_rows(count: int, total: int) -> int:
 
 def _reserve(path: Path, size: int) -> None:
     """Make an empty HDF5 file of `size` bytes, which HDF5 cuts to what it needs when it closes it."""
-    with _opened(path, "w"):
-        pass
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        file.flush()
+        empty = file.id.get_file_image()
     with open(path, "r+b") as raw:
+        raw.write(empty)
+        raw.flush()
         os.posix_fallocate(raw.fileno(), 0, size)
-
-
-def _opened(path: Path, mode: str) -> h5py.File:
-    return h5py.File(path, mode, locking=False)  # our own lock is on it

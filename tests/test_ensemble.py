@@ -18,7 +18,7 @@ from sdali.pipelines import ImageStore
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.hdf5 import dataset
 from sdali.trainers.ensemble import ensemble
-from sdali.trainers.predictions import Predictions, PredictionWriter
+from sdali.trainers.predictions import Predictions, written_predictions
 
 COUNT, CLASSES = 60, 7
 
@@ -35,7 +35,7 @@ def predictions(path: Path, store: ImageStore, seed: int, parts: tuple[int, int,
     rows = softmax(seed, store.labels, parts, len(store.classes))
     checkpoints = [{"name": f"epoch {c}", "weights_digest": "", "epoch": c} for c in range(parts[0])]
     options = {"checkpoints": checkpoints, "scales": [256, 288][: parts[1]], "views": "", "views_per_image": parts[2]}
-    with PredictionWriter(path, store=store, **options) as out:
+    with written_predictions(path, store=store, **options) as out:
         out.put(np.arange(len(store)), rows)
 
 
@@ -92,7 +92,7 @@ def test_a_choice_of_checkpoints_and_scales(folder: Path, tmp_path: Path) -> Non
     """As an ensemble of the file that holds just these."""
     store = ImageStore(folder / "s.lmdb")
     rows = softmax(1, store.labels, (2, 2, 3), CLASSES)[:, 1:, :1]
-    with PredictionWriter(
+    with written_predictions(
         tmp_path / "part.h5", store=store, checkpoints=[{}], scales=[256], views="", views_per_image=3
     ) as out:
         out.put(np.arange(COUNT), rows)

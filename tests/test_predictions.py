@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sdali.pipelines.errors import InputError
 from sdali.pipelines.hdf5 import dataset
 from sdali.pipelines.store_write import StoreWriter
 from sdali.trainers import predictions
-from sdali.trainers.predictions import Predictions, PredictionWriter
+from sdali.trainers.predictions import Predictions, PredictionWriter, written_predictions
 
 COUNT, CLASSES, SCALES, VIEWS = 23, 4, (256, 288, 320), 5
 CHECKPOINTS = [{"name": "é 1", "weights_digest": "ab", "epoch": 1}, {"name": "2", "weights_digest": "cd", "epoch": 2}]
@@ -33,9 +34,9 @@ def softmax(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     return (raised / raised.sum(-1, keepdims=True)).astype(np.float32)
 
 
-def writer(path: Path, store: ImageStore, **options: Any) -> PredictionWriter:
+def writer(path: Path, store: ImageStore, **options: Any) -> AbstractContextManager[PredictionWriter]:
     options = {"checkpoints": CHECKPOINTS, "scales": SCALES, "views": "5 windows", "views_per_image": VIEWS, **options}
-    return PredictionWriter(path, store=store, **options)
+    return written_predictions(path, store=store, **options)
 
 
 @pytest.fixture(scope="module")
@@ -154,32 +155,37 @@ def test_an_error_of_the_caller_leaves_nothing(tmp_path: Path, store: ImageStore
 
 
 def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, store: ImageStore, file: Path) -> None:
-    with pytest.raises(InputError, match=r"exists already; .*--overwrite"):
-        writer(file, store)
-    with pytest.raises(InputError, match=r"cannot write .*none/a\.h5: No such file"):
-        writer(tmp_path / "none" / "a.h5", store)
-    with pytest.raises(InputError, match="being built by another process"), writer(tmp_path / "a.h5", store):
-        writer(tmp_path / "a.h5", store)
-    with pytest.raises(InputError, match="would be empty"):
-        writer(tmp_path / "a.h5", store, scales=())
+    def refused(sentence: str, path: Path, **options: Any) -> None:
+        with pytest.raises(InputError, match=sentence), writer(path, store, **options):
+            raise AssertionError("not refused")
+
+    refused(r"exists already; .*--overwrite", file)
+    refused(r"cannot write .*none/a\.h5: No such file", tmp_path / "none" / "a.h5")
+    refused("would be empty", tmp_path / "a.h5", scales=())
+    with pytest.raises(InputError, match="lacks"), writer(tmp_path / "a.h5", store):
+        refused("being built by another process", tmp_path / "a.h5")
     assert not list(tmp_path.iterdir())
 
 
 def test_images_without_a_class_are_refused(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "s.lmdb", classes=["a", "b"]) as out:
         out.add(jpeg(photo(0, 20, 20)), label=-1, height=20, width=20, name="0.jpg")
-    with pytest.raises(InputError, match=r"1 of the 1 images of .*s\.lmdb have no class"):
-        writer(tmp_path / "a.h5", ImageStore(tmp_path / "s.lmdb"))
+    store = ImageStore(tmp_path / "s.lmdb")
+    with (
+        pytest.raises(InputError, match=r"1 of the 1 images of .*s\.lmdb have no class"),
+        writer(tmp_path / "a.h5", store),
+    ):
+        raise AssertionError("not refused")
 
 
-def test_a_name_that_is_no_utf8_is_kept_as_an_escape(tmp_path: Path) -> None:
+def test_a_name_that_is_no_utf8_is_kept(tmp_path: Path) -> None:
     """Linux allows any bytes in a file's name; two such names stay different."""
     with StoreWriter(tmp_path / "s.lmdb", classes=["a", "b"]) as out:
         for name in ("a/\udcfe.jpg", "a/\udcff.jpg", "a/猫.jpg"):
             out.add(jpeg(photo(0, 20, 20)), label=0, height=20, width=20, name=name)
     with writer(tmp_path / "a.h5", ImageStore(tmp_path / "s.lmdb")) as out:
         out.put([0, 1, 2], softmax(0, (3, *SHAPE[1:4], 2)))
-    assert Predictions(tmp_path / "a.h5").names == ("a/\\udcfe.jpg", "a/\\udcff.jpg", "a/猫.jpg")
+    assert Predictions(tmp_path / "a.h5").names == ("a/\udcfe.jpg", "a/\udcff.jpg", "a/猫.jpg")
 
 
 @pytest.mark.parametrize("kilobytes", [0, 1, 60, 100])
@@ -188,10 +194,11 @@ def test_a_full_disk_is_one_sentence_before_any_prediction(tmp_path: Path, store
     code = f"""
         from sdali.pipelines import ImageStore
         from sdali.pipelines.errors import InputError
-        from sdali.trainers.predictions import PredictionWriter
+        from sdali.trainers.predictions import written_predictions
         try:
-            PredictionWriter("a.h5", store=ImageStore({str(store.path)!r}), checkpoints=[{{}}] * 300,
-                             scales=[1], views="", views_per_image=1)
+            with written_predictions("a.h5", store=ImageStore({str(store.path)!r}), checkpoints=[{{}}] * 300,
+                                     scales=[1], views="", views_per_image=1):
+                raise AssertionError("the disk is not full")
         except InputError as error:
             raise SystemExit(str(error))
         """

@@ -19,7 +19,7 @@ from .evaluation_config import EvaluateConfig
 from .metrics.accuracy import Accuracy
 from .metrics.calibration import Calibration
 from .metrics.confusion_counts import ConfusionCounts
-from .predictions import PredictionWriter
+from .predictions import PredictionWriter, written_predictions
 from .view_scores import view_scores
 
 
@@ -81,7 +81,7 @@ def _kept_predictions(config: EvaluateConfig, test: Test) -> Iterator[Prediction
     if config.predictions is None or not test.ranks.is_first:
         yield None
         return
-    with PredictionWriter(
+    with written_predictions(
         config.predictions,
         store=test.store,
         checkpoints=test.origins,

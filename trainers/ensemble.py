@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .confusion_picture import save_confusion_picture
 from .metrics.accuracy import Accuracy
 from .metrics.calibration import Calibration
 from .metrics.confusion_counts import ConfusionCounts
-from .predictions import Predictions, PredictionWriter
+from .predictions import Predictions, PredictionWriter, written_predictions
 
 MIXED_SCALES = 0  # what a file of an ensemble says where its members are of several scales
 _IMAGES_AT_A_TIME = 4096
@@ -111,13 +111,13 @@ def _check_same_images(member: Predictions, first: Predictions) -> None:
 
 def _writer(
     out: Path, members: Sequence[Predictions], shares: Sequence[float], scales: Sequence[int] | None, overwrite: bool
-) -> PredictionWriter:
+) -> AbstractContextManager[PredictionWriter]:
     files = [
         {"file": member.path.name, "weight": share, "checkpoints": member.checkpoints}
         for member, share in zip(members, shares, strict=True)
     ]
     sizes = {scale for member in members for scale in scales or member.scales}
-    return PredictionWriter(
+    return written_predictions(
         out,
         store=members[0],
         checkpoints=[{"name": "ensemble", "weights_digest": "", "epoch": None, "members": files}],

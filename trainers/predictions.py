@@ -1,6 +1,6 @@
 """Predictions kept in HDF5, so that ensembles are recombined without a GPU or an image.
 
-with PredictionWriter("a.h5", store=store, checkpoints=[...], scales=[256], views="centre", views_per_image=1) as out:
+with written_predictions("a.h5", store=store, checkpoints=[...], scales=[256], views="whole", views_per_image=1) as out:
     out.put(batch["index"], softmax)  # any order, each image once
 probabilities = Predictions("a.h5").mean()  # float64 [N, K]
 """
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -21,21 +20,27 @@ import numpy as np
 
 from ..pipelines.errors import InputError
 from ..pipelines.hdf5 import dataset, open_hdf5, text, text_attribute
-from ..pipelines.store_publish import PartialFile
+from ..pipelines.hdf5_write import bytes_of_rows, write_text, written_hdf5
 from ..pipelines.store_write import write_errors
 from .classes import LabelledImages, check_labelled
-from .predictions_format import FORMAT, VERSION, first_no_softmax, small_parts
+from .predictions_format import FORMAT, VERSION, first_no_softmax
 
-HEADER_BYTES = 1 << 16  # what HDF5 adds to describe one more array, generously
 BLOCK_BYTES = 1 << 25  # of softmax read at a time
 KIND, AGAIN = "predictions", "make it again with sdali evaluate classification"
 
 
-class PredictionWriter:
-    """Context manager over a file of predictions to be; leaving it with every image written publishes the file.
-
-    The file's whole space is taken at once: a disk too small is reported before anything is computed, and HDF5 never
-    meets a full one, which makes it crash the process (tried, with 2.0).
+@contextmanager
+def written_predictions(
+    path: str | Path,
+    *,
+    store: LabelledImages,
+    checkpoints: Sequence[Mapping[str, Any]],
+    scales: Sequence[int],
+    views: str,
+    views_per_image: int,
+    overwrite: bool = False,
+) -> Iterator[PredictionWriter]:
+    """A file of predictions to be; leaving the block with every image written publishes it.
 
     Args:
         path: the file.
@@ -47,53 +52,42 @@ class PredictionWriter:
         overwrite: whether a file of that name may be replaced.
 
     Raises:
-        InputError: `path` exists or is being written, the disk is full, an image has no class, an image is put twice,
-            or left out, or its predictions are no softmax. Nothing is left at `path` then, or what was there before.
+        InputError: `path` exists or is being written, the disk is full (found out before anything is computed), an
+            image has no class, an image is put twice, or left out, or its predictions are no softmax. Nothing is left
+            at `path` then, or what was there before.
     """
+    check_labelled(store)
+    path = Path(path)
+    shape = (len(store), len(checkpoints), len(scales), views_per_image, len(store.classes))
+    if not all(shape):
+        raise InputError(f"{path} would be empty: images, checkpoints, scales, views, classes are {shape}")
+    documents = [json.dumps(dict(checkpoint)) for checkpoint in checkpoints]
+    texts = {"names": store.names, "classes": store.classes, "checkpoints": documents}
+    text_bytes = sum(bytes_of_rows(len(all_), sum(4 * len(one) for one in all_)) for all_ in texts.values())
+    softmax_bytes = math.prod(shape) * np.dtype(np.float32).itemsize
+    largest = softmax_bytes + text_bytes + 8 * (len(store) + len(scales))
+    with written_hdf5(path, largest=largest, overwrite=overwrite) as file:
+        file.attrs.update(format=FORMAT, version=VERSION, store_digest=store.digest, views=views)
+        file["labels"], file["scales"] = store.labels, np.asarray(scales, np.int64)
+        for name, values in texts.items():
+            write_text(file, name, values)
+        writer = PredictionWriter(path, store.names, file.create_dataset("softmax", shape, np.float32))
+        yield writer
+        writer.check_complete()
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        store: LabelledImages,
-        checkpoints: Sequence[Mapping[str, Any]],
-        scales: Sequence[int],
-        views: str,
-        views_per_image: int,
-        overwrite: bool = False,
-    ) -> None:
-        check_labelled(store)
-        self.path, self._names = Path(path), store.names
-        self._shape = (len(store), len(checkpoints), len(scales), views_per_image, len(store.classes))
-        if not all(self._shape):
-            raise InputError(f"{path} would be empty: images, checkpoints, scales, views, classes are {self._shape}")
-        self._written = np.zeros(len(store), bool)
-        self._hdf5: h5py.File | None = None
-        with write_errors(self.path):
-            self._file = PartialFile(self.path, overwrite=overwrite)
-        try:
-            self._open(small_parts(store, checkpoints, scales, views))
-        except BaseException:
-            self._discard()
-            raise
 
-    def _open(self, small: bytes) -> None:
-        """Take the space of the whole file, then let HDF5 go on in it."""
-        space = len(small) + math.prod(self._shape) * np.dtype(np.float32).itemsize + HEADER_BYTES
-        with write_errors(self.path):
-            with open(self._file.path, "r+b") as file:
-                file.write(small)
-                file.flush()
-                os.posix_fallocate(file.fileno(), 0, space)
-            # HDF5's own lock would collide with the partial file's.
-            self._hdf5 = h5py.File(self._file.path, "r+", locking=False)
-            self._softmax = self._hdf5.create_dataset("softmax", self._shape, np.float32)
+class PredictionWriter:
+    """Takes the predictions of a file that `written_predictions` has begun, in any order."""
+
+    def __init__(self, path: Path, names: Sequence[str], softmax: h5py.Dataset) -> None:
+        self.path, self._names, self._softmax = path, names, softmax
+        self._written = np.zeros(len(softmax), bool)
 
     def put(self, indices: Sequence[int] | np.ndarray, softmax: np.ndarray) -> None:
         """Keep the softmax float32 [B, checkpoints, scales, views, K] of images int64 [B], in any order, each once."""
         indices, softmax = np.asarray(indices, np.int64).reshape(-1), np.asarray(softmax, np.float32)
-        if softmax.shape != (len(indices), *self._shape[1:]):
-            found, wanted = list(softmax.shape), [len(indices), *self._shape[1:]]
+        if softmax.shape != (len(indices), *self._softmax.shape[1:]):
+            found, wanted = list(softmax.shape), [len(indices), *self._softmax.shape[1:]]
             raise InputError(f"predictions for {self.path} are {found} and should be {wanted}; correct the call")
         self._check_indices(indices)
         if (index := first_no_softmax(softmax)) is not None:
@@ -114,34 +108,13 @@ class PredictionWriter:
         if len(twice := unique[(counts > 1) | self._written[unique]]):
             raise InputError(f"image {twice[0]} of {self.path} is put twice; put each once")
 
-    def _publish(self) -> None:
-        assert self._hdf5 is not None
+    def check_complete(self) -> None:
+        """Raise InputError where an image is left out."""
         if len(left := np.flatnonzero(~self._written)):
             raise InputError(
                 f"{self.path} lacks {len(left)} of its {len(self._written)} images, the first is "
                 f"{self._names[int(left[0])]}; put every image"
             )
-        with write_errors(self.path):
-            self._hdf5.close()
-            self._file.publish()
-
-    def _discard(self) -> None:
-        """Remove the partial file; does nothing once published."""
-        if self._hdf5 is not None:
-            self._hdf5.close()
-        self._file.discard()
-
-    def __enter__(self) -> PredictionWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._publish()
-        finally:
-            self._discard()
 
 
 class Predictions:

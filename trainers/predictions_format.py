@@ -11,14 +11,7 @@ attributes `format`, `version`, `store_digest` and `views`, which says what the 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import h5py
 import numpy as np
-
-from .classes import LabelledImages
 
 FORMAT = "sdali predictions"
 VERSION = 1
@@ -32,18 +25,3 @@ def first_no_softmax(rows: np.ndarray) -> int | None:
         sound = (rows.min(-1) >= 0) & (np.abs(rows.sum(-1) - 1) <= 0.01)
     bad = np.flatnonzero(~sound.all(tuple(range(1, sound.ndim))))
     return int(bad[0]) if len(bad) else None
-
-
-def small_parts(
-    store: LabelledImages, checkpoints: Sequence[Mapping[str, Any]], scales: Sequence[int], views: str
-) -> bytes:
-    """An HDF5 file of all but the softmax; what is no UTF-8 in a name is written as an escape."""
-    documents = [json.dumps(dict(checkpoint)) for checkpoint in checkpoints]
-    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
-        file.attrs.update(format=FORMAT, version=VERSION, store_digest=store.digest, views=views)
-        file["labels"], file["scales"] = store.labels, np.asarray(scales, np.int64)
-        for name, texts in (("names", store.names), ("classes", store.classes), ("checkpoints", documents)):
-            escaped = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
-            file.create_dataset(name, data=escaped, dtype=h5py.string_dtype())
-        file.flush()
-        return file.id.get_file_image()
