@@ -1,4 +1,4 @@
-"""Building stores from a source: prepare on threads, write in order, publish when complete.
+"""Building stores from a source: prepare, on threads where that pays, write in order, publish when complete.
 
 The same source and options give the same file, byte for byte, with any number of workers. A bad sample stops the build
 before anything is published, or is left out and listed.
@@ -19,7 +19,7 @@ from .build_prepare import Preparation, Prepared, Refused
 from .build_split import is_validation, split_paths
 from .errors import InputError
 from .image_parts import MAX_PIXELS
-from .parallel import ordered_map
+from .parallel import adaptive_map
 from .progress import Track, track
 from .sources import Source
 from .store_write import StoreWriter
@@ -56,7 +56,7 @@ def build(
         paths, parts = (path,), [False] * len(items)
     else:
         paths, parts = split_paths(path), is_validation(items, split, seed)
-    outcomes: Generator[Prepared | Refused, None, None] = ordered_map(preparation, items, workers)
+    outcomes: Generator[Prepared | Refused, None, None] = adaptive_map(preparation, items, workers)
     if verify:
         outcomes = _decoded(outcomes, FullDecode(workers))
     provenance = {"source": source.description, "split": split, "seed": seed, **asdict(preparation)}

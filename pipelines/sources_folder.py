@@ -8,6 +8,7 @@ DALI does not decode, so that nothing is missing from a store silently: the buil
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,13 +66,24 @@ class FolderItems(Sequence[SourceItem]):
         name, masks = self._names[index], self._masks
 
         def load() -> Loaded:
-            path = self._root / name
-            if not path.is_file() and path.exists():  # a pipe would be waited for without end
-                raise InputError("is not a regular file")
-            data = path.read_bytes()
-            return Loaded(data, None if masks is None else masks.load(name))
+            return Loaded(_read(os.path.join(self._root, name)), None if masks is None else masks.load(name))
 
         return SourceItem(name, self._labels[index], load, "" if masks is None else masks.file_of(name))
+
+
+def _read(path: str) -> bytes:
+    """A file's content in four system calls: each lets go of Python's lock, for which threads then queue."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for without end
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("is not a regular file")
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) != status.st_size and (more := os.read(descriptor, 1 << 30)):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...]:

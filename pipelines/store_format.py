@@ -5,7 +5,8 @@ Sub-databases, all integers little-endian except the keys:
 - `masks` (only with masks): the same key -> single-channel uint8 PNG of class indices, of the image's oriented size.
 - `boxes` (only with boxes): the same key -> K x 4 float32 (xyxy pixels of the oriented image), then K int64 classes.
 - `index`: one value a column, the raw bytes of its array, so that opening needs no loop over samples (COLUMNS below).
-- `header`: one JSON document under HEADER_KEY, written in the last transaction of all: a file without it is unfinished.
+- `header`: one JSON document under HEADER_KEY. The file's meta pages are written after all of it: without them it is
+  unfinished, and no LMDB file to anyone.
 
 The digest is the store's identity: SHA-256 over classes and columns. The columns hold the CRC32 and size of every
 record, so two stores of equal digest hold equal content, whenever and from wherever they were built.

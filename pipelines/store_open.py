@@ -26,9 +26,8 @@ import lmdb
 import numpy as np
 
 from .errors import InputError
+from .lmdb_pages import MAGIC, VERSION
 
-_MAGIC = 0xBEEFC0DE
-_DATA_VERSION = 1  # LMDB 0.9
 _META = struct.Struct("<II")  # magic, version: at byte 16 of a meta page
 _META_BYTES = 152
 _MAX_DATABASES = 16
@@ -36,7 +35,7 @@ _MAX_DATABASES = 16
 
 def _meta_page(head: bytes) -> tuple[int, int, int] | None:
     """(transaction id, last page, page size) of one meta page (mdb.c: MDB_meta, 64-bit), None where it is not one."""
-    if len(head) < _META_BYTES or _META.unpack_from(head, 16) != (_MAGIC, _DATA_VERSION):
+    if len(head) < _META_BYTES or _META.unpack_from(head, 16) != (MAGIC, VERSION):
         return None
     (page_size,) = struct.unpack_from("<I", head, 40)
     last_page, transaction = struct.unpack_from("<QQ", head, 136)

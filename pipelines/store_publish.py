@@ -41,6 +41,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 class PartialFile:
     """The locked, empty file `TARGET.partial`; `publish` renames it to the target, `discard` removes it.
 
+    Attributes: `target`; `path`, where the file lies; `descriptor`, open for reading and writing until then.
     Raises InputError where the target exists (unless `overwrite`) or is being built, OSError where the file system
     refuses.
     """
@@ -50,11 +51,11 @@ class PartialFile:
         self.path = target.with_name(target.name + ".partial")
         if target.is_dir():
             raise InputError(f"{target} is a folder; name a file, for example {target / 'images.lmdb'}")
-        self._descriptor = self._lock()
+        self.descriptor = self._lock()
         if target.exists() and not overwrite:
             self.discard()
             raise InputError(f"{target} exists already; remove it, name another file, or pass --overwrite")
-        os.ftruncate(self._descriptor, 0)
+        os.ftruncate(self.descriptor, 0)
 
     def _lock(self) -> int:
         while True:
@@ -78,18 +79,17 @@ class PartialFile:
             return False
 
     def publish(self) -> None:
-        """Flush to disk, rename over the target, make the name durable, unlock."""
-        os.fsync(self._descriptor)
+        """Rename over the target, make the name durable, unlock; the content must be on disk already."""
         os.replace(self.path, self.target)
         self._close()
         sync_folder(self.target.parent)
 
     def discard(self) -> None:
         """Remove the file, while it is still locked; does nothing once published."""
-        if self._descriptor >= 0:
+        if self.descriptor >= 0:
             self.path.unlink(missing_ok=True)
             self._close()
 
     def _close(self) -> None:
-        os.close(self._descriptor)
-        self._descriptor = -1
+        os.close(self.descriptor)
+        self.descriptor = -1

@@ -1,8 +1,7 @@
-"""Writing an image store: records in commits of about 64 MB, then the columns, then the header, then the new name.
+"""Writing an image store: records as they come, then the columns, the header, the meta pages, and the new name.
 
-Committing in chunks bounds the memory; the pending chunk is kept until its commit succeeded, because LMDB's full map
-(MapFullError) loses the transaction: the map is doubled and the chunk replayed. Nothing is synced before the end, so
-no half-written file can be mistaken for a store: it still has its partial name and no header.
+Records go to disk in pages of the final file (lmdb_write), so the memory is bounded and nothing is written twice. No
+half-written file can be mistaken for a store: it still has its partial name and no meta pages.
 """
 
 from __future__ import annotations
@@ -23,11 +22,9 @@ import numpy as np
 
 from . import store_format
 from .errors import InputError
+from .lmdb_write import LmdbFile
 from .store_format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
 from .store_publish import PartialFile
-
-CHUNK_BYTES = 64 << 20
-MAP_BYTES = 1 << 30  # to begin with; doubled whenever it is full
 
 _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB reports a short write on a full disk as EIO
@@ -75,24 +72,11 @@ class StoreWriter:
         self._dtypes = dtypes
         self._columns = {name: array(_ARRAY_CODES[dtype]) for name, dtype in dtypes.items()}
         self._columns["name_offsets"].append(0)
-        self._pending: list[tuple[bytes, bytes, bytes]] = []  # database, key, value
-        self._pending_bytes = self._record_bytes = 0
+        self._record_bytes = 0
         with write_errors(self.path):
             self._file = PartialFile(self.path, overwrite=overwrite)
-        try:
-            self._open()
-        except BaseException:
-            self._file.discard()
-            raise
-
-    def _open(self) -> None:
-        names = [IMAGES, INDEX, HEADER] + [MASKS] * self.has_masks + [BOXES] * self.has_boxes
-        self._map_bytes = MAP_BYTES
-        with write_errors(self.path):
-            self._environment: lmdb.Environment | None = lmdb.open(
-                str(self.partial), subdir=False, lock=False, sync=False, map_size=MAP_BYTES, max_dbs=8, lib_version=0
-            )
-            self._databases = {name: self._environment.open_db(name) for name in names}
+        names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
+        self._lmdb = LmdbFile(self._file.descriptor, names)
 
     def __len__(self) -> int:
         return len(self._columns["labels"])
@@ -129,13 +113,12 @@ class StoreWriter:
         columns["crc32"].append(zlib.crc32(data) if crc32 is None else crc32)
         columns["names"].frombytes(encoded_name)
         columns["name_offsets"].append(len(columns["names"]))
-        self._put(IMAGES, index, data)
-        if self.has_masks:
-            self._add_mask(index, mask)
-        if self.has_boxes:
-            self._add_boxes(index, boxes)
-        if self._pending_bytes >= CHUNK_BYTES:
-            self._commit()
+        with write_errors(self.path):
+            self._put(IMAGES, index, data)
+            if self.has_masks:
+                self._add_mask(index, mask)
+            if self.has_boxes:
+                self._add_boxes(index, boxes)
 
     def _check(self, data: bytes, label: int, height: int, width: int, name: str, mask: Any, boxes: Any) -> None:
         wrong = (
@@ -164,44 +147,20 @@ class StoreWriter:
             self._put(BOXES, index, record)
 
     def _put(self, database: bytes, key: bytes, value: bytes) -> None:
-        self._pending.append((database, key, value))
-        self._pending_bytes += len(value)
-
-    def _commit(self) -> None:
-        """Write the pending records in one transaction, in a map that is doubled until they fit."""
-        assert self._environment is not None
-        with write_errors(self.path):
-            while True:
-                try:
-                    with self._environment.begin(write=True) as transaction:
-                        for database, key, value in self._pending:
-                            # An out-of-order append would return False, silently.
-                            if not transaction.put(key, value, append=True, db=self._databases[database]):
-                                raise AssertionError(f"{database!r} already holds a key after {key!r}")
-                    break
-                except lmdb.MapFullError:
-                    self._map_bytes *= 2
-                    self._environment.set_mapsize(self._map_bytes)
-        self._record_bytes += self._pending_bytes
-        self._pending, self._pending_bytes = [], 0
+        self._lmdb.put(database, key, value)
+        self._record_bytes += len(value)
 
     def finish(self) -> str:
         """Write columns and header and flush everything to disk, under the partial name; returns the digest."""
         if not len(self):
             raise InputError(f"no image for {self.path}; name a source that has some")
-        if self._pending:
-            self._commit()
         columns = {name: self._columns[name] for name in sorted(self._columns)}
         header = self._header(store_format.digest(columns, self.classes))
-        for name, column in columns.items():
-            self._put(INDEX, name.encode(), column.tobytes())
-        self._commit()
-        self._put(HEADER, HEADER_KEY, json.dumps(header).encode())
-        self._commit()
         with write_errors(self.path):
-            assert self._environment is not None
-            self._environment.sync(True)
-            self._close()
+            for name, column in columns.items():
+                self._lmdb.put(INDEX, name.encode(), column.tobytes())
+            self._lmdb.put(HEADER, HEADER_KEY, json.dumps(header).encode())
+            self._lmdb.finish()
         return header["digest"]
 
     def _header(self, digest: str) -> dict[str, Any]:
@@ -223,13 +182,7 @@ class StoreWriter:
 
     def discard(self) -> None:
         """Remove the partial file; does nothing to a published store."""
-        self._close()
         self._file.discard()
-
-    def _close(self) -> None:
-        if self._environment is not None:
-            self._environment.close()
-            self._environment = None
 
     def __enter__(self) -> StoreWriter:
         return self

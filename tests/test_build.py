@@ -272,10 +272,10 @@ def test_a_killed_build_publishes_nothing(tmp_path: Path) -> None:
     root = _photographs(tmp_path / "p")
     script = """
 import os, signal, sys
-from sdali.pipelines import store_write
+from sdali.pipelines import lmdb_write
 from sdali.pipelines.build import build
 from sdali.pipelines.sources_folder import folder
-store_write.CHUNK_BYTES = 1
+lmdb_write._WAITING_BYTES = 1
 def kill_after_ten(items, total, what):
     for count, item in enumerate(items):
         if count == 10:
