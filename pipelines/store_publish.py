@@ -79,7 +79,8 @@ class PartialFile:
             return False
 
     def publish(self) -> None:
-        """Rename over the target, make the name durable, unlock; the content must be on disk already."""
+        """Flush to disk, rename over the target, make the name durable, unlock."""
+        os.fsync(self.descriptor)
         os.replace(self.path, self.target)
         self._close()
         sync_folder(self.target.parent)
