@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -34,6 +34,23 @@ class SourceItem:
     label: int
     load: Callable[[], Loaded]
     mask_name: str = ""
+
+
+class LazyItems(Sequence[SourceItem]):
+    """Items made when asked for, so that millions of samples cost little more than their names."""
+
+    def item(self, index: int) -> SourceItem:
+        """The sample at `index`, which is within 0..len-1."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> SourceItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SourceItem]: ...
+    def __getitem__(self, index: int | slice) -> SourceItem | list[SourceItem]:
+        if isinstance(index, slice):
+            return [self.item(i) for i in range(*index.indices(len(self)))]
+        return self.item(range(len(self))[index])
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import overload
 
 from .errors import InputError
-from .sources import Loaded, Source, SourceItem, natural_key
+from .sources import LazyItems, Loaded, Source, SourceItem, natural_key
 from .sources_masks import MaskFolder
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
@@ -38,7 +37,7 @@ def folder(path: str | Path, *, masks: str | Path | None = None) -> Source:
     classes = _classes(root, names, mask_root)
     labels = {name: label for label, name in enumerate(classes)}
     mask_folder = None if mask_root is None else MaskFolder(mask_root, _shared_stems(names))
-    items = FolderItems(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder)
+    items = _Items(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder)
     return Source(classes, items, has_masks=mask_folder is not None, description=f"folder {root}")
 
 
@@ -47,8 +46,8 @@ def _shared_stems(names: list[str]) -> frozenset[str]:
     return frozenset(stem for stem, count in counts.items() if count > 1)
 
 
-class FolderItems(Sequence[SourceItem]):
-    """Items made when asked for, so that millions of files cost their names and no more."""
+class _Items(LazyItems):
+    """Files, of which only the names are kept."""
 
     def __init__(self, root: Path, names: list[str], labels: list[int], masks: MaskFolder | None) -> None:
         self._root, self._names, self._labels, self._masks = root, names, labels, masks
@@ -56,13 +55,7 @@ class FolderItems(Sequence[SourceItem]):
     def __len__(self) -> int:
         return len(self._names)
 
-    @overload
-    def __getitem__(self, index: int) -> SourceItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[SourceItem]: ...
-    def __getitem__(self, index: int | slice) -> SourceItem | list[SourceItem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def item(self, index: int) -> SourceItem:
         name, masks = self._names[index], self._masks
 
         def load() -> Loaded:

@@ -6,9 +6,8 @@ also with the channels first), which are kept without loss, as PNG. Rows are rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import overload
 
 import h5py
 import numpy as np
@@ -17,7 +16,7 @@ from .errors import InputError
 from .hdf5 import dataset, form, hdf5_errors, opened, text
 from .hdf5_rows import Rows
 from .image_parts import MAX_PIXELS
-from .sources import Loaded, Source, SourceItem
+from .sources import LazyItems, Loaded, Source, SourceItem
 from .sources_masks import as_index_png, encode_mask
 
 KIND, AGAIN = "images", "correct it, or name its datasets with --images-dataset, --labels-dataset, ..."
@@ -67,8 +66,8 @@ def hdf5(
     return Source(class_names, items, has_masks=masks is not None, description=f"HDF5 {path}")
 
 
-class _Items(Sequence[SourceItem]):
-    """Items made when asked for."""
+class _Items(LazyItems):
+    """Rows of the file."""
 
     def __init__(
         self,
@@ -85,20 +84,12 @@ class _Items(Sequence[SourceItem]):
     def __len__(self) -> int:
         return len(self._images)
 
-    @overload
-    def __getitem__(self, index: int) -> SourceItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[SourceItem]: ...
-    def __getitem__(self, index: int | slice) -> SourceItem | list[SourceItem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row = range(len(self))[index]
-
+    def item(self, index: int) -> SourceItem:
         def load() -> Loaded:
-            return Loaded(self._encode(self._images[row]), self._mask(row))
+            return Loaded(self._encode(self._images[index]), self._mask(index))
 
-        name = f"{row:07d}{self._suffix}" if self._names is None else self._names[row]
-        return SourceItem(name, -1 if self._labels is None else int(self._labels[row]), load, f"of row {row}")
+        name = f"{index:07d}{self._suffix}" if self._names is None else self._names[index]
+        return SourceItem(name, -1 if self._labels is None else int(self._labels[index]), load, f"of row {index}")
 
     def _mask(self, row: int) -> bytes | None:
         if self._masks is None:

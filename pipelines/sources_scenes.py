@@ -5,9 +5,7 @@ Each item is a pure function of (seed, index), made when its turn comes, on any 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from typing import overload
 
 import cv2
 import numpy as np
@@ -15,7 +13,7 @@ import numpy as np
 from .errors import InputError
 from .scene_objects import CLASSES
 from .scene_render import OBJECT, render_scene
-from .sources import Loaded, Source, SourceItem
+from .sources import LazyItems, Loaded, Source, SourceItem
 
 QUALITY = (75, 95)  # of the JPEG, uniform
 
@@ -42,8 +40,8 @@ def scenes(count: int, *, seed: int = 0, classes: int = 6) -> Source:
     )
 
 
-class _Scenes(Sequence[SourceItem]):
-    """Items made one by one when asked for."""
+class _Scenes(LazyItems):
+    """Pictures that are drawn when they are loaded."""
 
     def __init__(self, count: int, seed: int, names: tuple[str, ...]) -> None:
         self._count, self._seed, self._names = count, seed, names
@@ -51,17 +49,10 @@ class _Scenes(Sequence[SourceItem]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> SourceItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[SourceItem]: ...
-    def __getitem__(self, index: int | slice) -> SourceItem | list[SourceItem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        place = range(self._count)[index]
-        label = place % len(self._names)
+    def item(self, index: int) -> SourceItem:
+        label = index % len(self._names)
         name = self._names[label]
-        return SourceItem(f"{name}/{place:07d}.jpg", label, partial(_scene, self._seed, place, name, label))
+        return SourceItem(f"{name}/{index:07d}.jpg", label, partial(_scene, self._seed, index, name, label))
 
 
 def _scene(seed: int, index: int, name: str, label: int) -> Loaded:
