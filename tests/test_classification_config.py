@@ -40,7 +40,7 @@ def test_every_field_has_a_docstring() -> None:
     ("field", "value"),
     [
         ("epochs", 0), ("batch_size", 0), ("size", -1), ("evaluate_every", 0), ("save_every", 0), ("threads", 0),
-        ("keep_every", -1),
+        ("keep_every", -1), ("epoch_length", 0), ("sizes", (32, 0)),
         ("lr", -0.1), ("lr", 0.0), ("lr", float("nan")), ("weight_decay", -1.0), ("warmup_epochs", -1.0),
         ("warmup_epochs", 31.0), ("save_minutes", float("inf")), ("momentum", 1.0), ("label_smoothing", 1.0),
         ("ema", 1.5), ("optimizer", "adam"), ("precision", "float16"), ("test_crop", "center"),

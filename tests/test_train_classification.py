@@ -102,6 +102,18 @@ def test_two_runs_agree_bit_for_bit(folder: Path) -> None:
     assert weights[0] == weights[1] != weights[2]
 
 
+def test_epoch_length_and_sizes_reach_the_loader(folder: Path) -> None:
+    """Epochs of 32 images are 2 steps of 16; a run with several sizes trains, is resumed, and is tested at one size."""
+    config = tiny_config(folder, "lengths", epochs=3, epoch_length=32, sizes=(24, 32), plain_epochs=1)
+    result = train(dataclasses.replace(config, epochs=2))
+    assert result["steps"] == 4
+    result = train(dataclasses.replace(config, resume=True))
+    assert result["steps"] == 6
+    saved = checkpoint.load(config.out / "last.pt")
+    assert saved["loader"]["order"] == "shuffle in epochs of 32" and saved["config"]["sizes"] == (24, 32)
+    assert evaluate(EvaluateConfig(checkpoint=config.out / "last.pt", store=config.val_store))["scales"] == [32]
+
+
 def test_decay_is_for_weights_only_and_the_order_is_fixed() -> None:
     """Norms and biases have none; with a decay of 0 the parameters keep their groups, so momenta keep theirs."""
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))

@@ -75,6 +75,9 @@ class TrainConfig:
     """shuffle: every image once an epoch; label_shuffle: every class as often as the largest; class_aware: classes in
     turn; repeat_factor: images of rare classes more often."""
 
+    epoch_length: int | None = None
+    """Images an epoch, over all ranks; the next epoch goes on in the order where it ended. None: a whole pass."""
+
     plain_epochs: int = 0
     """Last epochs without augmentation, but for the flip: training ends on the scale and colours of the test."""
 
@@ -131,7 +134,7 @@ class TrainConfig:
     """Continue from last.pt in the output folder, or start where there is none."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "size", "evaluate_every", "save_every", "threads"):
+        for name in ("epochs", "batch_size", "size", "epoch_length", "evaluate_every", "save_every", "threads"):
             check_count(name, getattr(self, name))
         for name in ("lr", "weight_decay", "warmup_epochs", "keep_every", "save_minutes"):
             check_least(name, getattr(self, name), 0)

@@ -121,6 +121,7 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
         seed=config.seed,
         augmentation=config.augmentation,
         order=config.order,
+        epoch_length=config.epoch_length,
         targets=job.targets,
         plain_from=config.epochs - config.plain_epochs if config.plain_epochs else None,
         plain_crop=config.test_crop,
