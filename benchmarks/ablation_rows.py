@@ -58,10 +58,23 @@ class Trial:
         """The plain run, which is the coarse model too."""
         return self.trained("plain", keep_every=max(self.images.protocol.epochs // _KEPT, 1))
 
-    def guided(self, name: str, maps: Path, **crop: Any) -> dict[str, Any]:
+    def guided(self, name: str, maps: Path, **options: Any) -> dict[str, Any]:
         """A training whose windows follow a heatmap store."""
-        augmentation = Augmentation(crop=Crop(gamma=self.images.protocol.gamma, **crop))
-        return self.trained(name, heatmaps=maps, augmentation=augmentation)
+        augmentation = Augmentation(crop=Crop(gamma=self.images.protocol.gamma))
+        return self.trained(name, heatmaps=maps, augmentation=augmentation, **options)
+
+    def sda(self) -> dict[str, Any]:
+        """Guided by the plain run's maps."""
+        return self.guided("sda", self.activation_maps())
+
+    def equal_compute(self) -> dict[str, Any]:
+        """Plain crops for as long as the plain run and the guided one together."""
+        return self.trained("plain_equal_compute", epochs=2 * self.images.protocol.epochs)
+
+    @property
+    def plain_epochs(self) -> int:
+        """How many last epochs are without augmentation, where a row says so: the talk's few, or a quarter."""
+        return min(4, self.images.protocol.epochs // 4)
 
     def activation_maps(self) -> Path:
         """The plain run's maps of the training images."""
@@ -102,16 +115,16 @@ class Row:
     needs: Callable[[ImageSet], bool] = lambda images: True
 
 
-def _equal_compute(trial: Trial) -> dict[str, Any]:
-    return trial.trained("plain_equal_compute", epochs=2 * trial.images.protocol.epochs)
-
-
 def _uniform_map(trial: Trial) -> dict[str, Any]:
     return trial.trained("uniform_map", augmentation=Augmentation(crop=Crop(offset="clamped")))
 
 
 def _plain_last(trial: Trial) -> dict[str, Any]:
-    return trial.trained("plain_last", plain_epochs=min(4, trial.images.protocol.epochs // 4))
+    return trial.trained("plain_last", plain_epochs=trial.plain_epochs)
+
+
+def _sda_plain_last(trial: Trial) -> dict[str, Any]:
+    return trial.guided("sda_plain_last", trial.activation_maps(), plain_epochs=trial.plain_epochs)
 
 
 def _soft_labels(trial: Trial) -> dict[str, Any]:
@@ -140,17 +153,34 @@ def _label_shuffle(trial: Trial) -> dict[str, Any]:
     return trial.trained("label_shuffle", store=trial.images.long_tailed, order="label_shuffle")
 
 
-def _test_only(name: str, **options: Any) -> Callable[[Trial], dict[str, Any]]:
-    def run(trial: Trial) -> dict[str, Any]:
-        trial.plain()
-        return trial.tested(name, "plain", **options)
-
-    return run
-
-
 def _multi_scale_test(trial: Trial) -> dict[str, Any]:
     trial.plain()
     return trial.tested("multi_scale_test", "plain", scales=trial.images.protocol.sizes)
+
+
+def _flip(trial: Trial) -> dict[str, Any]:
+    trial.plain()
+    return trial.tested("flip", "plain", flip=True)
+
+
+def _crops_32(trial: Trial) -> dict[str, Any]:
+    trial.plain()
+    return trial.tested("crops_32", "plain", crops=32)
+
+
+def _sda_crops_32(trial: Trial) -> dict[str, Any]:
+    trial.sda()
+    return trial.tested("sda_crops_32", "sda", crops=32)
+
+
+def _equal_compute_crops_32(trial: Trial) -> dict[str, Any]:
+    trial.equal_compute()
+    return trial.tested("equal_compute_crops_32", "plain_equal_compute", crops=32)
+
+
+def _last_3_checkpoints(trial: Trial) -> dict[str, Any]:
+    trial.plain()
+    return trial.tested("last_3_checkpoints", "plain", checkpoints="last3")
 
 
 def _has_masks(images: ImageSet) -> bool:
@@ -168,13 +198,15 @@ def _has_long_tail(images: ImageSet) -> bool:
 ROWS = (
     Row(name="plain", says="plain crops; also the coarse model", baseline=None, run=Trial.plain),
     Row(name="sda", says="guided by the coarse model's maps", baseline="plain",
-        run=lambda trial: trial.guided("sda", trial.activation_maps())),
+        run=Trial.sda),
     Row(name="plain_equal_compute", says="plain, twice the epochs: a coarse and a guided run's compute",
-        baseline="plain", run=_equal_compute),
+        baseline="plain", run=Trial.equal_compute),
     Row(name="uniform_map", says="control: a uniform map, so centres are clamped", baseline="plain", run=_uniform_map),
     Row(name="oracle_map", says="guided by the true masks", baseline="plain", needs=_has_masks,
         run=lambda trial: trial.guided("oracle_map", trial.true_maps())),
     Row(name="plain_last", says="no augmentation but the flip in the last epochs", baseline="plain", run=_plain_last),
+    Row(name="sda_plain_last", says="guided, and no augmentation in the last epochs", baseline="plain_last",
+        run=_sda_plain_last),
     Row(name="label_smoothing", says=f"label smoothing {_EPS}", baseline="plain", needs=_has_held_out,
         run=lambda trial: trial.trained("label_smoothing", label_smoothing=_EPS)),
     Row(name="soft_labels", says=f"soft labels from the confusion, eps {_EPS}", baseline="plain", needs=_has_held_out,
@@ -182,10 +214,13 @@ ROWS = (
     Row(name="multi_scale_training", says="a size drawn for each step", baseline="plain", run=_multi_scale_training),
     Row(name="multi_scale_both", says="and tested at all sizes", baseline="plain", run=_multi_scale_both),
     Row(name="multi_scale_test", says="tested at several sizes", baseline="plain", run=_multi_scale_test),
-    Row(name="flip", says="tested with the mirror image too", baseline="plain", run=_test_only("flip", flip=True)),
-    Row(name="crops_32", says="tested on 32 random crops", baseline="plain", run=_test_only("crops_32", crops=32)),
+    Row(name="flip", says="tested with the mirror image too", baseline="plain", run=_flip),
+    Row(name="crops_32", says="tested on 32 random crops", baseline="plain", run=_crops_32),
+    Row(name="sda_crops_32", says="guided, tested on 32 random crops", baseline="crops_32", run=_sda_crops_32),
+    Row(name="equal_compute_crops_32", says="plain, twice the epochs, tested on 32 random crops", baseline="crops_32",
+        run=_equal_compute_crops_32),
     Row(name="last_3_checkpoints", says="tested with three networks of the run", baseline="plain",
-        run=_test_only("last_3_checkpoints", checkpoints="last3")),
+        run=_last_3_checkpoints),
     Row(name="long_tailed", says="long-tailed set, plain order, as many images", baseline=None, needs=_has_long_tail,
         run=_long_tailed),
     Row(name="label_shuffle", says="long-tailed set, label shuffling", baseline="long_tailed", needs=_has_long_tail,

@@ -129,7 +129,6 @@ def _show(record: dict[str, Any]) -> None:
     rows = [
         [
             row["row"],
-            row["says"],
             points(row),
             points(row["difference"], "+") if "difference" in row else "",
             row.get("baseline", ""),
@@ -138,7 +137,7 @@ def _show(record: dict[str, Any]) -> None:
         for row in record["rows"]
     ]
     title = f"{record['set']}: top-1 in %, {len(record['seeds'])} seeds, 95 % intervals"
-    show(title, ["row", "", "top-1", "difference", "to", "CPU s"], rows)
+    show(title, ["row", "top-1", "difference", "to", "CPU s"], rows)
 
 
 def main() -> int:
