@@ -99,13 +99,14 @@ def rows_named(names: str) -> list[Row]:
 
 def summary(row: Row, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """One row's figures over the seeds: top1 of each, mean, half_width of its 95 % interval; the same of `difference`
-    to the baseline's, where that was run; cpu_seconds of a training (mean).
+    to the baseline's, where that was run; cpu_seconds and wall_seconds of a training (means).
     """
     results = found[row.name]
     top1 = [result["top1"] for result in results]
     figures: dict[str, Any] = {"row": row.name, "says": row.says, "top1": top1, **interval(top1)}
-    if seconds := [result["cpu_seconds"] for result in results if "cpu_seconds" in result]:
-        figures["cpu_seconds"] = statistics.mean(seconds)
+    for clock in ("cpu_seconds", "wall_seconds"):
+        if seconds := [result[clock] for result in results if clock in result]:
+            figures[clock] = statistics.mean(seconds)
     if row.baseline in found:
         theirs = [result["top1"] for result in found[row.baseline]]
         differences = [mine - other for mine, other in zip(top1, theirs, strict=True)]
