@@ -99,17 +99,19 @@ class Graph:
         return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
 
     def _on_gpu(self, regions: Node, sizes: Node, kernels: Node, flips: Node, *rest: Node) -> Node:
+        matrices = None if self.dtype == "uint8" else rest[-1]
+        if matrices is not None and regions.device == "gpu":
+            matrices = matrices.gpu()
         images = []
         for view in range(self.views):
             windows = regions
             if self.views > 1:
                 windows = fn.slice(regions, rest[0][view, :2], rest[0][view, 2:], axes=[0, 1])
             resized = resize(windows, kernels[view], sizes)  # HWC uint8
-            if self.dtype == "uint8":
+            if matrices is None:
                 chw = fn.transpose(resized, perm=[2, 0, 1], output_layout="CHW")
                 images.append(fn.flip(chw, horizontal=flips[view]))
             else:
-                matrices = rest[-1].gpu() if resized.device == "gpu" else rest[-1]
                 images.append(colour(resized, matrices[view], flips[view], _DTYPES[self.dtype]))
         return fn.stack(*images)  # VCHW
 
