@@ -114,7 +114,7 @@ def summary(row: Row, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return figures
 
 
-def interval(values: Sequence[float]) -> dict[str, float | None]:
+def interval(values: Sequence[float]) -> dict[str, Any]:
     """`mean`, and `half_width` of its 95 % interval by Student's t, None of a single value."""
     if len(values) < 2:
         return {"mean": values[0], "half_width": None}

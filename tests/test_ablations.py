@@ -83,12 +83,9 @@ def test_every_row_runs_and_is_not_run_again(tiny: ImageSet, tmp_path: Path, mon
     record = command.run()
     assert [row["row"] for row in record["rows"]] == [row.name for row in ROWS]
     assert all(0 <= row["top1"][0] <= 1 for row in record["rows"])
-    assert record["images"] == {
-        "train": 48,
-        "test": 24,
-        "held_out": 24,
-        "long_tailed": len(ImageStore(tiny.long_tailed)),
-    }
+    assert tiny.long_tailed is not None
+    tail = len(ImageStore(tiny.long_tailed))
+    assert record["images"] == {"train": 48, "test": 24, "held_out": 24, "long_tailed": tail}
     steps = {
         path.parent.name: json.loads(path.read_text())["steps"] for path in (tmp_path / "out").rglob("result.json")
     }
