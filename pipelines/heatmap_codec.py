@@ -12,11 +12,14 @@ record, and sub-database `header`, one JSON document written in the last transac
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 from zlib import crc32
 
+import numba
 import numpy as np
+
+from .compiled import CACHE
 
 FORMAT, SCHEMA = "sdali heatmap store", 1
 MAPS, HEADER, HEADER_KEY = b"maps", b"header", b"header"
@@ -76,17 +79,70 @@ def decode(record: bytes | memoryview) -> np.ndarray:
     return np.frombuffer(record, np.uint8, offset=RECORD_HEADER.size).reshape(height, width)
 
 
-def decode_batch(records: Sequence[bytes | memoryview]) -> Cells:
-    """The maps of many records, copied, at a fraction of the cost of many `decode`; ValueError as there."""
-    header, unpack, shapes, bodies = RECORD_HEADER.size, RECORD_HEADER.unpack_from, [], []
-    for record in records:
-        body = record[header:]
-        height, width, checksum = unpack(record) if len(record) >= header else (0, 0, 0)
-        if len(body) != height * width or crc32(body, height << 16 | width) != checksum or not body:
-            decode(record)  # says what is wrong
-        shapes.append((height, width))
-        bodies.append(body)
-    return Cells(np.frombuffer(b"".join(bodies), np.uint8), np.array(shapes, np.int64).reshape(-1, 2))
+def decode_batch(file: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> Cells:
+    """The maps of N records, copied, at a fraction of the cost of N `decode`; ValueError where one is damaged.
+
+    file: uint8, holds the records; begins, sizes: int64 [N], where each begins (-1: there is none) and its bytes.
+    """
+    values = np.empty(np.maximum(sizes - RECORD_HEADER.size, 0).sum(), np.uint8)
+    shapes = np.empty((len(sizes), 2), np.int64)
+    if not _decode_batch(file, begins, sizes, _crc32_tables(), values, shapes):
+        raise ValueError("a record is damaged")
+    return Cells(values, shapes)
+
+
+@cache
+def _crc32_tables() -> np.ndarray:
+    """uint32 [8, 256]: what byte k before the end of a word of 8 adds to its CRC32 ("slicing by 8", Kounavis 2005)."""
+    tables = np.zeros((8, 256), np.uint32)
+    tables[0] = np.arange(256)
+    for _ in range(8):
+        tables[0] = np.where(tables[0] & 1, tables[0] >> 1 ^ 0xEDB88320, tables[0] >> 1)
+    for k in range(1, 8):
+        tables[k] = tables[k - 1] >> 8 ^ tables[0][tables[k - 1] & 255]
+    return tables
+
+
+@numba.njit(
+    "bool_(Array(uint8, 1, 'C', True), int64[::1], int64[::1], uint32[:, ::1], uint8[::1], int64[:, ::1])", cache=CACHE
+)
+def _decode_batch(file, begins, sizes, tables, values, shapes):  # pragma: no cover
+    """Whether all records are sound; then `values` and `shapes` are filled."""
+    filled = 0
+    for row in range(begins.size):
+        begin, cells = begins[row], sizes[row] - 8
+        if begin < 0 or cells < 1:
+            return False
+        height = np.int64(file[begin]) | np.int64(file[begin + 1]) << 8
+        width = np.int64(file[begin + 2]) | np.int64(file[begin + 3]) << 8
+        if height * width != cells:
+            return False
+        checksum = np.uint32(0)
+        for k in range(4):
+            checksum |= np.uint32(file[begin + 4 + k]) << np.uint32(8 * k)
+        state, place = ~np.uint32(height << 16 | width), begin + 8
+        stop = place + cells
+        while place + 8 <= stop:
+            state = (
+                tables[7, (state ^ file[place]) & 255]
+                ^ tables[6, (state >> 8 ^ file[place + 1]) & 255]
+                ^ tables[5, (state >> 16 ^ file[place + 2]) & 255]
+                ^ tables[4, (state >> 24 ^ file[place + 3]) & 255]
+                ^ tables[3, file[place + 4]]
+                ^ tables[2, file[place + 5]]
+                ^ tables[1, file[place + 6]]
+                ^ tables[0, file[place + 7]]
+            )
+            place += 8
+        while place < stop:
+            state = tables[0, (state ^ file[place]) & 255] ^ np.uint32(state >> 8)
+            place += 1
+        if np.uint32(~state) != checksum:
+            return False
+        values[filled : filled + cells] = file[begin + 8 : stop]
+        shapes[row, 0], shapes[row, 1] = height, width
+        filled += cells
+    return True
 
 
 def _checksum(height: int, width: int, body: bytes | memoryview) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .errors import InputError
 from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, Cells, decode, decode_batch
+from .lmdb_read import find
 from .store_format import key
 from .store_open import shared_environment
 from .store_read import ImageStore
@@ -31,6 +32,7 @@ class HeatmapStore:
         self.path = Path(path)
         self._environment = shared_environment(self.path, KIND)
         self._maps = self._environment.database(MAPS)
+        self._tree = bytes(self._environment.get(MAPS, None) or b"")
         self.header: dict[str, Any] = self._read_header()
         self._count: int = self.header["count"]
 
@@ -52,10 +54,9 @@ class HeatmapStore:
 
     def cells(self, indices: np.ndarray) -> Cells:
         """The maps of int64 [N] images, as one batch; raises as indexing does."""
-        keys = indices.astype(">u8").tobytes()
-        records = self._environment.get_copies([keys[at : at + 8] for at in range(0, len(keys), 8)], self._maps)
+        file = self._environment.file
         try:
-            return decode_batch(records)
+            return decode_batch(file, *find(file, self._tree, indices))
         except ValueError:
             for index in indices.tolist():
                 self[index]  # names the culprit

@@ -13,12 +13,12 @@ closing the inherited environment first would unmap the views (tried: SIGSEGV).
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 import struct
 import threading
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,25 @@ class _Record(np.ndarray):
 
 
 class SharedEnvironment:
-    """One read-only LMDB environment with one long-lived read transaction; get it from `shared_environment`."""
+    """One read-only LMDB environment with one long-lived read transaction; get it from `shared_environment`.
+
+    Attributes: `file`, uint8, the whole file, for lmdb_read; `lock`.
+    """
 
     def __init__(self, path: Path) -> None:
-        larger_than_memory = path.stat().st_size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        with open(path, "rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            larger_than_memory = len(mapped) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            if larger_than_memory:
+                mapped.madvise(mmap.MADV_RANDOM)
+            self.file = np.frombuffer(mapped, np.uint8)
+            self._open(path, readahead=not larger_than_memory)
+            if not os.path.samestat(os.fstat(opened.fileno()), path.stat()):
+                raise InputError(f"{path} was replaced by another file while it was opened; open it again")
+
+    def _open(self, path: Path, *, readahead: bool) -> None:
         self._environment = lmdb.open(
-            str(path), subdir=False, readonly=True, lock=False, max_dbs=_MAX_DATABASES, readahead=not larger_than_memory
+            str(path), subdir=False, readonly=True, lock=False, max_dbs=_MAX_DATABASES, readahead=readahead
         )
         self._databases: dict[bytes, Any] = {}
         self._transaction = self._environment.begin(buffers=True)
@@ -97,7 +110,10 @@ class SharedEnvironment:
             return self._databases[name]
 
     def get(self, key: bytes, database: Any) -> memoryview | None:
-        """Zero-copy view of a record, None where there is none; the view keeps the map alive."""
+        """Zero-copy view of a record, None where there is none; the view keeps the map alive.
+
+        A `database` of None is the main one, whose records describe the others.
+        """
         with self.lock:
             found = self._transaction.get(key, db=database)
         if found is None:
@@ -105,12 +121,6 @@ class SharedEnvironment:
         record = np.frombuffer(found, np.uint8).view(_Record)
         record.owner = self
         return memoryview(record)  # pyright: ignore[reportArgumentType]: an array is a buffer
-
-    def get_copies(self, keys: Sequence[bytes], database: Any) -> list[bytes]:
-        """The records, copied, b"" where there is none: for many small ones, where a view costs more than its bytes."""
-        with self.lock:
-            get = self._transaction.get
-            return [bytes(get(key, b"", database)) for key in keys]
 
 
 _environments: weakref.WeakValueDictionary[tuple[int, int], SharedEnvironment] = weakref.WeakValueDictionary()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sdali.pipelines.heatmap_codec import RECORD_HEADER, decode, encode, quantise
+from sdali.pipelines.heatmap_codec import RECORD_HEADER, decode, decode_batch, encode, quantise
 
 MAPS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -36,6 +36,34 @@ def test_any_flipped_bit_is_noticed(heatmap: np.ndarray, data: st.DataObject) ->
     record[bit // 8] ^= 1 << bit % 8
     with pytest.raises(ValueError, match=r"checksum|cells"):
         decode(bytes(record))
+
+
+def _batch(records: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The records in one file, after three other bytes each: the file, begins, sizes."""
+    sizes = np.array([len(record) for record in records], np.int64)
+    file = np.frombuffer(b"abc" + b"abc".join(records), np.uint8)
+    return file, np.cumsum(sizes + 3) - sizes, sizes
+
+
+@given(st.lists(MAPS, max_size=8))
+def test_a_batch_decodes_as_its_records_do(maps: list[np.ndarray]) -> None:
+    """Maps of any sizes, one after another, of any alignment."""
+    cells = decode_batch(*_batch([encode(heatmap) for heatmap in maps]))
+    assert cells.shapes.tolist() == [list(heatmap.shape) for heatmap in maps]
+    assert cells.values.tobytes() == b"".join(heatmap.tobytes() for heatmap in maps)
+
+
+@given(MAPS, st.data())
+def test_any_flipped_bit_in_a_batch_is_noticed(heatmap: np.ndarray, data: st.DataObject) -> None:
+    """As in a single record; so is a record that is cut, or not there."""
+    record = bytearray(encode(heatmap))
+    bit = data.draw(st.integers(0, 8 * len(record) - 1))
+    record[bit // 8] ^= 1 << bit % 8
+    for bad in (bytes(record), encode(heatmap)[: data.draw(st.integers(0, len(record) - 1))]):
+        with pytest.raises(ValueError, match="a record is damaged"):
+            decode_batch(*_batch([encode(heatmap), bad]))
+    with pytest.raises(ValueError, match="a record is damaged"):
+        decode_batch(np.zeros(9, np.uint8), np.array([-1]), np.array([0]))
 
 
 def test_swapped_sides_are_noticed() -> None:
