@@ -33,6 +33,7 @@ def written_hdf5(path: Path, *, largest: int, overwrite: bool) -> Iterator[h5py.
             _reserve(partial.path, largest + _STRUCTURE_BYTES)
             with h5py.File(partial.path, "r+", locking=False) as file:  # our own lock is on it
                 yield file
+            os.fsync(partial.descriptor)
             partial.publish()
         finally:
             partial.discard()

@@ -79,8 +79,7 @@ class PartialFile:
             return False
 
     def publish(self) -> None:
-        """Flush to disk, rename over the target, make the name durable, unlock."""
-        os.fsync(self.descriptor)
+        """Rename over the target, make the name durable, unlock; the content must be on disk already."""
         os.replace(self.path, self.target)
         self._close()
         sync_folder(self.target.parent)
