@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from sdali.cams.from_annotations import boxes_heatmap, mask_heatmap
-from sdali.cams.generate import from_boxes, from_masks, generate, survey
+from sdali.cams.generate import from_boxes, from_masks, generate
 from sdali.cams.heatmap_write import HeatmapWriter
+from sdali.cams.survey import survey
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.pipelines.statistics import IMAGENET
