@@ -26,7 +26,7 @@ from .classes import LabelledImages, check_labelled
 from .predictions_format import FORMAT, VERSION, first_no_softmax
 
 BLOCK_BYTES = 1 << 25  # of softmax read at a time
-KIND, AGAIN = "predictions", "make it again with sdali evaluate classification"
+KIND, AGAIN = "predictions", "make it with sdali evaluate classification --predictions"
 
 
 @contextmanager
