@@ -241,7 +241,7 @@ def test_damaged_files_are_refused(tmp_path: Path, file: Path, damage, sentence:
     (tmp_path / "bad.h5").write_bytes(file.read_bytes())
     with h5py.File(tmp_path / "bad.h5", "r+") as raw:
         damage(raw)
-    with pytest.raises(InputError, match=f"bad.h5 .*{sentence}.*; make it again"):
+    with pytest.raises(InputError, match=f"bad.h5 .*{sentence}.*; make it with sdali"):
         Predictions(tmp_path / "bad.h5")
 
 
@@ -252,7 +252,7 @@ def test_what_is_no_softmax_is_found_while_it_is_read(tmp_path: Path, file: Path
     with h5py.File(tmp_path / "bad.h5", "r+") as raw:
         dataset(raw, "softmax")[17, 1, 2, 3, 0] = value
     found = Predictions(tmp_path / "bad.h5")
-    with pytest.raises(InputError, match=r"bad\.h5 .*the predictions of 17\.jpg are no softmax.*make it again"):
+    with pytest.raises(InputError, match=r"bad\.h5 .*the predictions of 17\.jpg are no softmax.*make it with sdali"):
         found.mean()
     np.testing.assert_array_equal(found.mean(scales=[256]), Predictions(file).mean(scales=[256]))
 
