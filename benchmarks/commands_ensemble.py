@@ -8,6 +8,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from ..trainers.sides import Sides
 from .tables import show
 from .throughput import check_writable
 
@@ -25,8 +26,8 @@ class Ensemble:
     checkpoints: tuple[int, ...] | None = None
     """Of each file only these, counted from 0; -1 is the last. None: all."""
 
-    scales: tuple[int, ...] | None = None
-    """Of each file only these, px. None: all."""
+    scales: Sides = ()
+    """Of each file only these, px, such as 224,256. None: all."""
 
     out: Path | None = None
     """Keep the ensemble's mean as a file of predictions, for an ensemble of ensembles."""
@@ -45,7 +46,7 @@ class Ensemble:
             self.files,
             self.weights,
             checkpoints=self.checkpoints,
-            scales=self.scales,
+            scales=self.scales or None,
             out=self.out,
             picture=self.picture,
             overwrite=self.overwrite,

@@ -104,6 +104,11 @@ class Build:
     def _source(self) -> Source:
         if self.masks is not None and self.format != "folder":
             raise InputError("--masks goes with --format folder; scenes have masks of their own, HDF5 --masks-dataset")
+        datasets = (self.classes_dataset, self.names_dataset, self.masks_dataset)
+        if self.format != "hdf5" and (
+            any(datasets) or (self.images_dataset, self.labels_dataset) != ("images", "labels")
+        ):
+            raise InputError(f"--images-dataset and its like go with --format hdf5, not {self.format}; leave them out")
         if self.format == "folder":
             from ..pipelines.sources_folder import folder
 

@@ -28,15 +28,20 @@ class NoExactMap(InputError):
     """The model does not end in average pooling and one linear layer."""
 
 
-def has_exact_map(model: nn.Module, size: int) -> bool:
-    """Whether `class_activation_maps` takes the model: tried on two images of noise, the same whenever it is asked.
+def check_exact_map(model: nn.Module, size: int) -> None:
+    """Raise what `class_activation_maps` would: tried on two images of noise, the same whenever it is asked.
 
-    size: side of the network's input in pixels. Raises InputError where its scores are not finite.
+    size: side of the network's input in pixels.
     """
     noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     device = next(model.parameters()).device
+    class_activation_maps(model, noise.to(device), torch.zeros(2, dtype=torch.int64, device=device))
+
+
+def has_exact_map(model: nn.Module, size: int) -> bool:
+    """Whether `class_activation_maps` takes the model; raises InputError where its scores are not finite."""
     try:
-        class_activation_maps(model, noise.to(device), torch.zeros(2, dtype=torch.int64, device=device))
+        check_exact_map(model, size)
     except NoExactMap:
         return False
     return True

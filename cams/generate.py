@@ -175,9 +175,11 @@ def from_hdf5(
 
 def _map_maker(model: nn.Module, method: Method, size: int) -> tuple[str, MapMaker]:
     """What the method is called, and its function."""
-    from .activation import class_activation_maps, has_exact_map
+    from .activation import check_exact_map, class_activation_maps, has_exact_map
     from .grad_cam import grad_cam
 
+    if method == "cam":
+        check_exact_map(model, size)
     if method == "cam" or (method == "auto" and has_exact_map(model, size)):
         return "CAM", class_activation_maps
     return "Grad-CAM", grad_cam

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.soft_labels import SoftLabels
 from sdali.trainers import classification_config
 from sdali.trainers.classification_config import TrainConfig
 from sdali.trainers.evaluation_config import EvaluateConfig
@@ -40,7 +41,7 @@ def test_every_field_has_a_docstring() -> None:
     ("field", "value"),
     [
         ("epochs", 0), ("batch_size", 0), ("size", -1), ("evaluate_every", 0), ("save_every", 0), ("threads", 0),
-        ("keep_every", -1), ("epoch_length", 0), ("sizes", (32, 0)),
+        ("keep_every", -1), ("epoch_length", 0), ("sizes", (32, 0)), ("sizes", (32, 32)), ("soft", SoftLabels(eps=0.3)),
         ("lr", -0.1), ("lr", 0.0), ("lr", float("nan")), ("weight_decay", -1.0), ("warmup_epochs", -1.0),
         ("warmup_epochs", 31.0), ("save_minutes", float("inf")), ("momentum", 1.0), ("label_smoothing", 1.0),
         ("ema", 1.5), ("optimizer", "adam"), ("precision", "float16"), ("test_crop", "center"),

@@ -56,6 +56,21 @@ def short(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: figures[name] for name in names}
 
 
+def test_an_input_is_not_replaced(tmp_path: Path) -> None:
+    """--out must be another file than those it combines, --overwrite or not."""
+    store = make_store(tmp_path / "s.lmdb", 3)
+    options = {"checkpoints": [{}], "scales": [32], "views": "", "views_per_image": 1}
+    with written_predictions(tmp_path / "a.h5", store=store, **options) as out:
+        out.put([0, 1, 2], np.full((3, 1, 1, 1, 3), 1 / 3, np.float32))
+    before = (tmp_path / "a.h5").read_bytes()
+    with pytest.raises(InputError, match=r"a\.h5 is one of the files to combine, and --out would replace it"):
+        ensemble([tmp_path / "a.h5"], out=tmp_path / "x" / ".." / "a.h5", overwrite=True)
+    assert (tmp_path / "a.h5").read_bytes() == before
+    for chosen in ({"checkpoints": [0, 0]}, {"scales": [32, 32]}):
+        with pytest.raises(InputError, match="can be chosen once"):
+            Predictions(tmp_path / "a.h5").mean(**chosen)
+
+
 def test_equals_numpy(folder: Path) -> None:
     """Mean within each file, then the weighted mean over the files; figures by their definitions."""
     labels = ImageStore(folder / "s.lmdb").labels
@@ -113,7 +128,7 @@ def test_ensembles_nest(folder: Path, tmp_path: Path) -> None:
     assert nested.scales == (0,) and nested.digest == Predictions(files[0]).digest
     with pytest.raises(InputError, match="exists already"):
         ensemble(files, out=tmp_path / "ab.h5")
-    ensemble([tmp_path / "ab.h5", files[0]], out=tmp_path / "ab.h5", overwrite=True)
+    ensemble(files, out=tmp_path / "ab.h5", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["ab.h5"]
 
 

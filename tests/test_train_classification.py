@@ -168,6 +168,9 @@ def test_settings_of_the_caller_are_untouched(folder: Path) -> None:
 def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     """The file holds each true class's mean softmax, counted by hand here; training with it follows its targets."""
     out = folder / "confusion.h5"
+    seen = ConfusionConfig(checkpoint=trained[0] / "last.pt", store=folder / "train.lmdb", out=out)
+    with pytest.raises(InputError, match=r"last\.pt was trained on the images of .*train\.lmdb.*; measure on others"):
+        confusion(seen)
     config = ConfusionConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb", out=out)
     result = confusion(config)
     assert result["top1"] == pytest.approx(trained[1]["top1"]) and result["images"] == 29
@@ -197,7 +200,7 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
     with pytest.raises(InputError, match="has order label_shuffle, and shuffle is asked for"):
         train(dataclasses.replace(soft, order="shuffle", resume=True))
     with pytest.raises(InputError, match="has soft labels yes, and no is asked for"):
-        train(dataclasses.replace(soft, soft_labels=None, resume=True))
+        train(dataclasses.replace(soft, soft_labels=None, soft=SoftLabels(), resume=True))
 
 
 def auxiliary_job(folder: Path, **options: Any) -> classification_run.Job:
@@ -260,7 +263,7 @@ def test_soft_labels_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -
     save_confusion(tmp_path / "other.h5", np.eye(2), np.ones(2, np.int64), ["cat", "dog"])
     with pytest.raises(InputError, match=r"does not have the classes of .*other\.h5"):
         train(tiny_config(folder, "none", soft_labels=tmp_path / "other.h5"))
-    with pytest.raises(InputError, match="both soften the target; give one of them"):
+    with pytest.raises(InputError, match="both soften the target; set one to 0 or None"):
         tiny_config(folder, "none", soft_labels=tmp_path / "other.h5", label_smoothing=0.1)
     store = folder / "train.lmdb"
     for targets, sentence in ((np.eye(2), "do not fit the 3 classes"), (np.ones((3, 3)), "targets are probabilities")):

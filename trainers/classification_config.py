@@ -144,11 +144,19 @@ class TrainConfig:
         check_choice("order", self.order, OrderName)
         parse_arguments(self.model_args)
         if not 0 <= self.plain_epochs <= self.epochs:
-            raise InputError(f"plain_epochs must be from 0 to epochs ({self.epochs}), got {self.plain_epochs}")
+            raise InputError(
+                f"plain_epochs must be from 0 to epochs ({self.epochs}), got {self.plain_epochs}; lower it too"
+            )
         for side in self.sizes:
             check_count("sizes", side)
+        if len(set(self.sizes)) < len(self.sizes):
+            raise InputError(f"sizes must differ, got {', '.join(map(str, self.sizes))}")
+        if self.soft_labels is None and self.soft != SoftLabels():
+            raise InputError("soft.eps, soft.top and their like have no effect without soft_labels; give that file too")
         if self.soft_labels is not None and self.label_smoothing:
-            raise InputError("label_smoothing and soft_labels both soften the target; give one of them")
+            raise InputError(
+                f"label_smoothing {self.label_smoothing} and soft_labels both soften the target; set one to 0 or None"
+            )
         check_choice("optimizer", self.optimizer, Optimizer)
         check_choice("precision", self.precision, Precision)
         check_choice("test_crop", self.test_crop, TestCrop)

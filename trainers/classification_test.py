@@ -34,7 +34,7 @@ class Test:
     models: Sequence[nn.Module]
     """In evaluation mode, on the device."""
     origins: Sequence[dict[str, Any]]
-    """Of each model: name (its file), weights_digest, epoch."""
+    """Of each model: name (its file), weights_digest, epoch, trained_on (digest of its store)."""
     store: ImageStore
     loaders: Sequence[Loader]
     """One for each scale: this rank's share, each image once, all in the same order and batches."""
@@ -125,4 +125,9 @@ def _common_statistics(paths: Sequence[Path], contents: Sequence[dict[str, Any]]
 
 def _origin(path: Path, contents: dict[str, Any]) -> dict[str, Any]:
     weights = contents["ema"] or contents["state_dict"]
-    return {"name": path.name, "weights_digest": weights_digest(weights), "epoch": contents["standing"]["epoch"]}
+    return {
+        "name": path.name,
+        "weights_digest": weights_digest(weights),
+        "epoch": contents["standing"]["epoch"],
+        "trained_on": contents["store"],
+    }

@@ -24,6 +24,11 @@ def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str,
     if config.out.exists() and not config.overwrite:
         raise InputError(f"{config.out} exists already; pass --overwrite, or name another file")
     with opened_test(config) as test:
+        if test.store.digest == test.origins[0]["trained_on"]:
+            raise InputError(
+                f"{config.checkpoint} was trained on the images of {config.store}, where it confuses too little; "
+                "measure on others"
+            )
         classes = test.store.classes
         shown = progress if test.ranks.is_first else silent
         totals = _totals(test, shown(test.loaders[0], len(test.loaders[0]), "measuring confusion"))

@@ -49,6 +49,8 @@ def ensemble(
     Raises InputError for files that cannot be used or do not fit together, and for what cannot be written.
     """
     members = [Predictions(path) for path in paths]
+    if out is not None and (same := [path for path in paths if Path(path).resolve() == Path(out).resolve()]):
+        raise InputError(f"{same[0]} is one of the files to combine, and --out would replace it; name another file")
     shares = _shares(members, weights)
     for member in members[1:]:
         _check_same_images(member, members[0])

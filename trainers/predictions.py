@@ -190,7 +190,10 @@ class Predictions:
             raise InputError(f"choose one {what} of {self.path} at least")
         if unknown := [place for place in places if not -count <= place < count]:
             raise InputError(f"{self.path} has no {what} {unknown[0]}; choose of 0 to {count - 1}, or -1 for the last")
-        return [place % count for place in places]
+        places = [place % count for place in places]
+        if len(set(places)) < len(places):
+            raise InputError(f"each {what} of {self.path} can be chosen once, got {', '.join(map(str, chosen or ()))}")
+        return places
 
 
 def _softmax(file: h5py.File) -> h5py.Dataset:
