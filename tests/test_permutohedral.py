@@ -49,7 +49,7 @@ def positions(height: int, width: int, bandwidth: float) -> Tensor:
 
 def photograph(path: Path) -> Tensor:
     """RGB levels [1, 3, 60, 60], as at stride 8 of 480 x 480 pixels."""
-    image = cv2.resize(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), (480, 480))
+    image = cv2.resize(np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)), (480, 480))
     levels = cv2.resize(image, (60, 60), interpolation=cv2.INTER_AREA).astype(np.float64)
     return torch.from_numpy(levels.transpose(2, 0, 1))[None]
 

@@ -4,7 +4,7 @@ Features are coordinates divided by the bandwidths; a filtered value is about `s
 all pixels j of the same image, at a cost linear in their number. Each pixel lies in a simplex of d + 1 vertices; values
 are spread onto those (splat), blurred with (1/2, 1, 1/2) along each of d + 1 directions, and read back (slice).
 
-Each of the three is a sum of weighted rows, torch's `embedding_bag`: several times as fast as gathering or `index_add_`,
+Each of the three is a sum of weighted rows, torch's `embedding_bag`: several times as fast as gather or `index_add_`,
 with no weighted copy of the values, and without atomic additions on a GPU, so every run gives the same.
 """
 
