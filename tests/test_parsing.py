@@ -60,7 +60,6 @@ def test_upsampling_is_bilinear_without_aligned_corners() -> None:
     with torch.no_grad():
         cells = network.head(network.backbone(images(64, 64))[1])
         scores = network(images(64, 64))
-    torch.testing.assert_close(scores[..., 4 + 8 * 3, 4 + 8 * 5 - 1], scores[..., 28, 43])
     between = (cells[..., 3, 5] * 7.5 / 8 + cells[..., 3, 4] * 0.5 / 8) * 0.9375 + (
         cells[..., 4, 5] * 7.5 / 8 + cells[..., 4, 4] * 0.5 / 8
     ) * 0.0625
