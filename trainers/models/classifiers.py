@@ -22,10 +22,7 @@ def create_classifier(name: str, num_classes: int, **arguments: Any) -> nn.Modul
 
     Raises InputError for a name that timm does not know, or arguments that the model does not take.
     """
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), 3)
-        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists them"
-        raise InputError(f"timm has no model called {name!r}; {hint}")
+    check_known(name)
     try:
         model = timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
     except Exception as error:  # whatever the model's own code makes of a value that it did not expect
@@ -38,6 +35,14 @@ def create_classifier(name: str, num_classes: int, **arguments: Any) -> nn.Modul
     if isinstance(model, InceptionV3):
         model.__class__ = InceptionV3Auxiliary  # timm offers no way to have it build another class
     return model
+
+
+def check_known(name: str) -> None:
+    """Raise InputError, with close names where there are any, for a name that timm does not know."""
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), 3)
+        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists them"
+        raise InputError(f"timm has no model called {name!r}; {hint}")
 
 
 # Of torch's initial weights. After 20 epochs on 1,200 generated scenes, two seeds, a gain of 0 gave a top-1 of 0.54 and

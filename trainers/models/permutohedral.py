@@ -96,10 +96,11 @@ def _sums(rows: Tensor, places: Tensor, weights: Tensor, starts: Tensor | None =
 def _elevate(points: Tensor) -> Tensor:
     """Points [d, N] -> [d + 1, N], on the plane where coordinates sum to 0; the lattice has steps of d + 1 there."""
     d = len(points)
-    axis = torch.arange(1, d + 1, device=points.device)[:, None]
+    axis = torch.arange(1, d + 1, dtype=points.dtype, device=points.device)[:, None]
     scaled = points * (math.sqrt(2 / 3) * (d + 1)) / (axis * (axis + 1)).sqrt()
-    tails = scaled.flip(0).cumsum(0).flip(0)  # sums over a coordinate and those after it
-    return F.pad(tails, (0, 0, 0, 1)) - F.pad(axis * scaled, (0, 0, 1, 0))
+    # Not cumsum, which for floats on a GPU is not the same on every run.
+    tails = torch.stack([scaled[first:].sum(0) for first in range(d + 1)])
+    return tails - F.pad(axis * scaled, (0, 0, 1, 0))
 
 
 def _strides(elevated: Tensor, batch: int) -> list[int]:
