@@ -14,6 +14,7 @@ from ..pipelines.errors import InputError
 from ..pipelines.image_parts import MAX_PIXELS
 from ..pipelines.progress import track
 from ..pipelines.sources import Source
+from ..pipelines.sources_parsing import Preset, Subset
 from ..pipelines.store_read import ImageStore
 from .tables import show
 
@@ -25,17 +26,34 @@ class Build:
     """Flags of `sdali build`."""
 
     source: Positional[str]
-    """A folder of images, or an HDF5 file; for --format scenes the number of pictures to generate."""
+    """A folder of images, or an HDF5 file; for --preset the data set's folder; for --format scenes the number of
+    pictures to generate."""
 
     store: Positional[Path]
     """The store to be, such as pets.lmdb."""
 
-    format: Literal["folder", "hdf5", "scenes"] = "folder"
-    """folder: sub-folders are classes, images anywhere below them. hdf5: a dataset of encoded images (variable-length
+    format: Literal["folder", "masks", "hdf5", "scenes"] = "folder"
+    """folder: sub-folders are classes, images anywhere below them. masks: images whose pixels have classes, for scene
+    parsing: with --masks and --class-names, or with --preset. hdf5: a dataset of encoded images (variable-length
     uint8) or of pixels (uint8), one row each. scenes: generated pictures with masks and boxes."""
 
     masks: Path | None = None
-    """folder: masks of the images, PNG of class indices, found by the images' names."""
+    """folder, masks: masks of the images, PNG of class indices, found by the images' names."""
+
+    class_names: Path | None = None
+    """masks: a text file of the classes, one a line for the mask values 0, 1, ... without --ignore-index, or
+    "VALUE: name"."""
+
+    ignore_index: int | None = None
+    """masks: the value of pixels without a class. None: 255, or the preset's."""
+
+    preset: Preset | None = None
+    """masks: SOURCE is laid out as the authors of this set did. camvid: train/, trainannot/, val/, valannot/. ade20k:
+    images/training/, annotations/training/, and validation/; its values 1 to 150 become classes 0 to 149, its 0 is
+    ignored."""
+
+    subset: Subset = "train"
+    """--preset: which part."""
 
     images_dataset: str = "images"
     """hdf5: where the images are."""
@@ -102,8 +120,14 @@ class Build:
         return report
 
     def _source(self) -> Source:
-        if self.masks is not None and self.format != "folder":
-            raise InputError("--masks goes with --format folder; scenes have masks of their own, HDF5 --masks-dataset")
+        if self.masks is not None and self.format not in ("folder", "masks"):
+            raise InputError(
+                "--masks goes with --format folder and masks; scenes have masks of their own, HDF5 --masks-dataset"
+            )
+        if self.format == "masks":
+            return self._parsing()
+        if self.preset is not None or self.class_names is not None or self.ignore_index is not None:
+            raise InputError("--preset, --class-names and --ignore-index go with --format masks; pass that too")
         datasets = (self.classes_dataset, self.names_dataset, self.masks_dataset)
         if self.format != "hdf5" and (
             any(datasets) or (self.images_dataset, self.labels_dataset) != ("images", "labels")
@@ -120,6 +144,25 @@ class Build:
         if not self.source.isdecimal():
             raise InputError(f"--format scenes takes a number of pictures, got {self.source!r}")
         return scenes(int(self.source), seed=self.seed, classes=self.classes)
+
+    def _parsing(self) -> Source:
+        from ..pipelines.mask_classes import IGNORE, from_file
+        from ..pipelines.sources_parsing import parsing, preset
+
+        if self.preset is not None:
+            if self.masks is not None:
+                raise InputError(f"--preset {self.preset} knows where its masks are; leave out --masks or --preset")
+            return preset(
+                self.preset,
+                self.source,
+                subset=self.subset,
+                class_names=self.class_names,
+                ignored=self.ignore_index,
+            )
+        if self.masks is None or self.class_names is None:
+            raise InputError("--format masks needs --masks FOLDER and --class-names FILE, or --preset NAME")
+        ignored = IGNORE if self.ignore_index is None else self.ignore_index
+        return parsing(self.source, self.masks, from_file(self.class_names, ignored))
 
     def _hdf5(self) -> Source:
         from ..pipelines.sources_hdf5 import hdf5
@@ -148,19 +191,25 @@ class Info:
     def run(self) -> dict[str, Any]:
         store = ImageStore(self.store)
         counts = np.bincount(store.labels[store.labels >= 0], minlength=len(store.classes)).tolist()
-        rows = [[name, f"{count:,}"] for name, count in zip(store.classes, counts, strict=True)]
+        of_pixels = store.ignore_index is not None
+        rows = [[name, "" if of_pixels else f"{count:,}"] for name, count in zip(store.classes, counts, strict=True)]
         if len(rows) > _CLASSES_SHOWN:
             rows = [*rows[:_CLASSES_SHOWN], [f"and {len(rows) - _CLASSES_SHOWN} more", ""]]
-        show(f"{self.store}: {len(store):,} images", ["class", "images"], rows)
+        show(
+            f"{self.store}: {len(store):,} images",
+            ["class of pixels" if of_pixels else "class", "" if of_pixels else "images"],
+            rows,
+        )
         result: dict[str, Any] = {
             "store": str(self.store),
             "images": len(store),
-            "classes": dict(zip(store.classes, counts, strict=True)),
+            "classes": list(store.classes) if of_pixels else dict(zip(store.classes, counts, strict=True)),
             "unlabelled": int((store.labels < 0).sum()),
             "bytes": self.store.stat().st_size,
             "height": _range(store.sizes[:, 0]),
             "width": _range(store.sizes[:, 1]),
             "masks": store.has_masks,
+            "ignore_index": store.ignore_index,
             "boxes": store.has_boxes,
             "digest": store.digest,
             "statistics": store.statistics is not None,

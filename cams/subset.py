@@ -15,8 +15,8 @@ from ..pipelines.store_read import ImageStore
 class Subset(ImageStore):
     """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
 
-    `path`, `classes`, `digest`, `header` and `statistics` are the whole store's, and errors in reading name its
-    indices.
+    `path`, `classes`, `ignore_index`, `digest`, `header` and `statistics` are the whole store's, and errors in reading
+    name its indices.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
@@ -25,7 +25,7 @@ class Subset(ImageStore):
         self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
         self.byte_sizes = store.byte_sizes[self.indices]
         self.names = _Names(store.names, self.indices)
-        self.has_masks, self.has_boxes = store.has_masks, store.has_boxes
+        self.has_masks, self.has_boxes, self.ignore_index = store.has_masks, store.has_boxes, store.ignore_index
 
     def read(self, indices: Iterable[int], *, check: bool = True) -> list[memoryview]:
         return self.whole.read([int(self.indices[index]) for index in indices], check=check)

@@ -79,6 +79,7 @@ def _writer(source: Source, path: Path, overwrite: bool, provenance: dict[str, A
         overwrite=overwrite,
         has_masks=source.has_masks,
         has_boxes=source.has_boxes,
+        ignore_index=source.ignore_index,
         provenance=provenance,
     )
 

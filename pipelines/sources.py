@@ -55,12 +55,16 @@ class LazyItems(Sequence[SourceItem]):
 
 @dataclass(frozen=True)
 class Source:
-    """Everything a build needs: class names (() for none), items in store order, and what their items carry."""
+    """Everything a build needs: class names (() for none), items in store order, and what their items carry.
+
+    `ignore_index`: where the classes are those of the masks' pixels, the value of pixels without one.
+    """
 
     classes: tuple[str, ...]
     items: Sequence[SourceItem]
     has_masks: bool = False
     has_boxes: bool = False
+    ignore_index: int | None = None
     description: str = ""
 
 

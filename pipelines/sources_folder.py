@@ -29,24 +29,34 @@ def folder(path: str | Path, *, masks: str | Path | None = None) -> Source:
     inside and outside class folders.
     """
     root, mask_root = Path(path), None if masks is None else Path(masks)
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder; name one that has a sub-folder of images for each class")
-    names = sorted(_walk(root, "", frozenset(), mask_root), key=natural_key)
-    if not names:
-        raise InputError(f"{root} has no images: nothing below it is called like one (.jpg, .png, ...)")
+    names = image_names(root, mask_root)
     classes = _classes(root, names, mask_root)
     labels = {name: label for label, name in enumerate(classes)}
-    mask_folder = None if mask_root is None else MaskFolder(mask_root, _shared_stems(names))
-    items = _Items(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder)
+    mask_folder = None if mask_root is None else MaskFolder(mask_root, shared_stems(names))
+    items = FolderItems(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder)
     return Source(classes, items, has_masks=mask_folder is not None, description=f"folder {root}")
 
 
-def _shared_stems(names: list[str]) -> frozenset[str]:
+def image_names(root: Path, masks: Path | None) -> list[str]:
+    """Relative paths of all images below a folder, in natural order, without those in the folder of masks.
+
+    Raises InputError for a folder that is missing or has none.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; name one that has a sub-folder of images for each class")
+    names = sorted(_walk(root, "", frozenset(), masks), key=natural_key)
+    if not names:
+        raise InputError(f"{root} has no images: nothing below it is called like one (.jpg, .png, ...)")
+    return names
+
+
+def shared_stems(names: list[str]) -> frozenset[str]:
+    """Stems of several images, see MaskFolder."""
     counts = Counter(Path(name).stem for name in names)
     return frozenset(stem for stem, count in counts.items() if count > 1)
 
 
-class _Items(LazyItems):
+class FolderItems(LazyItems):
     """Files, of which only the names are kept."""
 
     def __init__(self, root: Path, names: list[str], labels: list[int], masks: MaskFolder | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,18 @@ _GREY_STEP = {1: 255, 2: 85, 4: 17, 8: 1}  # by what Pillow multiplies grey leve
 class MaskFolder:
     """All PNGs below a folder; an image a/b.jpg takes a/b.png, else the only b.png anywhere below."""
 
-    def __init__(self, root: Path, shared_stems: frozenset[str] = frozenset()) -> None:
-        """`shared_stems`: of several images; for these only the full path tells which mask is whose."""
+    def __init__(
+        self,
+        root: Path,
+        shared_stems: frozenset[str] = frozenset(),
+        converted: Callable[[bytes], bytes] = lambda data: data,
+    ) -> None:
+        """`shared_stems`: of several images; for these only the full path tells which mask is whose. `converted`: what
+        is done to each index PNG.
+        """
         if not root.is_dir():
             raise InputError(f"{root} is no folder; name one that has a PNG of class indices for each image")
-        self._root, self._shared_stems = root, shared_stems
+        self._root, self._shared_stems, self._converted = root, shared_stems, converted
         self._exact: dict[str, Path] = {}
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(root.rglob("*")):
@@ -52,7 +60,7 @@ class MaskFolder:
                 f"could have either of the masks {found[0]} and {found[1]}: arrange them as the images are"
             )
         try:
-            return as_index_png(found[0].read_bytes())
+            return self._converted(as_index_png(found[0].read_bytes()))
         except InputError as error:
             raise InputError(f"has the mask {found[0]}, which {error}") from None
 
@@ -71,7 +79,7 @@ def as_index_png(data: bytes) -> bytes:
     if (bits, colour) == (8, _GREY):
         return data
     if colour not in (_GREY, _PALETTE):
-        raise InputError("has colours, not class indices (one channel, or a palette)")
+        raise InputError("has colours, not class indices: convert it to one channel, or to a palette")
     indices = _indices(data, bits, colour)
     if indices.max() > 255:
         raise InputError(f"has the class index {indices.max()}, above 255")

@@ -8,8 +8,11 @@ Sub-databases, all integers little-endian except the keys:
 - `header`: one JSON document under HEADER_KEY. The file's meta pages are written after all of it: without them it is
   unfinished, and no LMDB file to anyone.
 
-The digest is the store's identity: SHA-256 over classes and columns. The columns hold the CRC32 and size of every
-record, so two stores of equal digest hold equal content, whenever and from wherever they were built.
+Where the classes are those of the masks' pixels, the header has an `ignore_index`: masks hold 0..K-1, places in the
+classes, and this value where a pixel has no class; labels are all -1. In other stores the classes are the images'.
+
+The digest is the store's identity: SHA-256 over classes, columns and ignore index. The columns hold the CRC32 and size
+of every record, so two stores of equal digest hold equal content, whenever and from wherever they were built.
 """
 
 from __future__ import annotations
@@ -56,13 +59,15 @@ def key(index: int) -> bytes:
     return struct.pack(">Q", index)
 
 
-def digest(columns: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """SHA-256 (hex) over the classes and the columns' raw bytes, each preceded by its name and length."""
+def digest(columns: Mapping[str, Any], classes: Sequence[str], ignore_index: int | None = None) -> str:
+    """SHA-256 (hex) over classes, columns' raw bytes, each after its name and length, and the ignore index if any."""
     state = hashlib.sha256(json.dumps(list(classes)).encode())
     for name in sorted(columns):
         raw = memoryview(columns[name]).cast("B")
         state.update(f"{name}:{raw.nbytes}:".encode())
         state.update(raw)
+    if ignore_index is not None:
+        state.update(f"ignore_index:{ignore_index}".encode())
     return state.hexdigest()
 
 

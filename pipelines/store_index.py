@@ -39,6 +39,9 @@ def _is_complete(header: dict[str, Any]) -> bool:
     if not isinstance(columns, dict) or not isinstance(classes, list):
         return False
     expected = store_format.columns_of(has_masks="mask_crc32" in columns, has_boxes="box_crc32" in columns)
+    ignore_index = header.get("ignore_index")
+    if ignore_index is not None and not (isinstance(ignore_index, int) and 0 <= ignore_index <= 255):
+        return False
     counted = isinstance(header.get("count"), int) and header["count"] > 0
     return columns == expected and counted and isinstance(header.get("digest"), str)
 

@@ -50,7 +50,8 @@ class ImageStore:
 
     Attributes: `path`; `classes` (names); `labels` int64 [N], -1 for none; `sizes` int32 [N, 2], height and width after
     EXIF orientation; `byte_sizes` int64 [N]; `names`, a sequence of relative source paths; `digest` (hex, identity of
-    the content); `header` (dict); `has_masks`, `has_boxes`. The arrays are read-only.
+    the content); `header` (dict); `has_masks`, `has_boxes`; `ignore_index`, in the masks the value of pixels without a
+    class, None where the classes are those of the images. The arrays are read-only.
     Raises InputError, before any page is mapped, for a file that is missing, foreign, truncated or of another schema.
     """
 
@@ -69,6 +70,7 @@ class ImageStore:
         self._mask_sizes, self._mask_crc32 = columns.get("mask_byte_sizes"), columns.get("mask_crc32")
         self._box_counts, self._box_crc32 = columns.get("box_counts"), columns.get("box_crc32")
         self.has_masks, self.has_boxes = self._mask_sizes is not None, self._box_counts is not None
+        self.ignore_index: int | None = self.header.get("ignore_index")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,7 +153,7 @@ class ImageStore:
 
     def check_columns(self) -> None:
         """Raise InputError unless the columns are those the digest was taken from (reads all of them)."""
-        if store_format.digest(self._columns, self.classes) != self.digest:
+        if store_format.digest(self._columns, self.classes, self.ignore_index) != self.digest:
             raise InputError(f"the columns of {self.path} do not match its digest; build it again")
 
     @property

@@ -49,8 +49,9 @@ def _reason(text: str) -> str:
 class StoreWriter:
     """Context manager that builds one store; a clean exit publishes it, an exception removes every trace of it.
 
-    `path`: the store to be. `classes`: class names, () for a store without labels. `provenance`: JSON-able, kept in the
-    header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
+    `path`: the store to be. `classes`: class names, () for a store without labels. `ignore_index`: where the classes
+    are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the header, no
+    part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
     for a full disk, and for a sample that contradicts the store's declaration.
     `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
     """
@@ -63,10 +64,11 @@ class StoreWriter:
         overwrite: bool = False,
         has_masks: bool = False,
         has_boxes: bool = False,
+        ignore_index: int | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.classes = Path(path), tuple(classes)
-        self.has_masks, self.has_boxes = has_masks, has_boxes
+        self.has_masks, self.has_boxes, self.ignore_index = has_masks, has_boxes, ignore_index
         self._provenance = dict(provenance or {})
         dtypes = store_format.columns_of(has_masks=has_masks, has_boxes=has_boxes)
         self._dtypes = dtypes
@@ -155,7 +157,7 @@ class StoreWriter:
         if not len(self):
             raise InputError(f"no image for {self.path}; name a source that has some")
         columns = {name: self._columns[name] for name in sorted(self._columns)}
-        header = self._header(store_format.digest(columns, self.classes))
+        header = self._header(store_format.digest(columns, self.classes, self.ignore_index))
         with write_errors(self.path):
             for name, column in columns.items():
                 self._lmdb.put(INDEX, name.encode(), column.tobytes())
@@ -173,6 +175,7 @@ class StoreWriter:
             "columns": self._dtypes,
             "record_bytes": self._record_bytes,
             "provenance": self._provenance,
+            **({} if self.ignore_index is None else {"ignore_index": self.ignore_index}),
         }
 
     def publish(self) -> None:
