@@ -1,7 +1,7 @@
 """Stores, plans, graphs and loaders: encoded images in, batches for a trainer out.
 
 Light to import: NumPy and LMDB, but no DALI, torch, numba or OpenCV, so that a script can look into a store at no cost.
-The loaders are modules: `from sdali.pipelines import classification`.
+The loaders are modules: `from sdali.pipelines import classification`, or parsing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,19 @@ from __future__ import annotations
 if not __name__.startswith("sdali."):
     raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")
 
-from .config import Augmentation, Colour, Crop
+from .config import Augmentation, Colour, Crop, ParsingAugmentation, ParsingCrop
 from .errors import BadSampleError, InputError
 from .statistics import Statistics
 from .store_read import ImageStore
 
-__all__ = ["Augmentation", "BadSampleError", "Colour", "Crop", "ImageStore", "InputError", "Statistics"]
+__all__ = [
+    "Augmentation",
+    "BadSampleError",
+    "Colour",
+    "Crop",
+    "ImageStore",
+    "InputError",
+    "ParsingAugmentation",
+    "ParsingCrop",
+    "Statistics",
+]

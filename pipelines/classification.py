@@ -6,7 +6,6 @@ for batch in loader: ...        # batch["image"] float32 [64, 3, 224, 224], batc
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,13 +19,13 @@ from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, Planner, whole_number
+from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
 from .order import Order, in_epochs_of, order_named
 from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
 from .plan_views import TEN, RandomViewsPlanner, TenCropPlanner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 
-Dtype = Literal["float32", "float16"]
 ColourOn = Literal["loader", "device"]
 CROP_RATIO = 0.875  # 224 of 256
 
@@ -70,19 +69,18 @@ def train_loader(
     [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there. Raises
     InputError for anything that cannot be used.
     """
-    opened = _opened(store)
+    opened = opened_store(store)
     if targets is not None:
         targets = _checked_targets(targets, opened)
     statistics = statistics or opened.statistics or IMAGENET
     if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
-    if not isinstance(seed, int | np.integer):
-        raise InputError(f"seed must be whole, got {seed!r}")
+    check_seed(seed)
     for side in (size, *sizes):
         whole_number("size", side)
     planner: Planner = TrainPlanner(
         store=opened,
-        heatmaps=_heatmaps(heatmaps, opened),
+        heatmaps=opened_heatmaps(heatmaps, opened),
         augmentation=augmentation or Augmentation(),
         statistics=statistics,
         sizes=tuple(sizes) or (size,),
@@ -127,7 +125,7 @@ def test_loader(
     statistics: pass the training store's; by default the store's own, else ImageNet's. The rest is as in
     train_loader. Last batches may be short, on some ranks empty.
     """
-    opened = _opened(store)
+    opened = opened_store(store)
     statistics = statistics or opened.statistics or IMAGENET
     whole_number("size", size)
     whole_number("crops", crops)
@@ -172,22 +170,19 @@ def _loader(
     require_dali()
     from .graph_classification import Graph
 
-    if dtype not in get_args(Dtype):
-        raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
+    check_dtype(dtype)
     if colour_on not in get_args(ColourOn):
         raise InputError(f"colour_on must be loader or device, got {colour_on!r}")
     if colour_on == "device":
         if dtype != "float32":
             raise InputError(f"colour_on='device' makes uint8 images; give the dtype {dtype} to colour_torch.apply")
         dtype = "uint8"
-    if threads is not None:
-        whole_number("threads", threads)
     cuda = cuda_ordinal(device)
-    graph = Graph(dtype=dtype, cuda=cuda, threads=threads or len(os.sched_getaffinity(0)), views=views)
+    graph = Graph(dtype=dtype, cuda=cuda, threads=thread_count(threads), views=views)
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
-    def empty() -> torch.Tensor:
-        return torch.empty((0, views, 3, size, size), dtype=getattr(torch, dtype), device=where)
+    def empty() -> dict[str, torch.Tensor]:
+        return {"image": torch.empty((0, views, 3, size, size), dtype=getattr(torch, dtype), device=where)}
 
     return Loader(
         store=store,
@@ -197,10 +192,6 @@ def _loader(
         uncoloured=colour_on == "device",
         **rest,  # type: ignore[arg-type]
     )
-
-
-def _opened(store: str | Path | ImageStore) -> ImageStore:
-    return store if isinstance(store, ImageStore) else ImageStore(store)
 
 
 def _checked_targets(targets: np.ndarray, store: ImageStore) -> np.ndarray:
@@ -219,18 +210,3 @@ def _checked_targets(targets: np.ndarray, store: ImageStore) -> np.ndarray:
             f"{store.path} has samples without a label, for which there is no soft label; build it without"
         )
     return targets
-
-
-def _heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:
-    if isinstance(heatmaps, str | Path):
-        from .heatmap_read import HeatmapStore
-
-        maps = HeatmapStore(heatmaps)
-        maps.check(store)
-        return maps
-    if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
-        kind = type(heatmaps).__name__
-        raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
-    if heatmaps is not None and len(heatmaps) != len(store):
-        raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
-    return heatmaps

@@ -57,10 +57,7 @@ class Crop:
         _check_range("crop area", self.area, 0, 1)
         _check_range("crop aspect", self.aspect, 0, float("inf"))
         _check_range("crop shorter_side", self.shorter_side, 0, float("inf"))
-        if not 0 < self.gamma < float("inf"):
-            raise InputError(f"crop gamma must be above 0 and finite, got {self.gamma}")
-        if not 0 <= self.p_sda <= 1:
-            raise InputError(f"crop p_sda must be within [0, 1], got {self.p_sda}")
+        _check_guidance(self.gamma, self.p_sda)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +84,31 @@ class Colour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Everything random about a classification sample."""
+class ParsingCrop:
+    """How a training window of scene parsing is drawn: the image is scaled, then cropped, or padded where smaller."""
 
-    crop: Crop = field(default_factory=Crop)
-    """How the window is drawn."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Range of the factor by which the image is scaled, uniform (our choice)."""
+
+    shorter_side: int | None = None
+    """Length of the shorter side that a factor of 1 means, px. None: the image's own."""
+
+    gamma: float = 1.0
+    """A heatmap's cell is drawn with probability proportional to value ** gamma."""
+
+    p_sda: float = 1.0
+    """Share of the windows that follow the heatmap, where there is one; the rest are drawn plainly."""
+
+    def __post_init__(self) -> None:
+        _check_range("crop scale", self.scale, 0, float("inf"))
+        if self.shorter_side is not None and self.shorter_side < 1:
+            raise InputError(f"crop shorter_side must be at least 1 px, got {self.shorter_side}")
+        _check_guidance(self.gamma, self.p_sda)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appearance:
+    """What is random about any sample but its window."""
 
     colour: Colour = field(default_factory=Colour)
     """How colours are jittered."""
@@ -108,6 +125,29 @@ class Augmentation:
         unknown = [name for name in self.interpolations if name not in INTERPOLATIONS]
         if unknown or not self.interpolations:
             raise InputError(f"interpolations must be some of {', '.join(INTERPOLATIONS)}; got {self.interpolations}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Appearance):
+    """Everything random about a classification sample."""
+
+    crop: Crop = field(default_factory=Crop)
+    """How the window is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsingAugmentation(Appearance):
+    """Everything random about a sample of scene parsing; the interpolations are the image's, the mask's is nearest."""
+
+    crop: ParsingCrop = field(default_factory=ParsingCrop)
+    """How the window is drawn."""
+
+
+def _check_guidance(gamma: float, p_sda: float) -> None:
+    if not 0 < gamma < float("inf"):
+        raise InputError(f"crop gamma must be above 0 and finite, got {gamma}")
+    if not 0 <= p_sda <= 1:
+        raise InputError(f"crop p_sda must be within [0, 1], got {p_sda}")
 
 
 def _check_range(name: str, bounds: tuple[float, float], low: float, high: float) -> None:

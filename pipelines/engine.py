@@ -25,6 +25,8 @@ from .store_read import ImageStore
 class Graph(Protocol):
     """Builds a pipeline around a source of batches, and makes what the source returns."""
 
+    def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]: ...
+
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Any: ...
 
     def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
@@ -45,7 +47,7 @@ class Engine:
         self._pid = os.getpid()
 
     def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
-        """Rows and the DALI output (a tensor list) of each batch of rows, in order.
+        """Rows and the DALI outputs (a tensor list each) of each batch of rows, in order.
 
         `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
         """
@@ -69,7 +71,7 @@ class Engine:
         """The next batch, None at the end."""
         while True:
             try:
-                (output,) = self._built().run()
+                outputs = self._built().run()
             except StopIteration:
                 self._pipeline.reset()
                 if not self._pending:
@@ -80,7 +82,7 @@ class Engine:
                 error = self._culprit(rows) or failure
             else:
                 rows, _ = self._pending.popleft()
-                return rows, output
+                return rows, outputs
             self._pipeline = None
             if replace is None or not isinstance(error, BadSampleError):
                 self._pending.clear()
@@ -110,7 +112,7 @@ class Engine:
 
     def _feed(self, rows: np.ndarray) -> Any:
         """The buffers that the graph makes of a batch."""
-        return self._graph.feed(self._store.read(first_views(rows)["index"]), rows)
+        return self._graph.feed(self._graph.read(self._store, first_views(rows)["index"]), rows)
 
     def _culprit(self, rows: np.ndarray) -> BadSampleError | None:
         """The first sample of the batch that fails alone."""

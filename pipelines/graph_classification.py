@@ -25,6 +25,7 @@ from .colour import GREY
 from .config import INTERPOLATIONS
 from .dali import Node
 from .kernel_op import resample, resample_and_colour
+from .store_read import ImageStore
 
 _INTERP: dict[str, Any] = {
     "nearest": DALIInterpType.INTERP_NN,
@@ -34,7 +35,7 @@ _INTERP: dict[str, Any] = {
     "gaussian": DALIInterpType.INTERP_GAUSSIAN,
 }
 INTERP_CODES = np.array([int(_INTERP[name]) for name in INTERPOLATIONS], np.int32)
-_DTYPES = {"float32": DALIDataType.FLOAT, "float16": DALIDataType.FLOAT16}
+DTYPES = {"float32": DALIDataType.FLOAT, "float16": DALIDataType.FLOAT16}
 
 Feed = tuple[list[np.ndarray] | np.ndarray, ...]
 
@@ -50,6 +51,10 @@ class Graph:
     views: int = 1
     """Of each sample."""
     prefetch: int = 2
+
+    def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
+        """The records that a batch needs."""
+        return store.read(indices)
 
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
         """What the source returns for a batch of rows [N] or [N, views], all of one size.
@@ -76,13 +81,7 @@ class Graph:
 
     def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
         """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
-        pipeline = Pipeline(
-            batch_size=batch_size,
-            num_threads=self.threads,
-            device_id=self.cuda,
-            prefetch_queue_depth=self.prefetch,
-        )
-        assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
+        pipeline = empty_pipeline(batch_size, self.threads, self.cuda, self.prefetch)
         with pipeline:
             count = 6 + (self.cuda is not None and self.views > 1) + (self.dtype != "uint8")
             encoded, anchors, shapes, *rest = inputs(source, count)
@@ -96,7 +95,7 @@ class Graph:
         if not matrices:
             return resample(columns, regions, windows, kernels)  # VCHW uint8
         planes = resample_and_colour(columns, regions, windows, kernels, matrices[0])  # VCHW float32
-        return planes if self.dtype == "float32" else fn.cast(planes, dtype=_DTYPES[self.dtype])
+        return planes if self.dtype == "float32" else fn.cast(planes, dtype=DTYPES[self.dtype])
 
     def _on_gpu(self, regions: Node, sizes: Node, kernels: Node, flips: Node, *rest: Node) -> Node:
         matrices = None if self.dtype == "uint8" else rest[-1]
@@ -112,8 +111,15 @@ class Graph:
                 chw = fn.transpose(resized, perm=[2, 0, 1], output_layout="CHW")
                 images.append(fn.flip(chw, horizontal=flips[view]))
             else:
-                images.append(colour(resized, matrices[view], flips[view], _DTYPES[self.dtype]))
+                images.append(colour(resized, matrices[view], flips[view], DTYPES[self.dtype]))
         return fn.stack(*images)  # VCHW
+
+
+def empty_pipeline(batch_size: int, threads: int, cuda: int | None, prefetch: int) -> Pipeline:
+    """To be filled and built; its batches stay intact without a copy."""
+    pipeline = Pipeline(batch_size=batch_size, num_threads=threads, device_id=cuda, prefetch_queue_depth=prefetch)
+    assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
+    return pipeline
 
 
 def inputs(source: Callable[[], Feed], count: int) -> list[Node]:
@@ -127,8 +133,8 @@ def resize(windows: Node, kernels: Node, sizes: Node) -> Node:
     return fn.resize(windows, size=sizes, interp_type=fn.reinterpret(kernels, dtype=DALIDataType.INTERP_TYPE))
 
 
-def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool) -> Node:
-    """uint8 [h, w, 3] RGB: only the region of each image, EXIF orientation applied.
+def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool, masks: bool = False) -> Node:
+    """uint8 [h, w, 3] RGB: only the region of each image, EXIF orientation applied; of masks [h, w, 1], as they are.
 
     The anchors depend on the peeked shape (times zero): a header that cannot be parsed then raises there, where the
     decoder itself would kill the process in batches of 48 and more.
@@ -140,7 +146,8 @@ def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool) 
         shapes,
         device="mixed" if on_gpu else "cpu",
         axes=[0, 1],
-        output_type=DALIImageType.RGB,
+        output_type=DALIImageType.ANY_DATA if masks else DALIImageType.RGB,
+        adjust_orientation=not masks,
         jpeg_fancy_upsampling=True,  # as the CPU's decoder does; the GPU's default differs
     )
 

@@ -34,17 +34,22 @@ def resample_and_colour(columns: Node, regions: Node, windows: Node, kernels: No
     [V, 3, 5]. Runs in DALI's CPU threads; call inside a pipeline definition.
     """
     types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.INT32, DALIDataType.INT32, DALIDataType.FLOAT]
-    run = _operator(planes_sample.address, DALIDataType.FLOAT, types, [2, 3, 2, 1, 3])
+    out = DALIDataType.FLOAT, 4
+    run = window_operator(planes_sample.address, views_shape.address, out, types, [2, 3, 2, 1, 3])
     return run(columns, regions, windows, kernels, matrices)
 
 
 def resample(columns: Node, regions: Node, windows: Node, kernels: Node) -> Node:
     """As resample_and_colour without colour: uint8 [V, 3, S, S]; see kernel_window.window_to_levels."""
     types = [DALIDataType.INT32, DALIDataType.UINT8, DALIDataType.INT32, DALIDataType.INT32]
-    run = _operator(levels_sample.address, DALIDataType.UINT8, types, [2, 3, 2, 1])
+    out = DALIDataType.UINT8, 4
+    run = window_operator(levels_sample.address, views_shape.address, out, types, [2, 3, 2, 1])
     return run(columns, regions, windows, kernels)
 
 
-def _operator(run: Any, out: DALIDataType, types: list[DALIDataType], dimensions: list[int]) -> _WindowOperator:
-    addresses: dict[str, Any] = {"run_fn": run, "setup_fn": views_shape.address}
-    return _WindowOperator(**addresses, out_types=[out], outs_ndim=[4], in_types=types, ins_ndim=dimensions)
+def window_operator(
+    run: Any, setup: Any, out: tuple[DALIDataType, int], types: list[DALIDataType], dimensions: list[int]
+) -> NumbaFunction:
+    """An operator of the C functions at the addresses `run` and `setup`; `out`: type and number of dimensions."""
+    addresses: dict[str, Any] = {"run_fn": run, "setup_fn": setup}
+    return _WindowOperator(**addresses, out_types=[out[0]], outs_ndim=[out[1]], in_types=types, ins_ndim=dimensions)

@@ -1,4 +1,4 @@
-"""The CPU kernel: a decoded window, uint8 HWC of any size -> resampled, coloured, normalised float32 [3, S, S].
+"""The CPU kernel: a decoded window, uint8 HWC of any size -> resampled, coloured, normalised float32 planes.
 
 Separable and antialiased as DALI's resize is, with the same filters, but without an intermediate image and without
 rounding to whole levels in between. A row of the output is gathered vertically over contiguous bytes (vectorised), then
@@ -150,44 +150,58 @@ def _store_levels(reds, greens, blues, row):  # pragma: no cover
 
 
 @numba.njit(
-    "Tuple((int64[::1], float32[:,::1], int64, int64[::1], float32[:,::1], int64))(int64, int64, int32[::1], int64)",
+    "Tuple((int64[::1], float32[:,::1], int64, int64[::1], float32[:,::1], int64))"
+    "(int64, int64, int64, int32[::1], int64)",
     cache=CACHE,
 )
-def _tables(height, width, columns, kernel):  # pragma: no cover
-    """starts, weights and number of taps for the rows, and for the columns in the order of `columns`."""
-    size = columns.size
-    most = int(np.ceil(6.0 * max(height, width) / size)) + 8
-    row_starts, row_weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
-    starts, weights = np.empty(size, np.int64), np.empty((size, most), np.float32)
-    row_taps = _taps(height, size, kernel, row_starts, row_weights)
-    column_taps = _taps(width, size, kernel, starts, weights)
+def _tables(height, width, rows, columns, kernel):  # pragma: no cover
+    """starts, weights and number of taps for `rows` rows, and for the columns in the order of `columns`."""
+    most_down, most_across = int(np.ceil(6.0 * height / rows)) + 8, int(np.ceil(6.0 * width / columns.size)) + 8
+    row_starts, row_weights = np.empty(rows, np.int64), np.empty((rows, most_down), np.float32)
+    starts, weights = np.empty(columns.size, np.int64), np.empty((columns.size, most_across), np.float32)
+    row_taps = _taps(height, rows, kernel, row_starts, row_weights)
+    column_taps = _taps(width, columns.size, kernel, starts, weights)
     return row_starts, row_weights, row_taps, starts[columns], weights[columns], column_taps
+
+
+@numba.njit(
+    "void(float32[:,:,::1], int64, int64, int64, int32[::1], uint8[:,:,::1], float32[:,::1], int64)",
+    fastmath=True,
+    cache=CACHE,
+)
+def place_window(planes, top, left, count, columns, window, matrix, kernel):  # pragma: no cover
+    """planes float32 [3, H, W] <- window uint8 [h, w, 3] RGB, h and w at least 1; 0, the mean colour, beside it.
+
+    The window fills `count` rows from `top` and columns.size columns from `left`; its mean grey is that of these.
+    columns int32: which column of the resampled image comes at each place, 0, 1, ..., or reversed for a flip.
+    matrix float32 [3, 5], see colour.matrices. kernel: place in config.INTERPOLATIONS.
+    """
+    height, width, right, bottom = window.shape[0], window.shape[1], left + columns.size, top + count
+    row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, count, columns, kernel)
+    rows = window.reshape(height, 3 * width)
+    line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * columns.size, np.float32)
+    grey = 0.0
+    for y in range(count):
+        _gather_rows(line[: 3 * width], rows, row_starts[y], row_weights[y], row_taps)
+        _gather_columns(row, line, starts, weights, column_taps)
+        reds, greens, blues = planes[0, top + y], planes[1, top + y], planes[2, top + y]
+        grey += _store(reds[left:right], greens[left:right], blues[left:right], row)
+    transform_planes(planes, matrix, np.float32(grey / (count * columns.size)))
+    planes[:, :top], planes[:, bottom:] = 0, 0
+    planes[:, :, :left], planes[:, :, right:] = 0, 0
 
 
 @numba.njit("void(float32[:,:,::1], int32[::1], uint8[:,:,::1], float32[:,::1], int64)", fastmath=True, cache=CACHE)
 def window_to_planes(planes, columns, window, matrix, kernel):  # pragma: no cover
-    """planes float32 [3, S, S] <- window uint8 [h, w, 3] RGB, h and w at least 1.
-
-    columns int32 [S]: which column of the resampled image comes at each place, 0..S-1, or reversed for a flip.
-    matrix float32 [3, 5], see colour.matrices. kernel: place in config.INTERPOLATIONS.
-    """
-    size, height, width = columns.size, window.shape[0], window.shape[1]
-    row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, columns, kernel)
-    rows = window.reshape(height, 3 * width)
-    line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * size, np.float32)
-    grey = 0.0
-    for y in range(size):
-        _gather_rows(line[: 3 * width], rows, row_starts[y], row_weights[y], row_taps)
-        _gather_columns(row, line, starts, weights, column_taps)
-        grey += _store(planes[0, y], planes[1, y], planes[2, y], row)
-    transform_planes(planes, matrix, np.float32(grey / (size * size)))
+    """planes float32 [3, S, S] <- window, see place_window: it fills them."""
+    place_window(planes, 0, 0, columns.size, columns, window, matrix, kernel)
 
 
 @numba.njit("void(uint8[:,:,::1], int32[::1], uint8[:,:,::1], int64)", fastmath=True, cache=CACHE)
 def window_to_levels(planes, columns, window, kernel):  # pragma: no cover
     """planes uint8 [3, S, S] <- window: as window_to_planes, without colour, rounded to whole levels."""
     size, height, width = columns.size, window.shape[0], window.shape[1]
-    row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, columns, kernel)
+    row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, size, columns, kernel)
     rows = window.reshape(height, 3 * width)
     line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * size, np.float32)
     for y in range(size):

@@ -38,7 +38,8 @@ class Loader:
 
     A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
     `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
-    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU. Where a sample has several views, `image` is
+    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside
+    `image` [B, 3, H, W]. Where a sample has several views, `image` is
     [B, views, 3, size, size], and `plan` and `colour` have that axis too. With drop_last every rank makes the same
     number of full batches; without it each position is served exactly once over all ranks and last batches may be
     short or empty.
@@ -53,7 +54,7 @@ class Loader:
         store: ImageStore,
         planner: Planner,
         graph: Graph,
-        empty: Callable[[], torch.Tensor],
+        empty: Callable[[], dict[str, torch.Tensor]],
         order: Order,
         seed: int,
         batch_size: int,
@@ -143,9 +144,9 @@ class Loader:
         replace = self._replacement if self._on_error == "skip" else None
         while True:
             moves = self._moves
-            for rows, output in self._engine.run(self._row_batches(), replace):
+            for rows, outputs in self._engine.run(self._row_batches(), replace):
                 self._position = self._step_start(rows) + self._step
-                yield self._batch(rows, output)
+                yield self._batch(rows, outputs)
                 if moves != self._moves:
                     break
             else:
@@ -172,19 +173,23 @@ class Loader:
             self._position = self._length
             yield self._batch(rows, None)
 
-    def _batch(self, rows: np.ndarray, output: Any) -> dict[str, Any]:
-        image = self._empty() if output is None else torch.from_dlpack(output.as_tensor())
+    def _batch(self, rows: np.ndarray, outputs: Any) -> dict[str, Any]:
+        tensors = self._empty()
+        if outputs is not None:
+            tensors = {n: torch.from_dlpack(o.as_tensor()) for n, o in zip(tensors, outputs, strict=True)}
         if rows.ndim == 1:
-            image = image.flatten(0, 1)  # the one view of each sample
+            tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
+        if "mask" in tensors:
+            tensors["mask"] = tensors["mask"].long()  # what torch's losses take
         indices = first_views(rows)["index"].copy()
         label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
-        batch: dict[str, Any] = {"image": image, "label": label, "index": index, "plan": rows}
+        batch: dict[str, Any] = {**tensors, "label": label, "index": index, "plan": rows}
         if self._targets is not None:
             batch["target"] = self._targets[label]
         if self._uncoloured:
             batch["colour"] = torch.from_numpy(np.ascontiguousarray(rows["colour"]))
         if self._pin_memory:
-            for name in ("image", "label", "target", "colour"):
+            for name in ("image", "mask", "label", "target", "colour"):
                 if name in batch and batch[name].device.type == "cpu":
                     batch[name] = batch[name].pin_memory()
         return batch

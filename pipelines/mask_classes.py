@@ -67,7 +67,7 @@ class MaskClasses:
                 f"has the value {unknown[-1]}, none of the {count} classes ({low} to {high}) "
                 f"and not the ignore index {self.ignored}"
             )
-        return data if self.as_they_are else encode_mask(table.astype(np.uint8)[pixels])
+        return data if self.as_they_are else encode_mask(table.astype(np.uint8)[np.asarray(pixels, np.uint8)])
 
 
 def in_order(names: Sequence[str], ignored: int) -> MaskClasses:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import colour, crop_guided, crop_random
-from .config import INTERPOLATIONS, Augmentation
+from .config import INTERPOLATIONS, Appearance, Augmentation, Crop, ParsingCrop
 from .crop_guided import Heatmaps
 from .draws import Purpose, uniforms
 from .heatmap_codec import Cells
@@ -63,7 +63,7 @@ class TrainPlanner:
         rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
         rows["size"] = self._size(epoch, start if step is None else step)
         self._windows(rows, epoch, start, attempt)
-        self._appearance(rows, epoch, start, attempt)
+        draw_appearance(rows, self.augmentation, self.statistics, self.seed, epoch, attempt)
         return rows
 
     def _size(self, epoch: int, step: int) -> int:
@@ -77,29 +77,52 @@ class TrainPlanner:
         windows, fallback = crop_random.window_sizes(crop, sizes, u, rows["size"])
         corners = crop_random.place(crop, sizes, windows, fallback, u)
         if self.heatmaps is not None:
-            u = uniforms(self.seed, epoch, Purpose.GUIDE, start, len(rows), crop_guided.WORDS, attempt)
-            centres, positive = crop_guided.draw_centres(self._maps(rows["index"]), sizes, u[:, 1:], crop.gamma)
-            rows["guided"] = positive & (u[:, 0] < crop.p_sda)
+            centres = draw_centres(rows, self.heatmaps, crop, sizes, self.seed, epoch, attempt)
             guided = crop_random.around(sizes, windows, centres)
             corners = np.where(rows["guided"][:, None], guided, corners)
         rows["window"] = np.concatenate([corners, windows], 1)
 
-    def _maps(self, indices: np.ndarray) -> Cells:
-        if isinstance(self.heatmaps, HeatmapStore):
-            return self.heatmaps.cells(indices)
-        assert self.heatmaps is not None
-        return crop_guided.cells_of([self.heatmaps[index] for index in indices.tolist()])
 
-    def _appearance(self, rows: np.ndarray, epoch: int, start: int, attempt: int) -> None:
-        augmentation = self.augmentation
-        u = uniforms(self.seed, epoch, Purpose.APPEARANCE, start, len(rows), _APPEARANCE_WORDS, attempt)
-        rows["flip"] = u[:, 0] < augmentation.flip
-        kernels = np.array([INTERPOLATIONS.index(name) for name in augmentation.interpolations])
-        rows["interpolation"] = kernels[(u[:, 1] * len(kernels)).astype(np.int64)]
-        rows["factors"], rows["lighting"] = colour.draw(augmentation.colour, u[:, 2:])
-        rows["colour"] = colour.matrices(
-            rows["factors"].astype(np.float64), rows["lighting"].astype(np.float64), self.statistics
-        )
+def draw_centres(
+    rows: np.ndarray,
+    heatmaps: Heatmaps,
+    crop: Crop | ParsingCrop,
+    image_sizes: np.ndarray,
+    seed: int,
+    epoch: int,
+    attempt: int,
+) -> np.ndarray:
+    """Centres float64 [N, 2] (y, x; pixels) that the heatmaps give consecutive rows [N]; fills in `guided`: the others'
+    are meaningless.
+    """
+    u = uniforms(seed, epoch, Purpose.GUIDE, _start(rows), len(rows), crop_guided.WORDS, attempt)
+    maps = _maps(heatmaps, rows["index"])
+    centres, positive = crop_guided.draw_centres(maps, image_sizes, u[:, 1:], crop.gamma)
+    rows["guided"] = positive & (u[:, 0] < crop.p_sda)
+    return centres
+
+
+def _maps(heatmaps: Heatmaps, indices: np.ndarray) -> Cells:
+    if isinstance(heatmaps, HeatmapStore):
+        return heatmaps.cells(indices)
+    return crop_guided.cells_of([heatmaps[index] for index in indices.tolist()])
+
+
+def draw_appearance(
+    rows: np.ndarray, augmentation: Appearance, statistics: Statistics, seed: int, epoch: int, attempt: int
+) -> None:
+    """Fill in flip, interpolation and colour of consecutive rows [N]."""
+    u = uniforms(seed, epoch, Purpose.APPEARANCE, _start(rows), len(rows), _APPEARANCE_WORDS, attempt)
+    rows["flip"] = u[:, 0] < augmentation.flip
+    kernels = np.array([INTERPOLATIONS.index(name) for name in augmentation.interpolations])
+    rows["interpolation"] = kernels[(u[:, 1] * len(kernels)).astype(np.int64)]
+    rows["factors"], rows["lighting"] = colour.draw(augmentation.colour, u[:, 2:])
+    factors, lighting = rows["factors"].astype(np.float64), rows["lighting"].astype(np.float64)
+    rows["colour"] = colour.matrices(factors, lighting, statistics)
+
+
+def _start(rows: np.ndarray) -> int:
+    return int(rows["position"][0]) if len(rows) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +149,11 @@ class EvaluationPlanner:
         return rows
 
 
-def plain_rows(start: int, indices: np.ndarray, size: int, statistics: Statistics) -> np.ndarray:
-    """PLAN [N] without windows: nothing drawn, no jitter, linear interpolation."""
-    rows = np.zeros(len(indices), PLAN)
+def plain_rows(
+    start: int, indices: np.ndarray, size: int | np.ndarray, statistics: Statistics, dtype: np.dtype = PLAN
+) -> np.ndarray:
+    """PLAN [N] without windows: nothing drawn, no jitter, linear interpolation; or of another task's `dtype`."""
+    rows = np.zeros(len(indices), dtype)
     rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
     rows["size"], rows["interpolation"], rows["factors"] = size, INTERPOLATIONS.index("linear"), 1
     rows["colour"] = colour.matrices(np.ones((1, 3)), np.zeros((1, 3)), statistics)

@@ -23,6 +23,35 @@ def replay(
 
     steps: the order of "brightness", "contrast" and "saturation", which must not matter.
     """
+    return _appearance(data, row, statistics, (size, size), steps)
+
+
+def replay_parsing(
+    data: bytes | memoryview, mask: np.ndarray, row: np.void, statistics: Statistics, ignore_index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image float64 [3, H, W], normalised, and mask uint8 [H, W]: what the parsing graph makes of one row of its plan.
+
+    mask: uint8, of the size of the oriented image.
+    """
+    y, x, height, width = row["window"]
+    top, left, *filled = row["placed"].tolist()
+    down, across = (weights(n, m, "nearest").argmax(1) for n, m in zip((height, width), filled, strict=True))
+    moved = mask[y : y + height, x : x + width][down][:, across]
+    image, out = np.zeros((3, *row["size"])), np.full(row["size"], ignore_index, np.uint8)
+    place = (slice(top, top + filled[0]), slice(left, left + filled[1]))
+    out[place] = moved[:, ::-1] if row["flip"] else moved
+    image[(slice(None), *place)] = _appearance(data, row, statistics, (filled[0], filled[1]))
+    return image, out
+
+
+def _appearance(
+    data: bytes | memoryview,
+    row: np.void,
+    statistics: Statistics,
+    size: tuple[int, int],
+    steps: Sequence[str] | None = None,
+) -> np.ndarray:
+    """float64 [3, *size]: the row's window, resized, flipped, coloured and normalised."""
     y, x, height, width = row["window"]
     window = decode(data)[y : y + height, x : x + width]
     resized = np.clip(resize(window, size, INTERPOLATIONS[row["interpolation"]]), 0, 255)
@@ -54,9 +83,10 @@ def jitter(image: np.ndarray, factors: np.ndarray, steps: Sequence[str] | None =
     return image
 
 
-def resize(image: np.ndarray, size: int, interpolation: str) -> np.ndarray:
-    """float64 [size, size, 3], antialiased where it shrinks, borders replicated, no rounding or clipping."""
-    down, across = (weights(n, size, interpolation) for n in image.shape[:2])
+def resize(image: np.ndarray, size: int | tuple[int, int], interpolation: str) -> np.ndarray:
+    """float64 [*size, 3], or of a square, antialiased where it shrinks, borders replicated, no rounding or clipping."""
+    sides = (size, size) if isinstance(size, int) else size
+    down, across = (weights(n, m, interpolation) for n, m in zip(image.shape[:2], sides, strict=True))
     return np.einsum("ih,hwc,jw->ijc", down, image.astype(np.float64), across, optimize=True)
 
 

@@ -1,136 +1,227 @@
-"""Parsing networks as a whole: sizes, heads, gradients, memory formats, mixed precision."""
+"""What the parsing loaders promise: exact by position as in classification, whole images and masks in a test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
 
+import cv2
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from parsing_stores import CLASSES, IGNORE, make_parsing_store, mask_of, write_store
+from pictures import jpeg, make_store, photo
+from test_engine import flip_a_byte
+from test_graph_classification import levels
 
-from sdali.pipelines.errors import InputError
-from sdali.trainers.models.message_passing import MessagePassingConfig
-from sdali.trainers.models.mixed_context import MixedContextConfig
-from sdali.trainers.models.parsing import (
-    FullyConvolutionalConfig,
-    ParsingConfig,
-    ParsingNetwork,
-    create_parser,
+from sdali.pipelines import BadSampleError, ImageStore, InputError, parsing, reference
+from sdali.pipelines.config import ParsingAugmentation, ParsingCrop
+from sdali.pipelines.loader import Loader
+from sdali.pipelines.statistics import IMAGENET
+
+SIZE = (30, 44)
+
+
+class Corners:
+    """Heatmaps whose only positive cell is the last; the third has none."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        heatmap = np.zeros((8, 8), np.uint8)
+        heatmap[7, 7] = 255 * (index != 2)
+        return heatmap
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    return make_parsing_store(tmp_path_factory.mktemp("store") / "s.lmdb", 50)
+
+
+def make(store: ImageStore, batch_size: int = 8, **options) -> Loader:
+    options = {"size": SIZE, "seed": 5, "device": "cpu", "threads": 2, "heatmaps": Corners(len(store)), **options}
+    return parsing.train_loader(store, batch_size=batch_size, **options)
+
+
+def by_position(*batches: dict) -> dict[int, tuple[bytes, ...]]:
+    """position -> (plan row, image, mask) as bytes."""
+    return {
+        int(row["position"]): (row.tobytes(), image.numpy().tobytes(), mask.numpy().tobytes())
+        for batch in batches
+        for row, image, mask in zip(batch["plan"], batch["image"], batch["mask"], strict=True)
+    }
+
+
+@pytest.mark.parametrize(("batch_size", "threads", "world_size"), [(8, 1, 1), (25, 2, 1), (6, 2, 2), (5, 1, 4)])
+def test_an_epoch_is_the_same_however_it_is_split(store, batch_size: int, threads: int, world_size: int) -> None:
+    """Images and masks byte for byte by position: batch sizes, threads, and the union of the ranks."""
+    whole = by_position(*make(store, 1, threads=1))
+    ranks = [make(store, batch_size, threads=threads, rank=rank, world_size=world_size) for rank in range(world_size)]
+    union = by_position(*(batch for rank in ranks for batch in rank))
+    assert sorted(union) == list(range(len(store) // (batch_size * world_size) * batch_size * world_size))
+    assert all(union[position] == whole[position] for position in union)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_resume_equals_not_having_stopped(store, stop: int) -> None:
+    """After any batch, through JSON, into a loader of another batch size too."""
+    undisturbed = make(store)
+    want = by_position(*undisturbed)
+    loader = make(store)
+    for step, _ in enumerate(loader, 1):
+        if step == stop:
+            break
+    state = json.loads(json.dumps(loader.state_dict()))
+    resumed = make(store, 4)
+    resumed.load_state_dict(state)
+    got = by_position(*resumed)
+    if stop == len(loader):
+        assert got == {p: b for p, b in by_position(*undisturbed).items() if p in got} and len(got) == 48
+    else:
+        assert min(got) == stop * 8 and all(got[position] == want[position] for position in got if position in want)
+
+
+def test_batches_are_what_is_documented(store) -> None:
+    batch = next(iter(make(store)))
+    assert batch["image"].shape == (8, 3, *SIZE) and batch["image"].dtype == torch.float32
+    assert batch["mask"].shape == (8, *SIZE) and batch["mask"].dtype == torch.int64
+    assert set(batch["mask"].unique().tolist()) <= {*range(CLASSES), IGNORE}
+    assert batch["plan"]["index"].tolist() == batch["index"].tolist()
+    assert next(iter(make(store, size=24)))["mask"].shape == (8, 24, 24)
+    assert next(iter(make(store, dtype="float16")))["image"].dtype == torch.float16
+
+
+def test_windows_follow_the_heatmap_where_there_is_one(store) -> None:
+    """A window that shows a part only ends at the corner the maps name; the empty map's does not."""
+    rows = np.concatenate([batch["plan"] for batch in make(store, 10, size=20)])
+    np.testing.assert_array_equal(rows["guided"], rows["index"] != 2)
+    guided = rows[rows["guided"]]
+    sizes = store.sizes[guided["index"]]
+    ends = guided["window"][:, :2] + guided["window"][:, 2:]
+    centre = guided["window"][:, :2] + guided["window"][:, 2:] / 2
+    assert ((ends == sizes) | (centre >= sizes * 7 / 8 - 1)).all()
+    plain = np.concatenate([batch["plan"] for batch in make(store, 10, size=20, heatmaps=None)])
+    assert not plain["guided"].any() and (plain["window"][:, :2] == 0).mean() < 0.7
+
+
+def test_a_window_of_ignored_pixels_alone_is_handed_out(tmp_path) -> None:
+    """As any other: its image is there, its mask has one value."""
+    samples = [(jpeg(photo(i, 50, 50)), np.full((50, 50), IGNORE, np.uint8)) for i in range(4)]
+    (batch,) = make(write_store(tmp_path / "s.lmdb", samples), 4, heatmaps=None)
+    assert (batch["mask"] == IGNORE).all() and batch["image"].std() > 0.1
+
+
+def test_a_base_size_halves_what_a_scale_of_one_means(tmp_path) -> None:
+    """With shorter_side half of the images', scale 1 fills their half size, and pads the rest."""
+    store = make_parsing_store(tmp_path / "s.lmdb", 10, (60, 80))
+    augmentation = ParsingAugmentation(crop=ParsingCrop(scale=(1, 1), shorter_side=30))
+    (batch,) = make(store, 10, size=(40, 48), augmentation=augmentation)
+    assert (batch["plan"]["placed"][:, 2:] == (30, 40)).all() and (batch["plan"]["window"] == (0, 0, 60, 80)).all()
+    assert len(set(batch["plan"]["placed"][:, 0].tolist())) > 3
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_a_test_shows_each_whole_image_once(store, world_size: int) -> None:
+    """Images of any sizes one by one, scaled as the reference does, and masks as they are at every scale."""
+    served = []
+    for rank in range(world_size):
+        loader = parsing.test_loader(
+            store, scale=0.6, statistics=IMAGENET, device="cpu", rank=rank, world_size=world_size
+        )
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        for batch in batches:
+            assert len(batch["image"]) == len(batch["mask"]) == len(batch["index"])
+            for image, mask, index in zip(batch["image"], batch["mask"], batch["index"].tolist(), strict=True):
+                original = reference.decode(store.read([index])[0])
+                height, width = (int(side * 0.6 + 0.5) for side in original.shape[:2])
+                want = reference.resize(original, (height, width), "linear").transpose(2, 0, 1)
+                assert np.abs(levels(image.numpy()) - want).max() < 0.01
+                np.testing.assert_array_equal(mask, store.mask(index))
+                served.append(index)
+    assert sorted(served) == list(range(len(store)))
+
+
+def test_images_of_one_size_make_batches(tmp_path) -> None:
+    """The same values as one by one; shorter_side is the length at a scale of 1."""
+    store = make_parsing_store(tmp_path / "s.lmdb", 7, (40, 50))
+    singles = list(parsing.test_loader(store, scale=1.5, shorter_side=20, device="cpu"))
+    batches = list(parsing.test_loader(store, batch_size=3, scale=1.5, shorter_side=20, device="cpu"))
+    assert [len(batch["index"]) for batch in batches] == [3, 3, 1] and batches[0]["image"].shape == (3, 3, 30, 38)
+    assert by_position(*batches) == by_position(*singles)
+
+
+def test_a_damaged_mask_is_named_or_skipped(tmp_path) -> None:
+    """By its CRC32 when its batch is due; on_error="skip" puts another sample in its place."""
+    store = make_parsing_store(tmp_path / "s.lmdb", 12)
+    record, content = bytes(store.encoded_mask(7)), store.path.read_bytes()
+    with store.path.open("r+b") as file:
+        file.seek(content.index(record) + len(record) // 2)
+        file.write(bytes([content[file.tell()] ^ 0xFF]))
+    with pytest.raises(BadSampleError, match=r"sample 7 \(7\.jpg\) .* CRC32 of its mask"):
+        list(make(store, 4))
+    loader = make(store, 4, on_error="skip")
+    indices = [index for batch in loader for index in batch["index"].tolist()]
+    assert len(indices) == 12 and 7 not in indices and loader.skipped == [(7, "7.jpg")]
+    flip_a_byte(store, 3)
+    with pytest.raises(BadSampleError, match=r"sample 3 \(3\.jpg\) .* CRC32 of its image"):
+        list(parsing.test_loader(store, device="cpu"))
+
+
+def test_a_mask_that_does_not_decode_is_named(tmp_path) -> None:
+    """One whose bytes are those of the build, but no PNG: what a store made by hand may hold."""
+    samples = [(jpeg(photo(i, 40, 40)), mask_of(i, 40, 40)) for i in range(6)]
+    from sdali.pipelines.store_write import StoreWriter
+
+    with StoreWriter(tmp_path / "s.lmdb", classes=["a"], has_masks=True, ignore_index=255) as writer:
+        for index, (data, mask) in enumerate(samples):
+            encoded = cv2.imencode(".png", mask)[1].tobytes() if index != 4 else b"no picture at all"
+            writer.add(data, label=-1, height=40, width=40, name=f"{index}.jpg", mask=encoded)
+    with pytest.raises(BadSampleError, match=r"sample 4 \(4\.jpg\)"):
+        list(make(ImageStore(tmp_path / "s.lmdb"), 6, heatmaps=None))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (30, 44, 3)}, r"size must be \(height, width\) or one side, got \(30, 44, 3\)"),
+        ({"size": 0}, "size must be at least 1"),
+        ({"size": (30, 4.5)}, "size must be at least 1 and whole, got 4.5"),
+        ({"seed": 1.5}, "seed must be whole, got 1.5"),
+        ({"batch_size": 51}, "has 50 images, fewer than the 51 of one step"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"heatmaps": Corners(7)}, "there are 7 heatmaps for the 50 images"),
+        ({"order": "random"}, "no order is called 'random'"),
+    ],
 )
-
-HEADS = ["fcn", "mcn", "mcn_mpn"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Threads of such small networks would spend their time waiting for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def test_bad_options_are_named(store, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(store, options.pop("batch_size", 8), **options)
 
 
-def small(head: str, **fields: Any) -> ParsingNetwork:
-    torch.manual_seed(0)
-    config = ParsingConfig(
-        head=head,  # type: ignore[arg-type]
-        fcn=FullyConvolutionalConfig(width=16),
-        mcn=MixedContextConfig(channels=16, width=8, dilations=(1, 2)),
-        mpn=MessagePassingConfig(channels=4),
-        **{"backbone": "resnet10t", **fields},
-    )
-    return create_parser(config, 5)
+def test_what_a_test_cannot_show_is_named(store, tmp_path) -> None:
+    """Batches of several sizes, scales that are none, and stores whose classes are those of images."""
+    with pytest.raises(InputError, match=r"have sides of \[\d+, \d+\] to \[\d+, \d+\] px, .* use batch_size=1"):
+        parsing.test_loader(store, batch_size=2, device="cpu")
+    with pytest.raises(InputError, match="scale must be above 0 and finite, got 0"):
+        parsing.test_loader(store, scale=0, device="cpu")
+    with pytest.raises(InputError, match="has no masks of classes; build it with sdali build --format masks"):
+        parsing.train_loader(make_store(tmp_path / "s.lmdb", 10), batch_size=2)
 
 
-def images(*size: int) -> torch.Tensor:
-    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("size", [(64, 48), (61, 83), (17, 9)])
-def test_scores_have_the_images_size(head: str, size: tuple[int, int]) -> None:
-    """Whether 8 divides it or not."""
-    with torch.no_grad():
-        assert small(head).eval()(images(*size)).shape == (2, 5, *size)
-
-
-def test_upsampling_is_bilinear_without_aligned_corners() -> None:
-    network = small("mcn").eval()
-    with torch.no_grad():
-        cells = network.head(network.backbone(images(64, 64))[1])
-        scores = network(images(64, 64))
-    between = (cells[..., 3, 5] * 7.5 / 8 + cells[..., 3, 4] * 0.5 / 8) * 0.9375 + (
-        cells[..., 4, 5] * 7.5 / 8 + cells[..., 4, 4] * 0.5 / 8
-    ) * 0.0625
-    torch.testing.assert_close(scores[..., 28, 43], between)
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_gradients_reach_all_parameters(head: str) -> None:
-    """The auxiliary head's too."""
-    network = small(head, auxiliary=True)
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.ones_(layer.weight)  # timm starts the last of each residual block at 0
-    scores, auxiliary = network(images(64, 64))
-    assert scores.shape == auxiliary.shape == (2, 5, 64, 64)
-    target = torch.randint(0, 5, (2, 64, 64))
-    (nn.functional.cross_entropy(scores, target) + nn.functional.cross_entropy(auxiliary, target)).backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-def test_the_auxiliary_head_is_for_training_only() -> None:
-    """In evaluation the scores are those of the network without it."""
-    network, plain = small("mcn", auxiliary=True).eval(), small("mcn").eval()
-    plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("auxiliary.")})
-    with torch.no_grad():
-        assert torch.equal(network(images(40, 40)), plain(images(40, 40)))
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_memory_format_and_mixed_precision(head: str) -> None:
-    """channels_last gives the same scores; bfloat16 autocast close ones, and finite gradients."""
-    network = small(head).eval()
-    with torch.no_grad():
-        expected = network(images(48, 40))
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch = images(48, 40).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        torch.testing.assert_close(network(batch), expected, rtol=1e-3, atol=1e-4)
-    with torch.autocast("cpu", torch.bfloat16):
-        scores = network(batch)
-        loss = nn.functional.cross_entropy(scores.float(), torch.zeros(2, 48, 40, dtype=torch.long))
-    loss.backward()
-    assert (scores.float() - expected).norm() < 0.05 * expected.norm()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_an_image_does_not_depend_on_its_batch(head: str) -> None:
-    network = small(head).eval()
-    with torch.no_grad():
-        torch.testing.assert_close(network(images(40, 40))[1:], network(images(40, 40)[1:]), rtol=1e-4, atol=1e-5)
-
-
-def test_it_learns_what_needs_the_picture() -> None:
-    """Fifteen steps on halves of two colours: the full network tells them apart, up to the edge."""
-    network = small("mcn_mpn", auxiliary=True)
-    batch, target = 0.3 * images(48, 48), torch.zeros(2, 48, 48, dtype=torch.long)
-    batch[..., 24:] += 2
-    target[..., 24:] = 3
-    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    for _ in range(15):
-        losses = [nn.functional.cross_entropy(scores, target) for scores in network(batch)]
-        optimizer.zero_grad()
-        sum(losses).backward()  # type: ignore[union-attr]
-        optimizer.step()
-    assert (network(batch)[0].argmax(1) == target).float().mean() > 0.95
-
-
-def test_bad_values() -> None:
-    with pytest.raises(InputError, match="head must be one of fcn, mcn, mcn_mpn, got 'crf'"):
-        ParsingConfig(head="crf")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="dropout must be at least 0 and below 1, got 1"):
-        FullyConvolutionalConfig(dropout=1)
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        ({"scale": (0, 1)}, "crop scale must be two ascending numbers above 0"),
+        ({"scale": (2, 1)}, "crop scale must be two ascending numbers"),
+        ({"shorter_side": 0}, "crop shorter_side must be at least 1 px, got 0"),
+        ({"gamma": 0}, "crop gamma must be above 0"),
+    ],
+)
+def test_crops_that_are_none(crop: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ParsingCrop(**crop)
