@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "preview": (".commands_maps", "contact sheet: image, heatmap, drawn windows, the tensors that come out"),
     "train classification": (".commands_train", "train a classifier, with heatmap-guided crops if given"),
     "evaluate classification": (".commands_train", "top-1, top-5, calibration on a store; crops, scales, networks"),
+    "train parsing": (".commands_parsing", "train a network of scene parsing: plain, Mixed Context, Message Passing"),
+    "evaluate parsing": (".commands_parsing", "mean IoU and pixel accuracy of whole images; scales, mirror images"),
     "confusion": (".commands_train", "which classes a checkpoint confuses, for --soft-labels"),
     "ensemble": (
         ".commands_ensemble",

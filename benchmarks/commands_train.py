@@ -40,7 +40,7 @@ class TrainClassification(TrainConfig):
     def run(self) -> dict[str, Any] | None:
         from ..trainers.classification import train
 
-        return _once(train(self))
+        return printed_once(train(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class EvaluateClassification(EvaluateConfig):
         from ..trainers.classification import evaluate
 
         check_writable(self.picture)
-        result = _once(evaluate(self, progress=track))
+        result = printed_once(evaluate(self, progress=track))
         if result is not None:
             columns = [name for name in ("top1", "top5", "loss", "ece") if name in result]
             show(
@@ -75,9 +75,9 @@ class Confusion(ConfusionConfig):
         from ..pipelines.progress import track
         from ..trainers.confusion import confusion
 
-        return _once(confusion(self, progress=track))
+        return printed_once(confusion(self, progress=track))
 
 
-def _once(result: dict[str, Any]) -> dict[str, Any] | None:
+def printed_once(result: dict[str, Any]) -> dict[str, Any] | None:
     """Under torchrun every rank has the result, and the first prints it."""
     return result if os.environ.get("RANK", "0") == "0" else None

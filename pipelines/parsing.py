@@ -54,7 +54,8 @@ def train_loader(
     augmentation: the recipe's by default. order: "shuffle", "sequential" or an Order; images have no class to be
     ordered by. The rest is as in classification.train_loader. Raises InputError for anything that cannot be used.
     """
-    opened = _parsing_store(store)
+    opened = opened_store(store)
+    check_parsing_store(opened)
     check_seed(seed)
     height, width = _height_width(size)
     planner = ParsingTrainPlanner(
@@ -94,7 +95,8 @@ def test_loader(
     None: the image's own. batch_size: 1, unless all images of the store have one size. statistics: pass the training
     store's; by default the store's own, else ImageNet's. Last batches may be short, on some ranks empty.
     """
-    opened = _parsing_store(store)
+    opened = opened_store(store)
+    check_parsing_store(opened)
     if not 0 < scale < float("inf"):
         raise InputError(f"scale must be above 0 and finite, got {scale}")
     if shorter_side is not None:
@@ -156,11 +158,10 @@ def _loader(
     )
 
 
-def _parsing_store(store: str | Path | ImageStore) -> ImageStore:
-    opened = opened_store(store)
-    if opened.ignore_index is None or not opened.has_masks:
-        raise InputError(f"{opened.path} has no masks of classes; build it with sdali build --format masks")
-    return opened
+def check_parsing_store(store: ImageStore) -> None:
+    """Raise InputError unless its images have masks of classes."""
+    if store.ignore_index is None or not store.has_masks:
+        raise InputError(f"{store.path} has no masks of classes; build it with sdali build --format masks")
 
 
 def _height_width(size: int | Sequence[int]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import pytest
 
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.soft_labels import SoftLabels
-from sdali.trainers import classification_config
+from sdali.trainers import classification_config, parsing_config, training_config
 from sdali.trainers.classification_config import TrainConfig
 from sdali.trainers.evaluation_config import EvaluateConfig
 
@@ -33,7 +33,8 @@ def undocumented(source: str) -> list[str]:
 
 def test_every_field_has_a_docstring() -> None:
     """The command line's help is made from them; the checker finds a field without."""
-    assert undocumented(inspect.getsource(classification_config)) == []
+    for module in (training_config, classification_config, parsing_config):
+        assert undocumented(inspect.getsource(module)) == []
     assert undocumented('class C:\n    a: int = 1\n    """A."""\n    b: int = 2\n') == ["b"]
 
 
@@ -44,7 +45,7 @@ def test_every_field_has_a_docstring() -> None:
         ("keep_every", -1), ("epoch_length", 0), ("sizes", (32, 0)), ("sizes", (32, 32)), ("soft", SoftLabels(eps=0.3)),
         ("lr", -0.1), ("lr", 0.0), ("lr", float("nan")), ("weight_decay", -1.0), ("warmup_epochs", -1.0),
         ("warmup_epochs", 31.0), ("save_minutes", float("inf")), ("momentum", 1.0), ("label_smoothing", 1.0),
-        ("ema", 1.5), ("optimizer", "adam"), ("precision", "float16"), ("test_crop", "center"),
+        ("ema", 1.5), ("optimizer", "adam"), ("schedule", "linear"), ("precision", "float16"), ("test_crop", "center"),
         ("model_args", ("depth",)),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ def test_other_tasks_and_other_networks_are_refused(tmp_path: Path) -> None:
     """Another task's checkpoint, and weights that this version of the network has no place for."""
     path = tmp_path / "c.pt"
     checkpoint.save(path, {**contents(TinyNet(3)), "task": "parsing"})
-    with pytest.raises(InputError, match=r"c\.pt is a checkpoint of parsing, not of a classifier"):
+    with pytest.raises(InputError, match=r"c\.pt is a checkpoint of parsing, not of classification"):
         load_classifier(path, "cpu")
     checkpoint.save(path, contents(TinyNet(4)))
     with pytest.raises(InputError, match=r"the weights in .*c\.pt do not fit the network"):
@@ -69,8 +69,8 @@ def test_training_is_tried_without_a_trace() -> None:
     for size, batch_size in ((139, 8), (299, 1)):
         sentence = f"inception_v3 cannot train on {size} x {size} pixels, {batch_size} at a time .*; give another size"
         with pytest.raises(InputError, match=sentence):
-            check_training(model, "inception_v3", size, batch_size, CPU)
-    check_training(model, "inception_v3", 299, 8, CPU)
+            check_training(model, "inception_v3", (size, size), batch_size, CPU)
+    check_training(model, "inception_v3", (299, 299), 8, CPU)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

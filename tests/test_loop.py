@@ -65,12 +65,12 @@ def make_run(tmp_path: Path) -> Iterator[MakeRun]:
     def make(top1: list[float], **options: Any) -> Run:
         model, at, results = Weight(), Standing(), iter(top1)
         loader = options.pop("loader", FakeLoader())
-        logs.append(RunLog(tmp_path, at, epochs=5, steps_per_epoch=len(loader), enabled=True))
+        logs.append(RunLog(tmp_path, at, epochs=5, steps_per_epoch=len(loader), describe=str, enabled=True))
         defaults: dict[str, Any] = {
             "model": model, "trained": model, "ema": None, "optimizer": torch.optim.SGD(model.parameters(), lr=1.0),
             "loader": loader, "at": at, "epochs": 5, "seed": 0,
             "loss": lambda module, batch: module(batch["x"]), "learning_rate": lambda step: 0.1 / (step + 1),
-            "evaluate": lambda module: {"top1": next(results), "loss": 0.0, "images": 1},
+            "evaluate": lambda module: {"top1": next(results), "loss": 0.0, "images": 1}, "score": "top1",
             "evaluate_every": 1, "save_every": 1, "keep_every": 0, "save_minutes": 0, "out": tmp_path,
             "facts": {"task": "fake"}, "ranks": Ranks(device=torch.device("cpu")), "signals": StopSignals(),
             "log": logs[-1], "stopwatch": Stopwatch(),
@@ -99,7 +99,7 @@ def test_evaluates_and_saves_when_told(make_run: MakeRun, monkeypatch: pytest.Mo
     saved: list[tuple[str, int, float | None]] = []
 
     def save(path: Path, contents: dict[str, Any]) -> None:
-        saved.append((path.name, contents["standing"]["epoch"], contents["standing"]["best_top1"]))
+        saved.append((path.name, contents["standing"]["epoch"], contents["standing"]["best_score"]))
 
     monkeypatch.setattr(checkpoint, "save", save)
     run = make_run([0.5, 0.5, 0.75], evaluate_every=2, save_every=3)

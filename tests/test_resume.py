@@ -15,7 +15,7 @@ from training import learnable_store, tiny_config
 
 from sdali.pipelines import InputError
 from sdali.pipelines.config import Augmentation, Colour
-from sdali.trainers import checkpoint, classification_run, loop
+from sdali.trainers import checkpoint, classification_job, loop
 from sdali.trainers.classification import TrainConfig, train
 from sdali.trainers.evaluation import count_hits
 
@@ -127,14 +127,14 @@ def test_after_a_signal_in_an_evaluation(
         return count_hits(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(classification_run, "count_hits", interrupted)
+        patch.setattr(classification_job, "count_hits", interrupted)
         with pytest.raises(SystemExit):
             train(config)
     left = checkpoint.load(config.out / "last.pt")
-    assert (left["standing"]["epoch"], left["standing"]["step"], left["standing"]["top1"]) == (0, 6, None)
+    assert (left["standing"]["epoch"], left["standing"]["step"], left["standing"]["score"]) == (0, 6, None)
     done = resumed(config)
     assert state_difference(undisturbed, done) == ""
-    assert done["standing"]["best_top1"] == undisturbed["standing"]["best_top1"]
+    assert done["standing"]["best_score"] == undisturbed["standing"]["best_score"]
 
 
 def test_a_finished_run_has_nothing_to_do_and_may_be_lengthened(folder: Path) -> None:

@@ -14,6 +14,10 @@ from sdali.trainers.run_log import RunLog
 from sdali.trainers.standing import Standing
 
 
+def describe(result: dict[str, Any]) -> str:
+    return f"top-1 {result['top1']:.1%}"
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
@@ -29,7 +33,7 @@ def test_intervals_end_with_the_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
     """A record every few steps and at the end of an epoch, with the mean loss and the rates of that interval alone."""
     monkeypatch.setattr(run_log, "STEPS_BETWEEN_RECORDS", 3)
     at = Standing()
-    with RunLog(tmp_path, at, epochs=2, steps_per_epoch=4, enabled=True) as log:
+    with RunLog(tmp_path, at, epochs=2, steps_per_epoch=4, describe=describe, enabled=True) as log:
         take_steps(log, at, [1.0, 2.0, 3.0, 7.0, 5.0])
     found = [(line["step"], line["epoch"], line["loss"]) for line in lines(log.path)]
     assert found == [(3, 1, 2.0), (4, 1, 7.0)]
@@ -39,7 +43,7 @@ def test_intervals_end_with_the_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_new_run_starts_a_new_log_and_a_resumed_one_appends(tmp_path: Path) -> None:
     """Nothing of a run that is resumed is lost; nothing of another one is left."""
     for step, events in [(0, ["a"]), (0, ["b"]), (5, ["b", "c"])]:
-        with RunLog(tmp_path, Standing(step=step), epochs=2, steps_per_epoch=4, enabled=True) as log:
+        with RunLog(tmp_path, Standing(step=step), epochs=2, steps_per_epoch=4, describe=describe, enabled=True) as log:
             log.record(events[-1], x=None)
         assert [line["event"] for line in lines(log.path)] == events
 
@@ -48,12 +52,12 @@ def test_evaluations_reach_log_terminal_and_tensorboard(tmp_path: Path, capsys: 
     """One evaluation: a JSON line, a line on stderr, scalars at its step."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     result = {"top1": 0.5, "top5": 0.75, "loss": 1.5, "images": 8, "per_class": [0.5, 0.5]}
-    with RunLog(tmp_path, Standing(), epochs=3, steps_per_epoch=4, enabled=True) as log:
+    with RunLog(tmp_path, Standing(), epochs=3, steps_per_epoch=4, describe=describe, enabled=True) as log:
         log.evaluated(Standing(epoch=1, step=4), result)
     (line,) = lines(log.path)
     del line["time"], result["per_class"]
     assert line == {"event": "evaluate", "step": 4, "epoch": 1, **result}
-    assert capsys.readouterr().err == "epoch 1 of 3: top-1 50.0%, top-5 75.0%, loss 1.500\n"
+    assert capsys.readouterr().err == "epoch 1 of 3: top-1 50.0%\n"
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("evaluate/top1")] == [(4, 0.5)]
 
@@ -61,14 +65,14 @@ def test_evaluations_reach_log_terminal_and_tensorboard(tmp_path: Path, capsys: 
 def test_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not installed, the log is the same and no folder appears."""
     monkeypatch.setattr(run_log.importlib.util, "find_spec", lambda name: None)
-    with RunLog(tmp_path, Standing(), epochs=1, steps_per_epoch=1, enabled=True) as log:
+    with RunLog(tmp_path, Standing(), epochs=1, steps_per_epoch=1, describe=describe, enabled=True) as log:
         take_steps(log, Standing(), [1.0])
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 
 def test_other_ranks_are_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only the enabled rank writes and shows."""
-    with RunLog(tmp_path, Standing(), epochs=1, steps_per_epoch=1, enabled=False) as log:
+    with RunLog(tmp_path, Standing(), epochs=1, steps_per_epoch=1, describe=describe, enabled=False) as log:
         take_steps(log, Standing(), [1.0])
         log.evaluated(Standing(), {"top1": 1.0, "loss": 0.0, "images": 1})
         log.record("end")
@@ -80,4 +84,4 @@ def test_an_unwritable_log_is_one_sentence(tmp_path: Path) -> None:
     """The file is named."""
     (tmp_path / "log.jsonl").mkdir()
     with pytest.raises(InputError, match=r"cannot write .*log\.jsonl"):
-        RunLog(tmp_path, Standing(), epochs=1, steps_per_epoch=1, enabled=True)
+        RunLog(tmp_path, Standing(), epochs=1, steps_per_epoch=1, describe=describe, enabled=True)

@@ -15,11 +15,12 @@ from training import CLASSES, TinyAuxiliaryNet, learnable_store, tiny_config
 from sdali.pipelines import ImageStore, InputError, classification, statistics
 from sdali.pipelines.progress import track
 from sdali.pipelines.soft_labels import SoftLabels, load_confusion, save_confusion
-from sdali.trainers import checkpoint, classification_run
+from sdali.trainers import checkpoint, classification_job
 from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
 from sdali.trainers.confusion import confusion
 from sdali.trainers.distributed import Ranks
 from sdali.trainers.evaluation_config import ConfusionConfig
+from sdali.trainers.job import make_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_decay_is_for_weights_only_and_the_order_is_fixed() -> None:
     groups = {}
     for decay in (0.3, 0.0):
         config = tiny_config(Path(), weight_decay=decay)
-        groups[decay] = classification_run.make_optimizer(model, config).param_groups
+        groups[decay] = make_optimizer(model, config).param_groups
     shapes = {decay: [[tuple(p.shape) for p in group["params"]] for group in groups[decay]] for decay in groups}
     assert shapes[0.3] == shapes[0.0] == [[(4,), (4,), (4,)], [(4, 3, 1, 1)]]
     assert [group["weight_decay"] for group in groups[0.3]] == [0, 0.3]
@@ -203,9 +204,9 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
         train(dataclasses.replace(soft, soft_labels=None, soft=SoftLabels(), resume=True))
 
 
-def auxiliary_job(folder: Path, **options: Any) -> classification_run.Job:
+def auxiliary_job(folder: Path, **options: Any) -> classification_job.ClassificationJob:
     config = tiny_config(folder, "auxiliary", model="tiny_auxiliary_net", precision="float32", **options)
-    return classification_run.prepare(config, Ranks(device=torch.device("cpu")), threads=1)
+    return classification_job.prepare(config, Ranks(device=torch.device("cpu")), threads=1)
 
 
 def test_an_auxiliary_head_adds_its_own_loss(folder: Path) -> None:
@@ -217,8 +218,8 @@ def test_an_auxiliary_head_adds_its_own_loss(folder: Path) -> None:
     targets = 0.7 * torch.eye(3, dtype=torch.float64)[batch["label"]] + 0.1
     with torch.no_grad():
         losses = [-(targets * scores.double().log_softmax(1)).sum(1).mean() for scores in model(batch["image"])]
-        assert classification_run._loss(job, model, batch).item() == pytest.approx(float(losses[0] + 0.4 * losses[1]))
-        alone = classification_run._loss(job, model.eval(), batch)
+        assert job.loss(model, batch).item() == pytest.approx(float(losses[0] + 0.4 * losses[1]))
+        alone = job.loss(model.eval(), batch)
     scores = model(batch["image"]).detach().double().log_softmax(1)
     assert alone.item() == pytest.approx(float(-(targets * scores).sum(1).mean()))
 
@@ -232,7 +233,7 @@ def test_an_auxiliary_head_trains_in_ddp(folder: Path, tmp_path: Path) -> None:
     try:
         trained = torch.nn.parallel.DistributedDataParallel(TinyAuxiliaryNet(3))
         for _ in range(3):
-            classification_run._loss(job, trained, batch).backward()
+            job.loss(trained, batch).backward()
         assert all(weight.grad is not None for weight in trained.parameters())
         trained(batch["image"])[0].sum().backward()
         with pytest.raises(RuntimeError, match="did not receive grad"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..pipelines.errors import InputError
 from ..pipelines.store_publish import sync_folder
@@ -49,8 +49,13 @@ def _save(contents: dict[str, Any], file: Any) -> None:
         raise
 
 
-def load(path: str | Path) -> dict[str, Any]:
-    """What `save` wrote, tensors on the CPU; InputError for a file that is missing, damaged or of another kind."""
+def load(path: str | Path, task: str | None = None) -> dict[str, Any]:
+    """What `save` wrote, tensors on the CPU; InputError for a file that is missing, damaged or of another kind or task.
+
+    Keys of any training run: `task`, `classes`, `statistics` (a dict for Statistics.from_dict), `store` (digest),
+    `identity` and `config`, `state_dict`, `ema` (a state_dict, None without an average), `standing`; in last.pt also
+    `optimizer` and `loader`.
+    """
     path = Path(path)
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,7 +74,19 @@ def load(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path} has checkpoint version {found} and this sdali reads {VERSION}; use the one of its time"
         )
+    if task is not None and contents.get("task") != task:
+        raise InputError(f"{path} is a checkpoint of {contents.get('task')}, not of {task}; give one of those")
     return contents
+
+
+def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
+    """Fill the network; raises InputError where the names or shapes of the weights differ."""
+    try:
+        model.load_state_dict(state_dict)
+    except RuntimeError:
+        raise InputError(
+            f"the weights in {path} do not fit the network of that name here; use the version of timm that trained it"
+        ) from None
 
 
 def weights_digest(state_dict: dict[str, Tensor]) -> str:

@@ -22,14 +22,9 @@ TASK = "classification"
 def load(path: str | Path) -> dict[str, Any]:
     """The contents of a classifier's checkpoint; raises InputError for another task's, as for what is no checkpoint.
 
-    Keys: `model` (name, args), `classes`, `size` (px), `statistics` (a dict for Statistics.from_dict), `test_crop`,
-    `state_dict`, `ema` (a state_dict, None without an average), `standing`, `config`; in last.pt also `optimizer` and
-    `loader`.
+    Keys: `model` (name, args), `size` (px), `test_crop`, and those of any run, see checkpoint.load.
     """
-    contents = checkpoint.load(path)
-    if contents.get("task") != TASK:
-        raise InputError(f"{path} is a checkpoint of {contents.get('task')}, not of a classifier; give one of those")
-    return contents
+    return checkpoint.load(path, TASK)
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "auto") -> tuple[nn.Module, dict[str, Any]]:
@@ -40,19 +35,9 @@ def load_classifier(path: str | Path, device: str | torch.device = "auto") -> tu
     contents = load(path)
     name, arguments = contents["model"]["name"], contents["model"]["args"]
     model = create_classifier(name, len(contents["classes"]), **arguments)
-    load_weights(model, contents["ema"] or contents["state_dict"], path)
+    checkpoint.load_weights(model, contents["ema"] or contents["state_dict"], path)
     where = device if isinstance(device, torch.device) else resolve_device(device)
     return model.to(where).eval(), contents
-
-
-def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
-    """Fill the network; raises InputError where the names or shapes of the weights differ."""
-    try:
-        model.load_state_dict(state_dict)
-    except RuntimeError:
-        raise InputError(
-            f"the weights in {path} do not fit the network of that name here; use the version of timm that trained it"
-        ) from None
 
 
 def check_input(model: nn.Module, name: str, size: int, device: torch.device) -> None:
@@ -63,15 +48,15 @@ def check_input(model: nn.Module, name: str, size: int, device: torch.device) ->
         raise InputError(f"{name} does not give one score a class; leave out the model_args that change its head")
 
 
-def check_training(model: nn.Module, name: str, size: int, batch_size: int, device: torch.device) -> None:
+def check_training(model: nn.Module, name: str, size: tuple[int, int], batch_size: int, device: torch.device) -> None:
     """Raise InputError unless the network takes such a batch in training mode, of which it is tried on up to 2 images;
     statistics of its norms stay as they are. An auxiliary head may need more pixels, and a norm more than one image.
     """
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     count = min(batch_size, 2)
-    sentence = f"{name} cannot train on {size} x {size} pixels, {batch_size} at a time"
+    sentence = f"{name} cannot train on {size[0]} x {size[1]} pixels, {batch_size} at a time"
     with torch.no_grad(), _refused(sentence, "give another size or batch size"):
-        functional_call(model.train(), buffers, torch.zeros(count, 3, size, size, device=device))
+        functional_call(model.train(), buffers, torch.zeros(count, 3, *size, device=device))
 
 
 @contextmanager

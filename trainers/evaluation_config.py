@@ -9,7 +9,7 @@ from pathlib import Path
 from ..pipelines.config import TestCrop
 from ..pipelines.errors import InputError
 from ..pipelines.plan_views import TEN
-from .classification_config import check_choice, check_count
+from .checks import check_choice, check_count
 from .machine import Precision
 from .sides import Sides
 

@@ -58,7 +58,10 @@ class Run:
     """Of a step."""
 
     evaluate: Callable[[nn.Module], dict[str, Any]]
-    """Result of a network, with `top1`, the same on every rank; may raise Stopped."""
+    """Result of a network, with `score`, the same on every rank; may raise Stopped."""
+
+    score: str
+    """The figure of a result that best.pt is best in."""
 
     evaluate_every: int
     save_every: int
@@ -145,9 +148,9 @@ def finish_epoch(run: Run) -> dict[str, Any] | None:
     spend(run)
     if result:
         run.log.evaluated(run.at, result)
-        run.at.top1 = result["top1"]
-        if run.at.best_top1 is None or result["top1"] > run.at.best_top1:
-            run.at.best_top1 = result["top1"]
+        run.at.score = result[run.score]
+        if run.at.best_score is None or result[run.score] > run.at.best_score:
+            run.at.best_score = result[run.score]
             write(run, "best.pt", whole=False)  # before last.pt, which says that this best exists
     if run.keep_every and epoch % run.keep_every == 0:
         check_weights(run)

@@ -14,49 +14,38 @@ from torch.optim import Optimizer
 from ..pipelines.errors import InputError
 from ..pipelines.loader import Loader
 from ..pipelines.store_read import ImageStore
+from .checkpoint import load, load_weights
 from .classes import class_difference
-from .classification_config import TrainConfig
-from .classifier_checkpoint import load, load_weights
-from .models.arguments import format_arguments
 from .standing import Standing
+from .training_config import TrainingConfig
 
 FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "device", "threads"}  # places, and how fast
 
 
-def earlier(config: TrainConfig) -> dict[str, Any] | None:
-    """The contents of out/last.pt where the run shall be resumed and there is one.
+def earlier(config: TrainingConfig, task: str) -> dict[str, Any] | None:
+    """The contents of out/last.pt, of a run of this task, where it shall be resumed and there is one.
 
     Raises InputError where there is one and it shall not be resumed, so that nothing is lost.
     """
     path = config.out / "last.pt"
     if path.exists() and not config.resume:
         raise InputError(f"{path} exists already; pass --resume to go on with it, or another --out to start anew")
-    return load(path) if path.exists() else None
+    return load(path, task) if path.exists() else None
 
 
-def check_resumable(saved: dict[str, Any], config: TrainConfig, store: ImageStore) -> None:
+def check_resumable(saved: dict[str, Any], config: TrainingConfig, store: ImageStore) -> None:
     """Raise InputError, with both values, where the checkpoint's run is another one than `config` describes."""
-    path, was = config.out / "last.pt", saved["config"]
+    path = config.out / "last.pt"
     if difference := class_difference(store.classes, saved["classes"]):
         raise InputError(f"{store.path} does not have the classes of {path}: {difference}; give the store of that run")
-    pairs = [
-        ("store digest", saved["store"][:12], store.digest[:12]),
-        ("model", was["model"], config.model),
-        ("model_args", format_arguments(saved["model"]["args"]), format_arguments(config.model_arguments)),
-        ("size", was["size"], config.size),
-        ("optimizer", was["optimizer"], config.optimizer),
-        ("seed", was["seed"], config.seed),
-        ("averaged weights", _yes(was["ema"]), _yes(config.ema)),
-        ("order", was.get("order", "shuffle"), config.order),
-        ("soft labels", _yes(was.get("soft_labels")), _yes(config.soft_labels)),
-        ("heatmaps", _yes(was["heatmaps"]), _yes(config.heatmaps)),
-    ]
-    for name, before, now in pairs:
-        if before != now:
-            raise InputError(f"{path} has {name} {before}, and {now} is asked for; give the same, or another --out")
+    now = {"store digest": store.digest[:12], **config.identity}
+    was = {"store digest": saved["store"][:12], **saved["identity"]}
+    for name, value in now.items():
+        if (old := was[name]) != value:
+            raise InputError(f"{path} has {name} {old}, and {value} is asked for; give the same, or another --out")
 
 
-def changes(saved: dict[str, Any], config: TrainConfig) -> list[str]:
+def changes(saved: dict[str, Any], config: TrainingConfig) -> list[str]:
     """What else differs, as `name before -> now`: allowed, but worth a line."""
     now = plain(config)
     return [f"{name} {old} -> {now.get(name)}" for name, old in saved["config"].items()
@@ -65,7 +54,7 @@ def changes(saved: dict[str, Any], config: TrainConfig) -> list[str]:
 
 def restore(
     saved: dict[str, Any],
-    config: TrainConfig,
+    config: TrainingConfig,
     *,
     model: nn.Module,
     ema: ModelEmaV3 | None,
@@ -104,7 +93,3 @@ def plain(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             values[prefix + field.name] = str(value) if isinstance(value, Path) else value
     return values
-
-
-def _yes(value: object) -> str:
-    return "yes" if value else "no"

@@ -3,7 +3,7 @@
 log.jsonl holds one JSON object a line, each with `event` and `time` (Unix seconds):
     start     the configuration and what was resolved from it; `step` above 0 after a resumption
     train     step, epoch, loss (mean since the last such line), learning_rate, images_per_second, data_wait_share
-    evaluate  step, epoch, top1, top5, loss, images
+    evaluate  step, epoch, and the numbers of the result: of a classifier top1, top5, loss, images
     end       the result of the run
 A resumed run appends: where steps occur twice, the later line is the one that counts.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -28,8 +29,18 @@ STEPS_BETWEEN_RECORDS = 50
 class RunLog:
     """Context manager; unless `enabled`, which it is on the first rank, it writes and shows nothing."""
 
-    def __init__(self, out: Path, at: Standing, *, epochs: int, steps_per_epoch: int, enabled: bool) -> None:
+    def __init__(
+        self,
+        out: Path,
+        at: Standing,
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        describe: Callable[[dict[str, Any]], str],
+        enabled: bool,
+    ) -> None:
         self.path = out / "log.jsonl"
+        self._describe = describe
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._then, self._losses = replace(at), 0.0
         self._words = ""  # how training went lately
@@ -69,13 +80,12 @@ class RunLog:
             self._then, self._losses = replace(at), 0.0
 
     def evaluated(self, at: Standing, result: dict[str, Any]) -> None:
-        """After each evaluation: top1, top5, loss and images are kept."""
-        values = {name: result[name] for name in ("top1", "top5", "loss", "images") if name in result}
+        """After each evaluation: the numbers of the result are kept."""
+        values = {name: value for name, value in result.items() if isinstance(value, int | float)}
         self.record("evaluate", step=at.step, epoch=at.epoch, **values)
         self._plot("evaluate", at.step, values)
-        top5 = f", top-5 {result['top5']:.1%}" if "top5" in result else ""
-        hits = f"top-1 {result['top1']:.1%}{top5}, loss {result['loss']:.3f}"
-        self.say(f"epoch {at.epoch} of {self._epochs}: {hits}" + f"; in training {self._words}" * bool(self._words))
+        training = f"; in training {self._words}" if self._words else ""
+        self.say(f"epoch {at.epoch} of {self._epochs}: {self._describe(result)}{training}")
 
     def _plot(self, group: str, step: int, values: dict[str, Any]) -> None:
         if self._board:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
+
+Schedule = Literal["cosine", "poly"]
+POWER = 0.9
 
 
-def learning_rate(step: int, *, peak: float, steps: int, warmup_steps: int) -> float:
-    """Linear warm-up to `peak` over the first `warmup_steps`, then half a cosine towards 0 at `steps`.
+def learning_rate(step: int, *, peak: float, steps: int, warmup_steps: int, schedule: Schedule = "cosine") -> float:
+    """Linear warm-up to `peak` over the first `warmup_steps`, then half a cosine, or a power, towards 0 at `steps`.
 
     `step` counts from 0: step 0 gets peak / warmup_steps, step warmup_steps - 1 and the one after it get `peak`.
-    Source: Goyal et al. 2017 (warm-up), Loshchilov and Hutter 2017 (cosine without restarts).
+    Source: Goyal et al. 2017 (warm-up), Loshchilov and Hutter 2017 (cosine without restarts), Chen et al., DeepLab 2016
+    (poly: (1 - share done) ** 0.9).
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    done = (step - warmup_steps) / max(steps - warmup_steps, 1)
-    return peak * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    done = min((step - warmup_steps) / max(steps - warmup_steps, 1), 1.0)
+    if schedule == "poly":
+        return peak * (1 - done) ** POWER
+    return peak * (1 + math.cos(math.pi * done)) / 2

@@ -31,11 +31,11 @@ class Standing:
     cpu_seconds: float = 0.0
     """Of all threads of all ranks."""
 
-    top1: float | None = None
+    score: float | None = None
     """At the last evaluation."""
 
-    best_top1: float | None = None
-    """The highest top1 of the run."""
+    best_score: float | None = None
+    """The highest score of the run."""
 
     def rates_since(self, then: Standing) -> dict[str, float]:
         """Images a second, and the share of the time in which training waited for data, since `then`."""

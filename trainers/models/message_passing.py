@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipelines.errors import InputError
-from ..classification_config import check_count
+from ..checks import check_count
 from .permutohedral import Lattice
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..classification_config import check_count
+from ..checks import check_count
 
 
 @dataclass(frozen=True, kw_only=True)

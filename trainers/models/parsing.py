@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipelines.errors import InputError
-from ..classification_config import check_choice, check_count
+from ..checks import check_choice, check_count
 from .backbones import create_backbone
 from .message_passing import MessagePassing, MessagePassingConfig
 from .mixed_context import MixedContext, MixedContextConfig, convolution
@@ -59,6 +59,12 @@ class ParsingConfig:
     def __post_init__(self) -> None:
         check_choice("head", self.head, Head)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ParsingConfig:
+        """From what dataclasses.asdict makes of one."""
+        parts = {"fcn": FullyConvolutionalConfig, "mcn": MixedContextConfig, "mpn": MessagePassingConfig}
+        return cls(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
+
 
 def create_parser(
     config: ParsingConfig, classes: int, *, std: Sequence[float] = (0.229, 0.224, 0.225)
@@ -78,7 +84,7 @@ def create_parser(
 
 
 class ParsingNetwork(nn.Module):
-    """Normalised images [B, 3, H, W] of any size -> scores [B, classes, H, W].
+    """Normalised images [B, 3, H, W] of any size -> scores float32 [B, classes, H, W].
 
     In training, with an auxiliary head, (scores, auxiliary scores).
     """
@@ -108,4 +114,4 @@ def fcn_head(inputs: int, classes: int, config: FullyConvolutionalConfig) -> nn.
 
 
 def _resized(scores: Tensor, images: Tensor) -> Tensor:
-    return F.interpolate(scores, images.shape[2:], mode="bilinear", align_corners=False)
+    return F.interpolate(scores.float(), images.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,38 @@
+"""`sdali train parsing`, `evaluate parsing`: the trainers' own options are the flags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..trainers.parsing_config import EvaluateConfig, TrainConfig
+from .commands_train import printed_once
+from .tables import show
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParsing(TrainConfig):
+    """Flags of `sdali train parsing`."""
+
+    def run(self) -> dict[str, Any] | None:
+        from ..trainers.parsing import train
+
+        return printed_once(train(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateParsing(EvaluateConfig):
+    """Flags of `sdali evaluate parsing`."""
+
+    def run(self) -> dict[str, Any] | None:
+        from ..pipelines.progress import track
+        from ..trainers.parsing import evaluate
+
+        result = printed_once(evaluate(self, progress=track))
+        if result is not None:
+            rows = [[name, f"{iou:.3f}"] for name, iou in result["per_class"].items()]
+            means = [
+                [name.replace("_", " "), f"{result[name]:.3f}"] for name in ("mean_iou", "pixel_accuracy", "score")
+            ]
+            show(f"{result['images']:,} images of {self.store}", ["class", "IoU"], rows + means)
+        return result

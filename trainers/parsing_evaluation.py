@@ -1,0 +1,74 @@
+"""What networks of scene parsing say of whole images, at several scales and mirrored, at the images' original size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..pipelines.store_read import ImageStore
+from .distributed import Ranks
+from .machine import autocast
+from .metrics.mean_iou import MeanIou
+from .signals import Stopped
+
+Seen = Callable[[dict[str, Any], Tensor], None]
+
+
+@torch.inference_mode()
+def count_pixels(
+    model: nn.Module,
+    batches: Iterable[Sequence[dict[str, Any]]],
+    *,
+    classes: int,
+    ranks: Ranks,
+    precision: str,
+    flip: bool = False,
+    stop: Callable[[], int] = lambda: 0,
+    seen: Seen = lambda batch, predictions: None,
+) -> MeanIou:
+    """The mean IoU over all ranks' batches, on each rank; the model is in evaluation mode afterwards.
+
+    batches: of test loaders, the same images at each scale; each image in exactly one batch of one rank, which may be
+    empty. stop: asked after each batch, the same answer on every rank; a signal's number raises Stopped. seen: is given
+    each batch and its predictions, int64 [B, H, W] on the device.
+    """
+    model.eval()
+    metric = MeanIou.empty(classes, ranks.device)
+    for scales in batches:
+        if len(scales[0]["index"]):
+            masks = scales[0]["mask"].to(ranks.device, non_blocking=True)
+            images = [batch["image"].to(ranks.device, non_blocking=True) for batch in scales]
+            with autocast(ranks.device, precision):
+                predictions = mean_softmax(model, images, masks.shape[1:], flip=flip).argmax(1)
+            metric = metric.merge(MeanIou.of(predictions, masks, classes=classes))
+            seen(scales[0], predictions)
+        if number := stop():
+            raise Stopped(number)
+    return MeanIou(ranks.sum(metric.totals))
+
+
+def mean_softmax(model: nn.Module, scales: Sequence[Tensor], size: Sequence[int], *, flip: bool) -> Tensor:
+    """float32 [B, K, *size]: the mean over scales, and mirror images, of the softmax of scores brought to `size`.
+
+    scales: the same images, [B, 3, h, w] of any sizes. Source: the talk (multi-scale and flip in the test); that
+    softmax is averaged is our choice.
+    """
+    total: Tensor | None = None
+    for images in scales:
+        for mirrored in (False, True)[: 1 + flip]:
+            scores = model(images.flip(3) if mirrored else images)
+            scores = scores.flip(3) if mirrored else scores
+            softmax = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=False).softmax(1)
+            total = softmax if total is None else total + softmax
+    assert total is not None
+    return total / (len(scales) * (1 + flip))
+
+
+def whole_image_batch(store: ImageStore, batch_size: int) -> int:
+    """Images of a test batch: 1 where their sizes differ, which no tensor holds."""
+    return batch_size if len(np.unique(store.sizes, axis=0)) == 1 else 1

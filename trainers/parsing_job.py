@@ -1,0 +1,110 @@
+"""A training run of scene parsing: its loaders, network, loss and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..pipelines.loader import Loader
+from ..pipelines.parsing import check_parsing_store, test_loader, train_loader
+from .classifier_checkpoint import check_training
+from .distributed import Ranks
+from .job import Job, opened_parts
+from .machine import autocast
+from .models.parsing import create_parser
+from .parsing_checkpoint import TASK, load_backbone
+from .parsing_config import TrainConfig
+from .parsing_evaluation import count_pixels, whole_image_batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsingJob(Job):
+    """See Job."""
+
+    config: TrainConfig
+    class_weights: Tensor | None
+    """float32 [K], on the device: of a pixel of each class in the loss."""
+
+    task, score = TASK, "score"
+
+    def train_loader(self) -> Loader:
+        config = self.config
+        return train_loader(
+            self.store,
+            heatmaps=config.heatmaps,
+            batch_size=config.batch_size,
+            size=config.size,
+            seed=config.seed,
+            augmentation=config.augmentation,
+            epoch_length=config.epoch_length,
+            **self.loading,
+        )
+
+    def test_loader(self) -> Loader:
+        batch_size = whole_image_batch(self.val_store, self.config.batch_size)
+        shorter_side = self.config.augmentation.crop.shorter_side
+        return test_loader(self.val_store, batch_size=batch_size, shorter_side=shorter_side, **self.loading)
+
+    def network(self) -> nn.Module:
+        config, device = self.config, self.ranks.device
+        model = create_parser(config.network, len(self.store.classes), std=self.statistics.std.tolist())
+        if config.backbone_weights is not None and not self.saved:
+            load_backbone(model, config.backbone_weights, config.network.backbone)
+        model = model.to(device)
+        check_training(model, self.title, config.size, config.batch_size, device)
+        return model
+
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """Mean cross-entropy of the pixels that have a class, 0 where none has; an auxiliary head adds its own."""
+        device = self.ranks.device
+        images, masks = (batch[name].to(device, non_blocking=True) for name in ("image", "mask"))
+        with autocast(device, self.precision):
+            scores = model(images)
+        if isinstance(scores, tuple):
+            main, auxiliary = (self._entropy(part, masks) for part in scores)
+            return main + self.config.auxiliary_weight * auxiliary
+        return self._entropy(scores, masks)
+
+    def _entropy(self, scores: Tensor, masks: Tensor) -> Tensor:
+        assert self.store.ignore_index is not None
+        ignored, weights = self.store.ignore_index, self.class_weights
+        total = F.cross_entropy(scores.float(), masks, weights, ignore_index=ignored, reduction="sum")
+        labelled = masks[masks != ignored]
+        mass = weights[labelled].sum() if weights is not None else labelled.new_tensor(len(labelled), dtype=total.dtype)
+        return total / torch.where(mass > 0, mass, torch.ones_like(mass))
+
+    def evaluate(self, model: nn.Module, loader: Loader, stop: Callable[[], int]) -> dict[str, Any]:
+        return count_pixels(
+            model,
+            ([batch] for batch in loader),
+            classes=len(self.store.classes),
+            ranks=self.ranks,
+            precision=self.precision,
+            stop=stop,
+        ).compute()
+
+    def describe(self, result: dict[str, Any]) -> str:
+        return (
+            f"score {result['score']:.3f} (mean IoU {result['mean_iou']:.3f}, "
+            f"pixel accuracy {result['pixel_accuracy']:.3f})"
+        )
+
+    @property
+    def about(self) -> dict[str, Any]:
+        shorter_side = self.config.augmentation.crop.shorter_side
+        return {"network": asdict(self.config.network), "shorter_side": shorter_side}
+
+    @property
+    def title(self) -> str:
+        return f"{self.config.network.backbone} with {self.config.network.head}"
+
+
+def prepare(config: TrainConfig, ranks: Ranks, threads: int) -> ParsingJob:
+    """The job; raises InputError for what a user can get wrong, before anything is written."""
+    parts = opened_parts(config, ranks, threads, task=TASK, check=check_parsing_store)
+    return ParsingJob(**parts, class_weights=None)
