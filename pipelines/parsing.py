@@ -20,6 +20,7 @@ from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, Planner, whole_number
 from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
+from .mask_classes import check_masks_of_classes
 from .order import Order, in_epochs_of, order_named
 from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
 from .statistics import IMAGENET, Statistics
@@ -158,8 +159,7 @@ def _loader(
 
 def _parsing_store(store: str | Path | ImageStore) -> ImageStore:
     opened = opened_store(store)
-    if opened.ignore_index is None or not opened.has_masks:
-        raise InputError(f"{opened.path} has no masks of classes; build it with sdali build --format masks")
+    check_masks_of_classes(opened)
     return opened
 
 
