@@ -33,8 +33,9 @@ class Cams:
     """--checkpoint: cam is exact and needs average pooling and one linear layer; gradcam takes nearly every network;
     auto is cam where that is exact, else gradcam."""
 
-    source: Annotated[Literal["masks", "boxes"] | None, arg(name="from")] = None
-    """Instead of a checkpoint: the store's own masks or boxes."""
+    source: Annotated[Literal["masks", "boxes", "rare-classes"] | None, arg(name="from")] = None
+    """Instead of a checkpoint: the store's own masks or boxes; in a store for scene parsing, rare-classes weighs each
+    pixel by 1 / frequency of its class."""
 
     maps: Path | None = None
     """Instead of both: an HDF5 file of maps [N, h, w], float or uint8, in the order of the store, or with a dataset
@@ -47,7 +48,7 @@ class Cams:
     """--from masks: values that are the object. None: all but 0 and 255."""
 
     grid: int = 32
-    """--from masks, boxes: cells a side of a map."""
+    """--from: cells a side of a map."""
 
     batch_size: int = 64
     """--checkpoint: images at a time."""
@@ -67,7 +68,7 @@ class Cams:
     def run(self) -> dict[str, Any] | None:
         sources = sum(given is not None for given in (self.checkpoint, self.source, self.maps))
         if sources > 1 or (sources == 0 and self.export is None):
-            raise InputError("give one of --checkpoint FILE, --from masks|boxes and --maps FILE.h5")
+            raise InputError("give one of --checkpoint FILE, --from masks|boxes|rare-classes and --maps FILE.h5")
         store = ImageStore(self.store)
         if self.export is None:
             return self._make(store)
@@ -91,7 +92,11 @@ class Cams:
         common = {"grid": self.grid, "overwrite": self.overwrite, "workers": self.threads, "progress": track}
         if self.source == "masks":
             return from_masks(store, self.cams, foreground=self.foreground, **common)
-        return from_boxes(store, self.cams, **common)
+        if self.source == "boxes":
+            return from_boxes(store, self.cams, **common)
+        from ..cams.rare_classes import from_rare_classes
+
+        return from_rare_classes(store, self.cams, **common)
 
     def _from_checkpoint(self, store: ImageStore, checkpoint: Path) -> dict[str, Any] | None:
         from ..trainers.activation_maps import activation_maps

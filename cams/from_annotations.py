@@ -28,8 +28,7 @@ def mask_heatmap(mask: np.ndarray, foreground: tuple[int, ...] | None = None, gr
     is_foreground = np.zeros(256)
     values = set(range(256)) - set(NOT_FOREGROUND) if foreground is None else foreground
     is_foreground[list(values)] = 1
-    height, width = mask.shape
-    return quantise(cell_shares(is_foreground[mask], np.arange(height + 1.0), np.arange(width + 1.0), grid))
+    return quantise(pixel_means(is_foreground[mask], grid))
 
 
 def boxes_heatmap(boxes: np.ndarray, height: int, width: int, grid: int = GRID) -> np.ndarray:
@@ -49,6 +48,12 @@ def boxes_heatmap(boxes: np.ndarray, height: int, width: int, grid: int = GRID) 
     for x0, x1, y0, y1 in zip(*corners, strict=True):
         covered[y0:y1, x0:x1] = 1
     return quantise(cell_shares(covered, ys, xs, grid))
+
+
+def pixel_means(values: np.ndarray, grid: int) -> np.ndarray:
+    """float64 [grid, grid]: the mean of a picture's values, float64 [H, W], over each of grid x grid equal cells."""
+    height, width = values.shape
+    return cell_shares(values, np.arange(height + 1.0), np.arange(width + 1.0), grid)
 
 
 def cell_shares(values: np.ndarray, ys: np.ndarray, xs: np.ndarray, grid: int) -> np.ndarray:

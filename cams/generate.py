@@ -98,7 +98,7 @@ def generate(
         rank=rank,
         world_size=world_size,
     )
-    return _fill(writer, lambda i: _activation_maps(Subset(store, i), model, maps_of, loading), batch_size, progress)
+    return fill(writer, lambda i: _activation_maps(Subset(store, i), model, maps_of, loading), batch_size, progress)
 
 
 def from_masks(
@@ -117,7 +117,7 @@ def from_masks(
     """
     if not store.has_masks:
         raise InputError(f"{store.path} has no masks; build it with masks, or make heatmaps from a classifier")
-    _check_grid(grid)
+    check_grid(grid)
     if foreground is not None and not (foreground and set(foreground) <= set(range(256))):
         raise InputError(f"foreground must be mask values from 0 to 255, got {foreground}")
     values = "all but 0 and 255" if foreground is None else ", ".join(map(str, sorted(foreground)))
@@ -129,7 +129,7 @@ def from_masks(
             return np.zeros((grid, grid), np.uint8)
         return mask_heatmap(store.mask(index), foreground, grid)
 
-    return _fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
+    return fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
 
 
 def from_boxes(
@@ -144,7 +144,7 @@ def from_boxes(
     """Heatmaps of the share inside any box of each of grid x grid cells; InputError for a store without boxes."""
     if not store.has_boxes:
         raise InputError(f"{store.path} has no boxes; build it with boxes, or make heatmaps from a classifier")
-    _check_grid(grid)
+    check_grid(grid)
     method = f"boxes, {grid} x {grid} cells"
     writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=method, overwrite=overwrite)
 
@@ -152,7 +152,7 @@ def from_boxes(
         height, width = store.sizes[index].tolist()
         return boxes_heatmap(store.boxes(index)[0], height, width, grid)
 
-    return _fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
+    return fill(writer, lambda missing: ordered_map(heatmap, missing.tolist(), workers), MAPS_A_COMMIT, progress)
 
 
 def from_hdf5(
@@ -170,7 +170,7 @@ def from_hdf5(
     """
     file = HeatmapFile(Path(maps), store, dataset)
     writer = HeatmapWriter(path, count=len(store), images_digest=store.digest, method=file.method, overwrite=overwrite)
-    return _fill(writer, lambda missing: map(file.heatmap, missing.tolist()), MAPS_A_COMMIT, progress, file.rows)
+    return fill(writer, lambda missing: map(file.heatmap, missing.tolist()), MAPS_A_COMMIT, progress, file.rows)
 
 
 def _map_maker(model: nn.Module, method: Method, size: int) -> tuple[str, MapMaker]:
@@ -197,7 +197,7 @@ def _activation_maps(
             yield from quantise(maps.cpu().numpy())
 
 
-def _fill(
+def fill(
     writer: HeatmapWriter, maps: Maps, commit: int, progress: Track, places: np.ndarray | None = None
 ) -> dict[str, Any]:
     """Make what the writer misses, commit every `commit` maps, publish, report.
@@ -225,7 +225,8 @@ def _fill(
     return {**what, **rate, **survey(heatmaps)}
 
 
-def _check_grid(grid: int) -> None:
+def check_grid(grid: int) -> None:
+    """Raise InputError for a number of cells a side that no map can have."""
     if not 1 <= grid <= LARGEST_SIDE:
         raise InputError(f"grid must be 1 to {LARGEST_SIDE:,} cells a side, got {grid}")
 

@@ -20,6 +20,7 @@ from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, Planner, whole_number
 from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
+from .mask_classes import check_masks_of_classes
 from .order import Order, in_epochs_of, order_named
 from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
 from .statistics import IMAGENET, Statistics
@@ -54,8 +55,7 @@ def train_loader(
     augmentation: the recipe's by default. order: "shuffle", "sequential" or an Order; images have no class to be
     ordered by. The rest is as in classification.train_loader. Raises InputError for anything that cannot be used.
     """
-    opened = opened_store(store)
-    check_parsing_store(opened)
+    opened = _parsing_store(store)
     check_seed(seed)
     height, width = _height_width(size)
     planner = ParsingTrainPlanner(
@@ -95,8 +95,7 @@ def test_loader(
     None: the image's own. batch_size: 1, unless all images of the store have one size. statistics: pass the training
     store's; by default the store's own, else ImageNet's. Last batches may be short, on some ranks empty.
     """
-    opened = opened_store(store)
-    check_parsing_store(opened)
+    opened = _parsing_store(store)
     if not 0 < scale < float("inf"):
         raise InputError(f"scale must be above 0 and finite, got {scale}")
     if shorter_side is not None:
@@ -158,10 +157,10 @@ def _loader(
     )
 
 
-def check_parsing_store(store: ImageStore) -> None:
-    """Raise InputError unless its images have masks of classes."""
-    if store.ignore_index is None or not store.has_masks:
-        raise InputError(f"{store.path} has no masks of classes; build it with sdali build --format masks")
+def _parsing_store(store: str | Path | ImageStore) -> ImageStore:
+    opened = opened_store(store)
+    check_masks_of_classes(opened)
+    return opened
 
 
 def _height_width(size: int | Sequence[int]) -> tuple[int, int]:

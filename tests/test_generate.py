@@ -157,13 +157,13 @@ RANK = """
 import sys
 import numpy as np
 import torch.distributed
-from sdali.cams.generate import _fill
+from sdali.cams.generate import fill
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.pipelines.progress import silent
 rank = int(sys.argv[2])
 torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[3])
 writer = HeatmapWriter(sys.argv[1], count=21, images_digest="", method="", rank=rank, world_size=2)
-report = _fill(writer, lambda missing: (np.full((2, 3), index, np.uint8) for index in missing), 4, silent)
+report = fill(writer, lambda missing: (np.full((2, 3), index, np.uint8) for index in missing), 4, silent)
 assert report["made"] == 11 - rank and report["images"] == 21, report
 torch.distributed.destroy_process_group()
 """

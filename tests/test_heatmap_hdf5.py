@@ -245,7 +245,7 @@ def test_the_command_exports_and_imports(tmp_path: Path, capsys: pytest.CaptureF
     assert main([*cams, first, "--export", file, "--overwrite"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["images"] == 8
     for words, sentence in (
-        ([second], "give one of --checkpoint FILE, --from masks|boxes and --maps FILE.h5"),
+        ([second], "give one of --checkpoint FILE, --from masks|boxes|rare-classes and --maps FILE.h5"),
         ([second, "--maps", file, "--from", "masks"], "give one of --checkpoint FILE"),
         ([str(tmp_path / "c.lmdb"), "--from", "masks", "--export", file], "maps.h5 exists already"),
         ([second, "--maps", str(tmp_path / "none.h5"), "--overwrite"], "none.h5 does not exist; correct it, or name"),

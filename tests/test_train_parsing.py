@@ -223,3 +223,14 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, t
     for scales, sentence in [((), "above 0, got none"), ((0.0,), "above 0, got 0"), ((1.0, 1.0), "must differ")]:
         with pytest.raises(InputError, match=sentence):
             EvaluateConfig(checkpoint=tmp_path, store=tmp_path, scales=scales)
+
+
+def test_median_frequency_weighs_each_pixel_by_its_class(folder: Path) -> None:
+    """The loss is the weighted mean, as torch has it over the labelled pixels alone."""
+    job = parsing_job.prepare(config_of(folder, class_balance="median_frequency"), CPU, 1)
+    weights, masks = job.class_weights, torch.from_numpy(np.stack([job.store.mask(i) for i in range(4)])).long()
+    assert weights is not None and weights.shape == (CLASSES,) and (weights > 0).all()
+    scores = torch.randn(4, CLASSES, *masks.shape[1:])
+    kept = masks < CLASSES
+    expected = F.cross_entropy(scores.permute(0, 2, 3, 1)[kept], masks[kept], weights)
+    assert job._entropy(scores, masks).item() == pytest.approx(expected.item(), rel=1e-4)

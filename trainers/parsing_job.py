@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..pipelines.class_frequencies import class_frequencies
 from ..pipelines.loader import Loader
-from ..pipelines.parsing import check_parsing_store, test_loader, train_loader
+from ..pipelines.mask_classes import check_masks_of_classes
+from ..pipelines.parsing import test_loader, train_loader
+from ..pipelines.store_read import ImageStore
 from .classifier_checkpoint import check_training
 from .distributed import Ranks
 from .job import Job, opened_parts
@@ -106,5 +110,13 @@ class ParsingJob(Job):
 
 def prepare(config: TrainConfig, ranks: Ranks, threads: int) -> ParsingJob:
     """The job; raises InputError for what a user can get wrong, before anything is written."""
-    parts = opened_parts(config, ranks, threads, task=TASK, check=check_parsing_store)
-    return ParsingJob(**parts, class_weights=None)
+    parts = opened_parts(config, ranks, threads, task=TASK, check=check_masks_of_classes)
+    return ParsingJob(**parts, class_weights=_class_weights(config, parts["store"], ranks))
+
+
+def _class_weights(config: TrainConfig, store: ImageStore, ranks: Ranks) -> Tensor | None:
+    """The weights of the classes that were asked for; one that no training pixel has weighs 0."""
+    if config.class_balance == "none":
+        return None
+    weights = class_frequencies(store).median_frequency_weights()
+    return torch.from_numpy(weights.astype(np.float32)).to(ranks.device)

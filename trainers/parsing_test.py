@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from ..pipelines.errors import InputError
-from ..pipelines.parsing import check_parsing_store, test_loader
+from ..pipelines.mask_classes import check_masks_of_classes
+from ..pipelines.parsing import test_loader
 from ..pipelines.progress import Track, silent
 from ..pipelines.sources_masks import encode_mask
 from ..pipelines.statistics import Statistics
@@ -39,7 +40,7 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
         opened.enter_context(torch_settings(device=ranks.device, threads=threads))
         model, saved = load_parser(config.checkpoint, ranks.device)
         store = ImageStore(config.store)
-        check_parsing_store(store)
+        check_masks_of_classes(store)
         check_same_classes(store, saved["classes"], config.checkpoint)
         loading: dict[str, Any] = {
             "batch_size": whole_image_batch(store, BATCH_SIZE),
