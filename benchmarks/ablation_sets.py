@@ -61,10 +61,10 @@ def scene_set(_: Path | None, out: Path) -> ImageSet:
     train = scenes(1200, seed=0)
     return ImageSet(
         protocol=Protocol(epochs=18, foreground=(OBJECT,)),
-        train=_store(train, out / "train.lmdb"),
-        test=_store(scenes(2000, seed=1), out / "test.lmdb"),
-        held_out=_store(scenes(400, seed=2), out / "held_out.lmdb"),
-        long_tailed=_store(_tail(train), out / "long_tailed.lmdb"),
+        train=stored(train, out / "train.lmdb"),
+        test=stored(scenes(2000, seed=1), out / "test.lmdb"),
+        held_out=stored(scenes(400, seed=2), out / "held_out.lmdb"),
+        long_tailed=stored(_tail(train), out / "long_tailed.lmdb"),
     )
 
 
@@ -76,10 +76,10 @@ def imagenette_set(data: Path | None, out: Path) -> ImageSet:
     train = _subset(whole, whole.items[0::2])
     return ImageSet(
         protocol=Protocol(epochs=12),
-        train=_store(train, out / "train.lmdb"),
-        test=_store(folder(data / "val"), out / "test.lmdb"),
-        held_out=_store(_subset(whole, whole.items[1::8]), out / "held_out.lmdb"),
-        long_tailed=_store(_tail(train), out / "long_tailed.lmdb"),
+        train=stored(train, out / "train.lmdb"),
+        test=stored(folder(data / "val"), out / "test.lmdb"),
+        held_out=stored(_subset(whole, whole.items[1::8]), out / "held_out.lmdb"),
+        long_tailed=stored(_tail(train), out / "long_tailed.lmdb"),
     )
 
 
@@ -95,8 +95,8 @@ def pet_set(data: Path | None, out: Path) -> ImageSet:
     )
     return ImageSet(
         protocol=Protocol(epochs=40, foreground=(1,)),
-        train=_store(train, out / "train.lmdb"),
-        test=_store(test, out / "test.lmdb"),
+        train=stored(train, out / "train.lmdb"),
+        test=stored(test, out / "test.lmdb"),
     )
 
 
@@ -123,7 +123,7 @@ def _tail(source: Source) -> Source:
     return _subset(source, [source.items[index] for index in kept])
 
 
-def _store(source: Source, path: Path) -> Path:
+def stored(source: Source, path: Path) -> Path:
     """Built and measured, unless an earlier run has done so."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """What each technique is worth: `python -m sdali.benchmarks.ablations classification --set scenes --out DIR`.
 
-Every row is trained with several seeds under one protocol; the table gives the mean top-1 and, paired seed by seed, the
-difference to the row's baseline, both with 95 % intervals (Student's t). What an interrupted run has finished is kept
-in the folder and not done again.
+Every row is trained with several seeds under one protocol; the table gives the mean figure and, paired seed by seed,
+the difference to the row's baseline, both with 95 % intervals (Student's t). What an interrupted run has finished is
+kept in the folder and not done again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from tyro.conf import Positional, arg
 
 from ..pipelines.errors import InputError
 from ..trainers.sides import Sides
-from .ablation_rows import ROWS, Row, Trial
-from .ablation_sets import SETS, described
+from .ablation_classification import CLASSIFICATION
+from .ablation_parsing import PARSING
+from .ablation_study import Row, Study
 from .hardware import machine
 from .tables import show
 from .throughput import check_writable, write_json
+
+Task = Literal["classification", "parsing"]
+STUDIES: dict[Task, Study] = {"classification": CLASSIFICATION, "parsing": PARSING}
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; for more, the last errs on the wide side.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -36,13 +40,13 @@ _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 class Ablations:
     """Flags of `python -m sdali.benchmarks.ablations`."""
 
-    task: Positional[Literal["classification"]]
+    task: Positional[Task]
 
-    images: Annotated[str, arg(name="set")] = "scenes"
-    """scenes (generated), imagenette, or pets."""
+    images: Annotated[str | None, arg(name="set")] = None
+    """classification: scenes (generated), imagenette, or pets. parsing: camvid. None: the first of them."""
 
     data: Path | None = None
-    """Folder of the photographs, for imagenette and pets."""
+    """Folder of the photographs, for all sets but scenes."""
 
     out: Path
     """Folder for stores, checkpoints and results; go on there after an interruption."""
@@ -50,8 +54,8 @@ class Ablations:
     seeds: Sides = (0, 1, 2)
     """Of the initial weights, orders and windows, with commas."""
 
-    rows: str = ",".join(row.name for row in ROWS)
-    """Names, separated by commas; what a set has no images for is left out."""
+    rows: str | None = None
+    """Names, separated by commas; what a set has no images for is left out. None: all."""
 
     threads: int | None = None
     """CPU threads of a training. None: one; small networks gain more from several processes, some seeds each."""
@@ -61,26 +65,30 @@ class Ablations:
 
     def run(self) -> dict[str, Any]:
         check_writable(self.json)
-        if self.images not in SETS:
-            raise InputError(f"there is no set {self.images!r}; there are {', '.join(SETS)}")
+        study = STUDIES[self.task]
+        name = self.images or next(iter(study.sets))
+        if name not in study.sets:
+            raise InputError(f"there is no set {name!r}; there are {', '.join(study.sets)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"seeds must be one or more that differ, got {self.seeds}")
-        chosen = rows_named(self.rows)
-        images = SETS[self.images](self.data, self.out / self.images)
+        chosen = rows_named(study.rows, self.rows)
+        images = study.sets[name](self.data, self.out / name)
         chosen = [row for row in chosen if row.needs(images)]
         found: dict[str, list[dict[str, Any]]] = {row.name: [] for row in chosen}
         for seed in self.seeds:
-            folder = self.out / self.images / f"seed-{seed}"
-            trial = Trial(images=images, seed=seed, folder=folder, threads=self.threads or 1)
+            folder = self.out / name / f"seed-{seed}"
+            trial = study.trial(images=images, seed=seed, folder=folder, threads=self.threads or 1)
             for row in chosen:
                 found[row.name].append(row.run(trial))
         record = {
             "date": date.today().isoformat(),
             "machine": machine(),
-            "set": self.images,
-            **described(images),
+            "task": self.task,
+            "set": name,
+            "figure": study.figure,
+            **study.described(images),
             "seeds": list(self.seeds),
-            "rows": [summary(row, found) for row in chosen],
+            "rows": [summary(row, found, study) for row in chosen],
         }
         _show(record)
         if self.json is not None:
@@ -88,30 +96,40 @@ class Ablations:
         return record
 
 
-def rows_named(names: str) -> list[Row]:
-    """The rows of a list with commas, in the table's order; raises InputError for a name that is none."""
+def rows_named(rows: Sequence[Row], names: str | None) -> list[Row]:
+    """The rows of a list with commas, in the table's order, or all; raises InputError for a name that is none."""
+    if names is None:
+        return list(rows)
     wanted = {name.strip() for name in names.split(",") if name.strip()}
-    if not wanted or (unknown := wanted - {row.name for row in ROWS}):
+    if not wanted or (unknown := wanted - {row.name for row in rows}):
         named = ", ".join(sorted(unknown)) if wanted else "(none given)"
-        raise InputError(f"no row is called {named}; there are {', '.join(row.name for row in ROWS)}")
-    return [row for row in ROWS if row.name in wanted]
+        raise InputError(f"no row is called {named}; there are {', '.join(row.name for row in rows)}")
+    return [row for row in rows if row.name in wanted]
 
 
-def summary(row: Row, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """One row's figures over the seeds: top1 of each, mean, half_width of its 95 % interval; the same of `difference`
-    to the baseline's, where that was run; cpu_seconds and wall_seconds of a training (means).
+def summary(row: Row, found: dict[str, list[dict[str, Any]]], study: Study) -> dict[str, Any]:
+    """One row's figures over the seeds: the study's figure of each, mean, half_width of its 95 % interval; the same of
+    `difference` to the baseline's, where that was run; means of the other figures and of a training's cpu_seconds and
+    wall_seconds.
     """
-    results = found[row.name]
-    top1 = [result["top1"] for result in results]
-    figures: dict[str, Any] = {"row": row.name, "says": row.says, "top1": top1, **interval(top1)}
-    for clock in ("cpu_seconds", "wall_seconds"):
-        if seconds := [result[clock] for result in results if clock in result]:
-            figures[clock] = statistics.mean(seconds)
+    results, figure = found[row.name], study.figure
+    values = [result[figure] for result in results]
+    figures: dict[str, Any] = {"row": row.name, "says": row.says, figure: values, **interval(values)}
+    for name in (*study.others, "cpu_seconds", "wall_seconds"):
+        if known := [result[name] for result in results if name in result]:
+            figures[name] = _mean(known)
     if row.baseline in found:
-        theirs = [result["top1"] for result in found[row.baseline]]
-        differences = [mine - other for mine, other in zip(top1, theirs, strict=True)]
+        theirs = [result[figure] for result in found[row.baseline]]
+        differences = [mine - other for mine, other in zip(values, theirs, strict=True)]
         figures |= {"baseline": row.baseline, "difference": interval(differences)}
     return figures
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Of numbers, or name by name of dicts of them."""
+    if isinstance(values[0], dict):
+        return {name: statistics.mean(value[name] for value in values) for name in values[0]}
+    return statistics.mean(values)
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:
@@ -137,8 +155,9 @@ def _show(record: dict[str, Any]) -> None:
         ]
         for row in record["rows"]
     ]
-    title = f"{record['set']}: top-1 in %, {len(record['seeds'])} seeds, 95 % intervals"
-    show(title, ["row", "top-1", "difference", "to", "CPU s"], rows)
+    figure = record["figure"].replace("_", " ")
+    title = f"{record['set']}: {figure} in %, {len(record['seeds'])} seeds, 95 % intervals"
+    show(title, ["row", figure, "difference", "to", "CPU s"], rows)
 
 
 def main() -> int:

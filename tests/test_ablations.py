@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdali.benchmarks import ablation_rows, ablation_sets
-from sdali.benchmarks.ablation_rows import ROWS, Trial
+from sdali.benchmarks import ablation_classification, ablation_sets
+from sdali.benchmarks.ablation_classification import CLASSIFICATION, ROWS, Trial
 from sdali.benchmarks.ablation_sets import ImageSet, Protocol
 from sdali.benchmarks.ablations import Ablations, interval, rows_named, summary
 from sdali.pipelines import ImageStore, InputError
@@ -35,22 +35,22 @@ def test_differences_are_paired_by_seed() -> None:
         "sda": [{"top1": 0.6, "cpu_seconds": 30.0}, {"top1": 0.8, "cpu_seconds": 30.0}],
         "flip": [{"top1": 0.6}, {"top1": 0.7}],
     }
-    sda = summary(by_name["sda"], found)
+    sda = summary(by_name["sda"], found, CLASSIFICATION)
     assert sda["baseline"] == "plain" and sda["cpu_seconds"] == 30
     assert sda["difference"]["mean"] == pytest.approx(0.1)
     assert sda["difference"]["half_width"] == pytest.approx(0, abs=1e-12) and sda["half_width"] > 0.5
-    assert "cpu_seconds" not in summary(by_name["flip"], found)
-    assert "difference" not in summary(by_name["label_shuffle"], {"label_shuffle": found["sda"]})
+    assert "cpu_seconds" not in summary(by_name["flip"], found, CLASSIFICATION)
+    assert "difference" not in summary(by_name["label_shuffle"], {"label_shuffle": found["sda"]}, CLASSIFICATION)
 
 
 def test_rows_are_named_once_and_stand_behind_their_baselines() -> None:
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
     assert all(row.baseline is None or names.index(row.baseline) < names.index(row.name) for row in ROWS)
-    assert [row.name for row in rows_named("flip, plain")] == ["plain", "flip"]
+    assert [row.name for row in rows_named(ROWS, "flip, plain")] == ["plain", "flip"]
     for wrong, named in (("sdaa", "sdaa"), (",", "(none given)")):
         with pytest.raises(InputError, match=re.escape(f"no row is called {named}; there are plain, sda, ")):
-            rows_named(wrong)
+            rows_named(ROWS, wrong)
 
 
 def test_the_long_tail_is_geometric() -> None:
@@ -70,7 +70,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSet:
         "train": train, "test": scenes(24, seed=1, classes=3), "held_out": scenes(24, seed=2, classes=3),
         "long_tailed": ablation_sets._tail(train),
     }  # fmt: skip
-    paths = {name: ablation_sets._store(source, tmp_path / f"{name}.lmdb") for name, source in stores.items()}
+    paths = {name: ablation_sets.stored(source, tmp_path / f"{name}.lmdb") for name, source in stores.items()}
     protocol = Protocol(size=32, sizes=(24, 32), epochs=3, batch_size=8, foreground=(1,))
     made = ImageSet(protocol=protocol, **paths)
     monkeypatch.setitem(ablation_sets.SETS, "scenes", lambda data, out: made)
@@ -91,8 +91,8 @@ def test_every_row_runs_and_is_not_run_again(tiny: ImageSet, tmp_path: Path, mon
     }
     assert steps["plain_equal_compute"] == 2 * steps["plain"] == 2 * steps["sda"] == 36
     assert steps["label_shuffle"] == steps["plain"] and abs(steps["long_tailed"] - steps["label_shuffle"]) <= 4
-    monkeypatch.setattr(ablation_rows, "train", None)
-    monkeypatch.setattr(ablation_rows, "evaluate", None)
+    monkeypatch.setattr(ablation_classification, "train", None)
+    monkeypatch.setattr(ablation_classification, "evaluate", None)
     assert command.run()["rows"] == record["rows"]
 
 

@@ -42,7 +42,7 @@ def agree(found: dict[str, object], expected: dict[str, object]) -> None:
 def test_equals_an_independent_count_on_real_masks(real_data: Path) -> None:
     """CamVid's masks against other images' masks as predictions, their ignored pixels taken as road."""
     paths = sorted((real_data / "camvid/valannot").glob("*.png"))[:24]
-    masks = np.stack([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths])
+    masks = np.stack([np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)) for path in paths])
     predictions = np.roll(masks, 1, 0)
     predictions = np.where(predictions == 11, 3, predictions)
     assert (masks == 11).any()

@@ -190,7 +190,7 @@ def test_the_backbone_may_start_from_a_classifier(folder: Path) -> None:
     path = Path(classifiers.train(config)["checkpoint"])
     theirs = checkpoint.load(path)["state_dict"]
     model = parsing_job.prepare(config_of(folder, backbone_weights=path), CPU, 1).network()
-    mine = model.backbone.state_dict()
+    mine = model.get_submodule("backbone").state_dict()
     assert mine and all(torch.equal(weight, theirs[name]) for name, weight in mine.items())
     other = config_of(folder, backbone_weights=path, network=dataclasses.replace(SMALL, backbone="resnet18"))
     with pytest.raises(InputError, match="is a checkpoint of resnet10t, and the backbone is resnet18"):

@@ -1,13 +1,10 @@
 """The rows of the classification ablation: what each trains, how it is tested, and what it is compared with.
 
-A row's training is done once a seed and kept in a folder of its own, so that rows share runs (the coarse model is the
-plain run) and an interrupted matrix goes on where it was.
+Rows share runs: the coarse model is the plain run.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +13,12 @@ from ..cams.generate import from_masks
 from ..pipelines.config import Augmentation, Crop
 from ..pipelines.soft_labels import SoftLabels
 from ..pipelines.store_read import ImageStore
-from ..pipelines.store_write import write_errors
 from ..trainers.activation_maps import activation_maps
 from ..trainers.classification import EvaluateConfig, TrainConfig, evaluate, train
 from ..trainers.confusion import confusion
 from ..trainers.evaluation_config import ConfusionConfig
-from .ablation_sets import ImageSet
+from .ablation_sets import SETS, ImageSet, described
+from .ablation_study import Row, Study, once
 
 _KEPT = 6  # networks of past epochs that a plain run keeps
 _EPS = 0.1  # what leaves the label, in label smoothing and soft labels
@@ -45,14 +42,14 @@ class Trial:
             "epochs": epochs, "batch_size": protocol.batch_size, "optimizer": "adamw", "lr": protocol.lr,
             "test_crop": protocol.test_crop, "evaluate_every": epochs, "threads": self.threads, "seed": self.seed,
         }  # fmt: skip
-        return _once(out / "result.json", lambda: train(TrainConfig(out=out, resume=True, **{**defaults, **options})))
+        return once(out / "result.json", lambda: train(TrainConfig(out=out, resume=True, **{**defaults, **options})))
 
     def tested(self, name: str, run: str, **options: Any) -> dict[str, Any]:
         """The last network of a training, evaluated in another way."""
         config = EvaluateConfig(
             checkpoint=self.folder / run / "last.pt", store=self.images.test, threads=self.threads, **options
         )
-        return _once(self.folder / f"{name}.test.json", lambda: evaluate(config))
+        return once(self.folder / f"{name}.test.json", lambda: evaluate(config))
 
     def plain(self) -> dict[str, Any]:
         """The plain run, which is the coarse model too."""
@@ -101,18 +98,6 @@ class Trial:
         if not path.exists():
             confusion(ConfusionConfig(checkpoint=last, store=self.images.held_out, out=path, threads=self.threads))
         return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    says: str
-    baseline: str | None
-    run: Callable[[Trial], dict[str, Any]]
-    """-> a dict with `top1`, and `cpu_seconds` where it has trained."""
-    needs: Callable[[ImageSet], bool] = lambda images: True
 
 
 def _uniform_map(trial: Trial) -> dict[str, Any]:
@@ -227,13 +212,4 @@ ROWS = (
         run=_label_shuffle),
 )  # fmt: skip
 
-
-def _once(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON result of work that may have been done in an earlier run."""
-    if not path.exists():
-        result = work()
-        partial = path.with_suffix(".partial")
-        with write_errors(path):
-            partial.write_text(json.dumps(result))
-            partial.replace(path)
-    return json.loads(path.read_text())
+CLASSIFICATION = Study(figure="top1", rows=ROWS, sets=SETS, described=described, trial=Trial)
