@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..trainers.parsing_config import EvaluateConfig, TrainConfig
-from .commands_train import printed_once
+from ..trainers.parsing_recipes import recipe
+from .commands_train import of_recipe, printed_once
 from .tables import show
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainParsing(TrainConfig):
     """Flags of `sdali train parsing`."""
+
+    recipe: str | None = None
+    """Defaults of all the other flags, which --help then shows: ade20k_vgg16 or ade20k_resnet101."""
+
+    @classmethod
+    def defaults(cls, flags: Sequence[str]) -> TrainParsing | None:
+        """What stands for flags that are not given, where they name a recipe; raises InputError for an unknown one."""
+        return of_recipe(cls, flags, recipe)
 
     def run(self) -> dict[str, Any] | None:
         from ..trainers.parsing import train

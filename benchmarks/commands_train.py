@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tyro
 from tyro.conf import Positional
@@ -30,12 +30,7 @@ class TrainClassification(TrainConfig):
     @classmethod
     def defaults(cls, flags: Sequence[str]) -> TrainClassification | None:
         """What stands for flags that are not given, where they name a recipe; raises InputError for an unknown one."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        parser.add_argument("--recipe", nargs="?")  # without a name: left for the command line itself to refuse
-        name = parser.parse_known_args(flags)[0].recipe
-        if name is None:
-            return None
-        return cls(**recipe(name), recipe=name, store=tyro.MISSING, val_store=tyro.MISSING, out=tyro.MISSING)
+        return of_recipe(cls, flags, recipe)
 
     def run(self) -> dict[str, Any] | None:
         from ..trainers.classification import train
@@ -76,6 +71,19 @@ class Confusion(ConfusionConfig):
         from ..trainers.confusion import confusion
 
         return printed_once(confusion(self, progress=track))
+
+
+Flags = TypeVar("Flags")
+
+
+def of_recipe(kind: type[Flags], flags: Sequence[str], recipe: Callable[[str], dict[str, Any]]) -> Flags | None:
+    """A `kind` with the values of the recipe that the flags name, None where they name none."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--recipe", nargs="?")  # without a name: left for the command line itself to refuse
+    name = parser.parse_known_args(flags)[0].recipe
+    if name is None:
+        return None
+    return kind(**recipe(name), recipe=name, store=tyro.MISSING, val_store=tyro.MISSING, out=tyro.MISSING)
 
 
 def printed_once(result: dict[str, Any]) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ computed for 1,000 classes: a multiplication with its addition is one MAC, and a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..pipelines.config import INTERPOLATIONS, Augmentation, Colour, Crop
@@ -20,9 +21,14 @@ from ..pipelines.errors import InputError
 
 def recipe(name: str) -> dict[str, Any]:
     """The recipe of this name, one of RECIPES; raises InputError for another, listing them."""
-    if name not in RECIPES:
-        raise InputError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    return chosen(RECIPES, name)()
+
+
+def chosen(recipes: dict[str, Callable[[], dict[str, Any]]], name: str) -> Callable[[], dict[str, Any]]:
+    """The one of this name; raises InputError for another, listing them."""
+    if name not in recipes:
+        raise InputError(f"there is no recipe {name!r}; choose one of {', '.join(recipes)}")
+    return recipes[name]
 
 
 def inception_v3() -> dict[str, Any]:
