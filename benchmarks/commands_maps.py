@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ..cams.generate import Method
-from ..pipelines.config import Augmentation
+from ..pipelines.config import Augmentation, Crop, ParsingAugmentation, ParsingCrop
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.progress import track
@@ -116,7 +116,7 @@ class Cams:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Flags of `sdali preview`."""
+    """Flags of `sdali preview`. A store for scene parsing is shown with its masks."""
 
     store: Positional[Path]
     """The image store."""
@@ -130,23 +130,40 @@ class Preview:
     count: int = 6
     """Images shown, spread over the classes."""
 
-    size: int = 224
-    """Side of the tensors, pixels."""
+    size: int | tuple[int, int] | None = None
+    """Side of the tensors, pixels; in scene parsing also height and width. None: 224, in scene parsing 473."""
 
     seed: int = 0
     """Of the choice of images, the windows and colours."""
 
     augmentation: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
 
-    def run(self) -> dict[str, Any]:
-        from ..cams.preview import preview
+    parsing_crop: ParsingCrop = field(default_factory=ParsingCrop)
+    """In scene parsing: how the window is drawn, in place of --crop."""
 
-        return preview(
-            ImageStore(self.store),
-            self.png,
-            heatmaps=self.cams,
-            count=self.count,
-            size=self.size,
-            seed=self.seed,
-            augmentation=self.augmentation,
+    def run(self) -> dict[str, Any]:
+        store = ImageStore(self.store)
+        common: dict[str, Any] = {"heatmaps": self.cams, "count": self.count, "seed": self.seed}
+        if store.ignore_index is None:
+            if self.parsing_crop != ParsingCrop() or isinstance(self.size, tuple):
+                raise InputError(
+                    f"{self.store} is no store for scene parsing; leave out --parsing-crop and a --size of two sides"
+                )
+            from ..cams.preview import preview
+
+            return preview(
+                store, self.png, size=224 if self.size is None else self.size, augmentation=self.augmentation, **common
+            )
+        if self.augmentation.crop != Crop():
+            raise InputError(f"{self.store} is a store for scene parsing: give --parsing-crop in place of --crop")
+        from ..cams.preview_parsing import preview_parsing
+
+        augmentation = ParsingAugmentation(
+            colour=self.augmentation.colour,
+            flip=self.augmentation.flip,
+            interpolations=self.augmentation.interpolations,
+            crop=self.parsing_crop,
+        )
+        return preview_parsing(
+            store, self.png, size=473 if self.size is None else self.size, augmentation=augmentation, **common
         )

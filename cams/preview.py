@@ -25,10 +25,12 @@ from .sheet import Row, contact_sheet, fitted, framed
 from .subset import Subset
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 EPOCHS = 12  # windows drawn on each image
 MARKED: tuple[Colour, ...] = ((255, 99, 80), (64, 170, 255), (255, 196, 46))  # those whose tensors are shown
+MARKS: tuple[Colour | None, ...] = (None,) * (EPOCHS - len(MARKED)) + MARKED  # those of the last epochs
 CELL, PICTURE_ASPECT = 224, 4 / 3  # pixels; most photographs fill a picture's place
 MAX_PIXELS = 1 << 30  # the store has been built, so its images are wanted
 
@@ -60,14 +62,7 @@ def preview(
     Raises:
         InputError: heatmaps of other images, a count below 1, or a file that cannot be written.
     """
-    if count < 1:
-        raise InputError(f"count must be at least 1, got {count}")
-    maps = HeatmapStore(heatmaps) if isinstance(heatmaps, (str, Path)) else heatmaps
-    if maps is not None:
-        maps.check(store)
-    chosen = spread_over_classes(store.labels, count, seed)
-    part = Subset(store, chosen)
-    chosen_maps = None if maps is None else [maps[index] for index in chosen]
+    part, chosen_maps = chosen_samples(store, heatmaps, count, seed)
     statistics = statistics or store.statistics or IMAGENET
     windows, tensors = _epochs(
         part,
@@ -80,8 +75,30 @@ def preview(
         for i in range(len(part))
     ]
     windows_title, tensors_title = f"Windows of {EPOCHS} epochs", "The marked windows, as the network gets them"
-    groups = [("Image", 1), *[("Heatmap", 1)] * (maps is not None), (windows_title, 1), (tensors_title, len(MARKED))]
-    sheet = contact_sheet(groups, rows, CELL)
+    groups = [
+        ("Image", 1),
+        *[("Heatmap", 1)] * (chosen_maps is not None),
+        (windows_title, 1),
+        (tensors_title, len(MARKED)),
+    ]
+    return written(contact_sheet(groups, rows, CELL), png, part)
+
+
+def chosen_samples(
+    store: ImageStore, heatmaps: str | Path | HeatmapStore | None, count: int, seed: int
+) -> tuple[Subset, list[np.ndarray] | None]:
+    """The samples to be shown, and their heatmaps where there are any; InputError for what cannot be."""
+    if count < 1:
+        raise InputError(f"count must be at least 1, got {count}")
+    maps = HeatmapStore(heatmaps) if isinstance(heatmaps, (str, Path)) else heatmaps
+    if maps is not None:
+        maps.check(store)
+    chosen = spread_over_classes(store.labels, count, seed)
+    return Subset(store, chosen), None if maps is None else [maps[index] for index in chosen]
+
+
+def written(sheet: Image.Image, png: str | Path, part: Subset) -> dict[str, Any]:
+    """Write the sheet and report it."""
     with write_errors(Path(png)):
         sheet.save(png, format="PNG")
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
@@ -108,29 +125,34 @@ def _epochs(
     with closing(train_loader(part, heatmaps=maps, statistics=statistics, **options)) as loader:
         batches = [batch for _ in range(EPOCHS) for batch in loader]
     windows = np.stack([batch["plan"]["window"] for batch in batches])
-    return windows, np.stack([_as_pictures(batch["image"], statistics) for batch in batches[-len(MARKED) :]])
+    return windows, np.stack([as_pictures(batch["image"], statistics) for batch in batches[-len(MARKED) :]])
 
 
-def _as_pictures(tensors: Tensor, statistics: Statistics) -> np.ndarray:
-    """Normalised float [B, 3, S, S] -> RGB uint8 [B, S, S, 3]."""
+def as_pictures(tensors: Tensor, statistics: Statistics) -> np.ndarray:
+    """Normalised float [B, 3, H, W] -> RGB uint8 [B, H, W, 3]."""
     pixels = tensors.float().numpy().transpose(0, 2, 3, 1) * statistics.std + statistics.mean
     return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _row(part: Subset, index: int, heatmap: np.ndarray | None, windows: np.ndarray, tensors: np.ndarray) -> Row:
     """One image's row; the windows whose tensors are shown have the colours of the tensors' frames."""
-    full = decode(bytes(part.read([index])[0]), MAX_PIXELS)
-    picture = fitted(full, CELL, round(CELL * PICTURE_ASPECT))
-    scale = np.array([picture.shape[0] / full.shape[0], picture.shape[1] / full.shape[1]] * 2)
-    colours = [None] * (len(windows) - len(MARKED)) + list(MARKED)
+    picture, scale = shown_picture(part, index)
+    height, width = part.sizes[index].tolist()
     label, folder, name = int(part.labels[index]), *part.names[index].rpartition("/")[::2]
     return Row(
         name=part.classes[label] if label >= 0 else folder,
-        details=f"{name}   {full.shape[1]} x {full.shape[0]}",
+        details=f"{name}   {width} x {height}",
         cells=[
             picture,
             *([] if heatmap is None else [heatmap_overlay(picture, heatmap)]),
-            windows_drawn(picture, windows * scale, colours),
+            windows_drawn(picture, windows * scale, MARKS),
             *(framed(fitted(tensor, CELL, CELL), colour) for tensor, colour in zip(tensors, MARKED, strict=True)),
         ],
     )
+
+
+def shown_picture(part: Subset, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image shrunk or enlarged to its place, RGB uint8, and float64 [4]: what windows are multiplied by there."""
+    full = decode(bytes(part.read([index])[0]), MAX_PIXELS)
+    picture = fitted(full, CELL, round(CELL * PICTURE_ASPECT))
+    return picture, np.array([picture.shape[0] / full.shape[0], picture.shape[1] / full.shape[1]] * 2)

@@ -45,6 +45,14 @@ def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height
     return sheet
 
 
+def stacked(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, flush left on white."""
+    sheet = Image.new("RGB", (max(image.width for image in images), sum(image.height for image in images)), "white")
+    for image, top in zip(images, accumulate((image.height for image in images), initial=0), strict=False):
+        sheet.paste(image, (0, top))
+    return sheet
+
+
 def fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """The picture shrunk or enlarged, its shape kept, to the largest that fits into height x width pixels."""
     scale = min(height / picture.shape[0], width / picture.shape[1])

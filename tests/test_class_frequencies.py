@@ -9,10 +9,11 @@ import pytest
 from parsing_stores import CLASSES, IGNORE, make_parsing_store, write_store
 from pictures import jpeg, make_store, photo
 from PIL import Image
-from test_cli import result_of
 
 from sdali.pipelines import BadSampleError, ImageStore, InputError
+from sdali.pipelines.build import build
 from sdali.pipelines.class_frequencies import ClassFrequencies, class_frequencies
+from sdali.pipelines.sources_parsing import preset
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -30,7 +31,7 @@ def test_pixels_are_those_that_numpy_finds(tmp_path: Path, workers: int) -> None
 def test_camvid_is_counted_as_pillow_reads_it(tmp_path: Path, real_data: Path) -> None:
     """The files themselves, by another decoder."""
     folder, path = real_data / "camvid", tmp_path / "s.lmdb"
-    result_of("build", folder, path, "--format", "masks", "--preset", "camvid", "--subset", "val")
+    build(preset("camvid", folder, subset="val"), path)
     masks = np.stack([np.asarray(Image.open(file)) for file in sorted((folder / "valannot").glob("*.png"))])
     found = class_frequencies(ImageStore(path))
     assert found.pixels.tolist() == [int((masks == k).sum()) for k in range(11)]

@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parsing_stores import CLASSES, IGNORE, make_parsing_store, write_store
 from pictures import jpeg, make_store, photo
-from test_cli import refusal_of, result_of
+from test_cli import refusal_of
 from test_from_annotations import enlarged_shares
 
+from sdali.benchmarks.cli import main
 from sdali.cams.rare_classes import from_rare_classes, rare_class_heatmap, value_weights
 from sdali.pipelines import ImageStore, InputError, parsing
+from sdali.pipelines.build import build
 from sdali.pipelines.class_frequencies import class_frequencies
 from sdali.pipelines.heatmap_read import HeatmapStore
+from sdali.pipelines.sources_parsing import preset
 
 
 def true_cells(store: ImageStore, grid: int) -> list[np.ndarray]:
@@ -92,7 +95,7 @@ def test_guided_windows_show_rare_classes_more_often(tmp_path: Path) -> None:
     store = rare_scenes(tmp_path / "s.lmdb")
     weights = value_weights(class_frequencies(store))
     assert weights[1] / weights[0] > 100
-    result_of("cams", store.path, tmp_path / "m.lmdb", "--from", "rare-classes")
+    assert main(["cams", str(store.path), str(tmp_path / "m.lmdb"), "--from", "rare-classes"]) == 0
     plain, guided = (
         (masks_of_windows(store, maps, (30, 40)) % IGNORE > 0).any((1, 2)).mean()
         for maps in (None, tmp_path / "m.lmdb")
@@ -103,9 +106,9 @@ def test_guided_windows_show_rare_classes_more_often(tmp_path: Path) -> None:
 def test_on_camvid_windows_hold_more_of_the_rarest_classes(tmp_path: Path, real_data: Path) -> None:
     """Of the labelled pixels of windows of half the image's sides, the five rarest classes get half as many again."""
     path, maps = tmp_path / "s.lmdb", tmp_path / "m.lmdb"
-    result_of("build", real_data / "camvid", path, "--format", "masks", "--preset", "camvid")
-    result_of("cams", path, maps, "--from", "rare-classes")
+    build(preset("camvid", real_data / "camvid"), path)
     store = ImageStore(path)
+    from_rare_classes(store, maps)
     rarest = np.argsort(class_frequencies(store).pixels)[:5]
     windows = (masks_of_windows(store, heatmaps, (180, 240)) for heatmaps in (None, maps))
     plain, guided = (np.isin(masks, rarest).sum() / (masks != store.ignore_index).sum() for masks in windows)
