@@ -119,9 +119,12 @@ def test_images_of_any_size_are_tested(folder: Path, trained: tuple[Path, dict[s
 
 
 def test_the_training_evaluation_is_that_of_evaluate(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
-    """The last line of a run is reproduced from its checkpoint."""
-    config = EvaluateConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb", precision="float32")
-    assert evaluate(config)["score"] == pytest.approx(trained[1]["score"], abs=1e-6)
+    """The last line of a run is reproduced from its checkpoint; a picture changes nothing."""
+    checkpoint, png = trained[0] / "last.pt", trained[0] / "p.png"
+    config = EvaluateConfig(checkpoint=checkpoint, store=folder / "val.lmdb", precision="float32", picture=png)
+    found = evaluate(config)
+    assert found["score"] == pytest.approx(trained[1]["score"], abs=1e-6)
+    assert found["picture"] == str(png) and png.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("auxiliary", [False, True])

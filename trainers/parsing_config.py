@@ -83,6 +83,9 @@ class EvaluateConfig:
     predictions: Path | None = None
     """Write the predictions into this folder, PNG of class indices under the images' names."""
 
+    picture: Path | None = None
+    """Draw a few images, their masks, the predictions and where these are wrong into this PNG."""
+
     precision: Precision = "auto"
     """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
 

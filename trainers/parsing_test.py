@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..cams.subset import Subset
 from ..pipelines.errors import InputError
 from ..pipelines.mask_classes import check_masks_of_classes
 from ..pipelines.parsing import test_loader
@@ -19,11 +21,13 @@ from ..pipelines.statistics import Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
 from .classes import check_same_classes
-from .distributed import process_group
+from .distributed import Ranks, process_group
 from .machine import resolve_precision, threads_per_rank, torch_settings
+from .metrics.mean_iou import MeanIou
 from .parsing_checkpoint import load_parser
 from .parsing_config import EvaluateConfig
-from .parsing_evaluation import count_pixels, whole_image_batch
+from .parsing_evaluation import Seen, count_pixels, whole_image_batch
+from .parsing_pictures import save_parsing_picture, shown_samples
 
 BATCH_SIZE = 8  # where images are of one size
 
@@ -32,46 +36,23 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
     """How a trained network does on a store; predictions are compared at the images' original size.
 
     Returns plain JSON: `score` (mean of the next two), `mean_iou`, `pixel_accuracy`, `per_class` (IoU by class name, 0
-    for one that never occurs), `pixels` (with a class), `images`, `images_per_second`, `scales`, `flip`, and
-    `predictions` where they were written. Raises InputError for what cannot be used or does not fit together.
+    for one that never occurs), `pixels` (with a class), `images`, `images_per_second`, `scales`, `flip`; `predictions`
+    and `picture` where they were written. Raises InputError for what cannot be used or does not fit together.
     """
-    with process_group(config.device) as ranks, ExitStack() as opened:
+    with process_group(config.device) as ranks:
         threads = threads_per_rank(config.threads, ranks.local_world_size)
-        opened.enter_context(torch_settings(device=ranks.device, threads=threads))
-        model, saved = load_parser(config.checkpoint, ranks.device)
-        store = ImageStore(config.store)
-        check_masks_of_classes(store)
-        check_same_classes(store, saved["classes"], config.checkpoint)
-        loading: dict[str, Any] = {
-            "batch_size": whole_image_batch(store, BATCH_SIZE),
-            "shorter_side": saved["shorter_side"],
-            "statistics": Statistics.from_dict(saved["statistics"]),
-            "device": str(ranks.device),
-            "threads": threads,
-            "rank": ranks.rank,
-            "world_size": ranks.world_size,
-            "pin_memory": ranks.device.type == "cuda",
-        }
-        loaders = [opened.enter_context(closing(test_loader(store, scale=s, **loading))) for s in config.scales]
-
-        def seen(batch: dict[str, Any], predictions: Tensor) -> None:
-            if config.predictions is not None:
-                _write(config.predictions, [store.names[i] for i in batch["index"].tolist()], predictions)
-
-        begun = time.perf_counter()
-        shown = progress if ranks.is_first else silent
-        metric = count_pixels(
-            model,
-            shown(zip(*loaders, strict=True), len(loaders[0]), "evaluating"),
-            classes=len(store.classes),
-            ranks=ranks,
-            precision=resolve_precision(config.precision, ranks.device),
-            flip=config.flip,
-            seen=seen,
-        )
-        seconds = time.perf_counter() - begun
-    result = metric.compute()
-    written = {} if config.predictions is None else {"predictions": str(config.predictions)}
+        with torch_settings(device=ranks.device, threads=threads):
+            model, saved = load_parser(config.checkpoint, ranks.device)
+            store = ImageStore(config.store)
+            check_masks_of_classes(store)
+            check_same_classes(store, saved["classes"], config.checkpoint)
+            test = _Test(config, model, saved, store, ranks, threads)
+            begun = time.perf_counter()
+            result = test.count(progress if ranks.is_first else silent).compute()
+            seconds = time.perf_counter() - begun
+            if config.picture is not None and ranks.is_first:
+                test.draw(config.picture)
+    written = {"predictions": config.predictions, "picture": config.picture}
     return {
         **result,
         "per_class": dict(zip(store.classes, result["per_class"], strict=True)),
@@ -79,8 +60,66 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
         "images_per_second": len(store) / seconds,
         "scales": list(config.scales),
         "flip": config.flip,
-        **written,
+        **{name: str(path) for name, path in written.items() if path is not None},
     }
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What an evaluation works with."""
+
+    config: EvaluateConfig
+    model: nn.Module
+    saved: dict[str, Any]
+    store: ImageStore
+    ranks: Ranks
+    threads: int
+
+    def count(self, progress: Track) -> MeanIou:
+        """Over all ranks' images; predictions are written as they come."""
+        folder = self.config.predictions
+
+        def seen(batch: dict[str, Any], predictions: Tensor) -> None:
+            if folder is not None:
+                _write(folder, [self.store.names[index] for index in batch["index"].tolist()], predictions)
+
+        return self._count(self.store, self.ranks, progress, seen)
+
+    def draw(self, path: Path) -> None:
+        """A few images of the store, whatever the ranks."""
+        part, found = Subset(self.store, shown_samples(self.store)), []
+
+        def seen(_: dict[str, Any], predictions: Tensor) -> None:
+            found.extend(predictions.cpu().numpy().astype(np.uint8))
+
+        self._count(part, Ranks(device=self.ranks.device), silent, seen)
+        save_parsing_picture(path, part, found)
+
+    def _count(self, store: ImageStore, ranks: Ranks, progress: Track, seen: Seen) -> MeanIou:
+        loading: dict[str, Any] = {
+            "batch_size": whole_image_batch(store, BATCH_SIZE),
+            "shorter_side": self.saved["shorter_side"],
+            "statistics": Statistics.from_dict(self.saved["statistics"]),
+            "device": str(ranks.device),
+            "threads": self.threads,
+            "rank": ranks.rank,
+            "world_size": ranks.world_size,
+            "pin_memory": ranks.device.type == "cuda",
+        }
+        with ExitStack() as opened:
+            loaders = [
+                opened.enter_context(closing(test_loader(store, scale=scale, **loading)))
+                for scale in self.config.scales
+            ]
+            return count_pixels(
+                self.model,
+                progress(zip(*loaders, strict=True), len(loaders[0]), "evaluating"),
+                classes=len(store.classes),
+                ranks=ranks,
+                precision=resolve_precision(self.config.precision, ranks.device),
+                flip=self.config.flip,
+                seen=seen,
+            )
 
 
 def _write(folder: Path, names: list[str], predictions: Tensor) -> None:
