@@ -83,6 +83,9 @@ class Colour:
                 raise InputError(f"colour {name} must be 0 or more and finite, got {value}")
 
 
+LARGEST_SCALE = 1000  # our choice: of an image so enlarged, an output shows a pixel or two
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParsingCrop:
     """How a training window of scene parsing is drawn: the image is scaled, then cropped, or padded where smaller."""
@@ -100,7 +103,7 @@ class ParsingCrop:
     """Share of the windows that follow the heatmap, where there is one; the rest are drawn plainly."""
 
     def __post_init__(self) -> None:
-        _check_range("crop scale", self.scale, 0, float("inf"))
+        _check_range("crop scale", self.scale, 0, LARGEST_SCALE)
         if self.shorter_side is not None and self.shorter_side < 1:
             raise InputError(f"crop shorter_side must be at least 1 px, got {self.shorter_side}")
         _check_guidance(self.gamma, self.p_sda)

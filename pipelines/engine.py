@@ -122,9 +122,20 @@ class Engine:
             try:
                 pipeline.run()
             except RuntimeError as failure:
-                reason = f"cannot be decoded ({_reason(failure)}); repair or remove it and build the store again"
-                return BadSampleError(reason, index=index, name=self._store.names[index], store=self._store.path)
+                return self._undecodable(index, failure)
         return None
+
+    def _undecodable(self, index: int, failure: RuntimeError) -> BadSampleError:
+        """What is wrong with a sample; DALI does not say whether it was the image or, in scene parsing, the mask."""
+        what = "cannot be decoded"
+        if self._store.ignore_index is not None:
+            try:
+                self._store.mask(index)
+            except BadSampleError as error:
+                return error
+            what = "or its mask cannot be decoded"
+        reason = f"{what} ({_reason(failure)}); repair or remove it and build the store again"
+        return BadSampleError(reason, index=index, name=self._store.names[index], store=self._store.path)
 
     def _built(self) -> Any:
         if self._pipeline is None:

@@ -13,11 +13,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from . import crop_scaled
 from .config import ParsingAugmentation
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
+from .image_parts import MAX_PIXELS
 from .loader import Loader, Planner, whole_number
 from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
 from .mask_classes import check_masks_of_classes
@@ -96,8 +98,8 @@ def test_loader(
     store's; by default the store's own, else ImageNet's. Last batches may be short, on some ranks empty.
     """
     opened = _parsing_store(store)
-    if not 0 < scale < float("inf"):
-        raise InputError(f"scale must be above 0 and finite, got {scale}")
+    if not (isinstance(scale, int | float | np.number) and 0 < scale < float("inf")):
+        raise InputError(f"scale must be above 0 and finite, got {scale!r}")
     if shorter_side is not None:
         whole_number("shorter_side", shorter_side)
     whole_number("batch_size", batch_size)
@@ -105,6 +107,12 @@ def test_loader(
     if batch_size > 1 and smallest != largest:
         raise InputError(
             f"images of {opened.path} have sides of {smallest} to {largest} px, which make no batch; use batch_size=1"
+        )
+    sides = opened.sizes.astype(float) * crop_scaled.factors(opened.sizes, shorter_side, scale)
+    if sides.prod(1).max() > MAX_PIXELS:
+        height, width = sides[sides.prod(1).argmax()]
+        raise InputError(
+            f"images would have up to {height:.0f} x {width:.0f} px, more than {MAX_PIXELS:,}; lower the scale"
         )
     statistics = statistics or opened.statistics or IMAGENET
     planner = ParsingTestPlanner(store=opened, statistics=statistics, scale=scale, shorter_side=shorter_side)
@@ -169,4 +177,6 @@ def _height_width(size: int | Sequence[int]) -> tuple[int, int]:
         raise InputError(f"size must be (height, width) or one side, got {size!r}")
     for side in sides:
         whole_number("size", side)
+    if sides[0] * sides[1] > MAX_PIXELS:
+        raise InputError(f"size has {sides[0]} x {sides[1]} px, more than {MAX_PIXELS:,}; lower it")
     return int(sides[0]), int(sides[1])

@@ -8,13 +8,12 @@ DALI does not decode, so that nothing is missing from a store silently: the buil
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import InputError
-from .sources import LazyItems, Loaded, Source, SourceItem, natural_key
+from .sources import LazyItems, Loaded, Source, SourceItem, natural_key, read_file
 from .sources_masks import MaskFolder
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
@@ -69,24 +68,9 @@ class FolderItems(LazyItems):
         name, masks = self._names[index], self._masks
 
         def load() -> Loaded:
-            return Loaded(_read(os.path.join(self._root, name)), None if masks is None else masks.load(name))
+            return Loaded(read_file(os.path.join(self._root, name)), None if masks is None else masks.load(name))
 
         return SourceItem(name, self._labels[index], load, "" if masks is None else masks.file_of(name))
-
-
-def _read(path: str) -> bytes:
-    """A file's content in four system calls: each lets go of Python's lock, for which threads then queue."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for without end
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("is not a regular file")
-        data = os.read(descriptor, status.st_size + 1)
-        while len(data) != status.st_size and (more := os.read(descriptor, 1 << 30)):
-            data += more
-        return data
-    finally:
-        os.close(descriptor)
 
 
 def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from .errors import InputError
 from .image_chunks import png_header
 from .image_parts import MAX_PIXELS
+from .sources import read_file
 
 _GREY, _PALETTE = 0, 3  # PNG colour types
 _GREY_STEP = {1: 255, 2: 85, 4: 17, 8: 1}  # by what Pillow multiplies grey levels of 1, 2, 4 and 8 bits
@@ -60,9 +61,11 @@ class MaskFolder:
                 f"could have either of the masks {found[0]} and {found[1]}: arrange them as the images are"
             )
         try:
-            return self._converted(as_index_png(found[0].read_bytes()))
+            return self._converted(as_index_png(read_file(found[0])))
         except InputError as error:
             raise InputError(f"has the mask {found[0]}, which {error}") from None
+        except OSError as error:
+            raise InputError(f"has the mask {found[0]}, which cannot be read: {error.strerror or error}") from None
 
 
 def as_index_png(data: bytes) -> bytes:
@@ -75,6 +78,8 @@ def as_index_png(data: bytes) -> bytes:
     header = png_header(data)
     if header.height * header.width > MAX_PIXELS:
         raise InputError(f"has {header.height:,} x {header.width:,} px, more than the {MAX_PIXELS:,} allowed")
+    if header.orientation != 1:
+        raise InputError("is to be turned by its EXIF orientation: turn its pixels, and save it without")
     bits, colour = struct.unpack_from("BB", data, 24)
     if (bits, colour) == (8, _GREY):
         return data

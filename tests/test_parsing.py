@@ -180,14 +180,18 @@ def test_a_mask_that_does_not_decode_is_named(tmp_path) -> None:
         for index, (data, mask) in enumerate(samples):
             encoded = cv2.imencode(".png", mask)[1].tobytes() if index != 4 else b"no picture at all"
             writer.add(data, label=-1, height=40, width=40, name=f"{index}.jpg", mask=encoded)
-    with pytest.raises(BadSampleError, match=r"sample 4 \(4\.jpg\)"):
-        list(make(ImageStore(tmp_path / "s.lmdb"), 6, heatmaps=None))
+    store = ImageStore(tmp_path / "s.lmdb")
+    with pytest.raises(BadSampleError, match=r"sample 4 \(4\.jpg\) .* has a mask that is not single-channel uint8"):
+        list(make(store, 6, heatmaps=None))
+    loader = make(store, 6, heatmaps=None, on_error="skip")
+    assert all(4 not in batch["index"].tolist() for batch in loader) and loader.skipped == [(4, "4.jpg")]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"size": (30, 44, 3)}, r"size must be \(height, width\) or one side, got \(30, 44, 3\)"),
+        ({"size": (20_000, 20_000)}, "size has 20000 x 20000 px, more than 100,000,000; lower it"),
         ({"size": 0}, "size must be at least 1"),
         ({"size": (30, 4.5)}, "size must be at least 1 and whole, got 4.5"),
         ({"seed": 1.5}, "seed must be whole, got 1.5"),
@@ -209,6 +213,10 @@ def test_what_a_test_cannot_show_is_named(store, tmp_path) -> None:
         parsing.test_loader(store, batch_size=2, device="cpu")
     with pytest.raises(InputError, match="scale must be above 0 and finite, got 0"):
         parsing.test_loader(store, scale=0, device="cpu")
+    with pytest.raises(InputError, match="scale must be above 0 and finite, got '1'"):
+        parsing.test_loader(store, scale="1", device="cpu")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"would have up to \d+ x \d+ px, more than 100,000,000; lower the scale"):
+        parsing.test_loader(store, scale=1e9, device="cpu")
     with pytest.raises(InputError, match="has no masks of classes; build it with sdali build --format masks"):
         parsing.train_loader(make_store(tmp_path / "s.lmdb", 10), batch_size=2)
 
@@ -217,6 +225,7 @@ def test_what_a_test_cannot_show_is_named(store, tmp_path) -> None:
     ("crop", "message"),
     [
         ({"scale": (0, 1)}, "crop scale must be two ascending numbers above 0"),
+        ({"scale": (1, 1e300)}, "crop scale must be two ascending numbers above 0 and at most 1000"),
         ({"scale": (2, 1)}, "crop scale must be two ascending numbers"),
         ({"shorter_side": 0}, "crop shorter_side must be at least 1 px, got 0"),
         ({"gamma": 0}, "crop gamma must be above 0"),

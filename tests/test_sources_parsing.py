@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from pathlib import Path
 
@@ -81,6 +83,14 @@ def test_the_presets_know_the_habits_of_their_sets(tmp_path: Path) -> None:
         preset("ade20k", tmp_path / "ade", subset="val")
 
 
+def turned(mask: np.ndarray) -> bytes:
+    """A PNG that says it is upside down, which some readers heed and others do not."""
+    exif, data = Image.Exif(), io.BytesIO()
+    exif[0x112] = 3
+    Image.fromarray(mask).save(data, "PNG", exif=exif)
+    return data.getvalue()
+
+
 BAD = {
     "another size": (png(values(0, 0, 3)[1:]), r"a.jpg has the mask .*a.png of 39 x 60 px, but is itself 40 x 60 px"),
     "a class beyond": (
@@ -91,6 +101,7 @@ BAD = {
         png(np.zeros((40, 60, 3), np.uint8)),
         r"a.jpg has the mask .*a.png, which has colours, not class indices",
     ),
+    "turned by EXIF": (turned(values(0, 0, 3)), r"a.png, which is to be turned by its EXIF orientation"),
     "missing": (None, r"a.jpg has no mask .*a\.png"),
 }
 
@@ -129,3 +140,16 @@ def test_a_bad_mask_stops_the_build_with_its_name(tmp_path: Path, capsys, kind: 
 def test_flags_that_do_not_go_together(tmp_path: Path, capsys, words: tuple[str, ...], reason: str) -> None:
     write(tmp_path / "i/a.jpg", jpeg(photo(0, 40, 60)))
     assert reason in refusal_of(capsys, "build", tmp_path / "i", tmp_path / "s.lmdb", *words)
+
+
+def test_a_mask_that_is_no_file_is_named(tmp_path: Path, capsys) -> None:
+    """A pipe is not waited for, a folder not read."""
+    write(tmp_path / "i/a.jpg", jpeg(photo(0, 40, 60)))
+    (tmp_path / "m").mkdir()
+    (tmp_path / "names.txt").write_text("a\n", "utf-8")
+    words = ("build", tmp_path / "i", tmp_path / "s.lmdb", *COMMAND, "--masks", tmp_path / "m")
+    for make in (os.mkfifo, os.mkdir):
+        make(tmp_path / "m/a.png")
+        sentence = refusal_of(capsys, *words, "--class-names", tmp_path / "names.txt")
+        assert re.search(r"a\.jpg has the mask .*a\.png, which is not a regular file", sentence)
+        (tmp_path / "m/a.png").rename(tmp_path / make.__name__)

@@ -1,0 +1,33 @@
+"""What the README shows is what happens: its example of scene parsing, run as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from parsing_stores import make_parsing_store
+
+from sdali.cams.rare_classes import from_rare_classes
+
+ROOT = Path(__file__).resolve().parent.parent
+LINE = re.compile(r'^    (batch\["\w+"\]) +# (\w+) \[([\d, ]+)\]', re.MULTILINE)
+
+
+def test_the_parsing_example_does_what_its_comments_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stores of its names, each line `batch[...]  # type [shape]` finds that type and shape in every batch."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(from sdali.pipelines import parsing.*?)```", readme, re.DOTALL)
+    promised = [(kind, [int(side) for side in shape.split(",")]) for _, kind, shape in LINE.findall(example)]
+    assert len(promised) == 4
+    monkeypatch.chdir(tmp_path)
+    from_rare_classes(make_parsing_store(tmp_path / "camvid.lmdb", 8, (360, 480)), "camvid.rare.lmdb")
+    make_parsing_store(tmp_path / "camvid.val.lmdb", 2, (360, 480))
+    found: list[tuple[str, list[int]]] = []
+
+    def look(tensor: torch.Tensor) -> None:
+        found.append((str(tensor.dtype).removeprefix("torch."), list(tensor.shape)))
+
+    exec(LINE.sub(r"    look(\1)  # ", example), {"look": look})
+    assert found == [*promised[:2], *promised[2:] * 2]
