@@ -76,7 +76,9 @@ class Confusion(ConfusionConfig):
 Flags = TypeVar("Flags")
 
 
-def of_recipe(kind: Callable[..., Flags], flags: Sequence[str], recipe: Callable[[str], dict[str, Any]]) -> Flags | None:
+def of_recipe(
+    kind: Callable[..., Flags], flags: Sequence[str], recipe: Callable[[str], dict[str, Any]]
+) -> Flags | None:
     """A `kind` with the values of the recipe that the flags name, None where they name none."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe", nargs="?")  # without a name: left for the command line itself to refuse
