@@ -126,7 +126,7 @@ class Preview:
     """Images shown, spread over the classes."""
 
     size: int = 224
-    """Side of the tensors, pixels."""
+    """Side of the tensors, pixels; of a store of objects their shorter side."""
 
     seed: int = 0
     """Of the choice of images, the windows and colours."""
@@ -134,10 +134,13 @@ class Preview:
     augmentation: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
 
     def run(self) -> dict[str, Any]:
+        store = ImageStore(self.store)
+        if store.has_boxes and (store.labels < 0).all():
+            return self._boxes(store)
         from ..cams.preview import preview
 
         return preview(
-            ImageStore(self.store),
+            store,
             self.png,
             heatmaps=self.cams,
             count=self.count,
@@ -145,3 +148,12 @@ class Preview:
             seed=self.seed,
             augmentation=self.augmentation,
         )
+
+    def _boxes(self, store: ImageStore) -> dict[str, Any]:
+        """Of a store whose classes are those of objects."""
+        from ..cams.preview_boxes import preview_boxes
+
+        if self.cams is not None:
+            raise InputError(f"{store.path} has objects, whose crops no heatmap guides; leave out --cams")
+        options = {"count": self.count, "shorter_side": self.size, "seed": self.seed}
+        return preview_boxes(store, self.png, how=self.augmentation, **options)
