@@ -131,7 +131,8 @@ class Preview:
     """Images shown, spread over the classes."""
 
     size: int | tuple[int, int] | None = None
-    """Side of the tensors, pixels; in scene parsing also height and width. None: 224, in scene parsing 473."""
+    """Side of the tensors, pixels; in scene parsing also height and width; of a store of objects their shorter side.
+    None: 224, in scene parsing 473."""
 
     seed: int = 0
     """Of the choice of images, the windows and colours."""
@@ -149,6 +150,8 @@ class Preview:
                 raise InputError(
                     f"{self.store} is no store for scene parsing; leave out --parsing-crop and a --size of two sides"
                 )
+            if store.has_boxes and (store.labels < 0).all():
+                return self._boxes(store, 224 if self.size is None else self.size)
             from ..cams.preview import preview
 
             return preview(
@@ -167,3 +170,12 @@ class Preview:
         return preview_parsing(
             store, self.png, size=473 if self.size is None else self.size, augmentation=augmentation, **common
         )
+
+    def _boxes(self, store: ImageStore, shorter_side: int) -> dict[str, Any]:
+        """Of a store whose classes are those of objects."""
+        from ..cams.preview_boxes import preview_boxes
+
+        if self.cams is not None:
+            raise InputError(f"{store.path} has objects, whose crops no heatmap guides; leave out --cams")
+        options = {"count": self.count, "shorter_side": shorter_side, "seed": self.seed}
+        return preview_boxes(store, self.png, how=self.augmentation, **options)

@@ -13,9 +13,9 @@ from ..pipelines.build import build
 from ..pipelines.errors import InputError
 from ..pipelines.image_parts import MAX_PIXELS
 from ..pipelines.progress import track
-from ..pipelines.sources import Source
-from ..pipelines.sources_parsing import Preset, Subset
+from ..pipelines.sources_parsing import Preset
 from ..pipelines.store_read import ImageStore
+from .build_source import source_of
 from .tables import show
 
 _CLASSES_SHOWN = 20
@@ -26,23 +26,28 @@ class Build:
     """Flags of `sdali build`."""
 
     source: Positional[str]
-    """A folder of images, or an HDF5 file; for --preset the data set's folder; for --format scenes the number of
-    pictures to generate."""
+    """A folder of images, or an HDF5 file; for voc and --preset the data set's folder; for --format scenes the number
+    of pictures to generate."""
 
     store: Positional[Path]
     """The store to be, such as pets.lmdb."""
 
-    format: Literal["folder", "masks", "hdf5", "scenes"] = "folder"
+    format: Literal["folder", "masks", "voc", "coco", "hdf5", "scenes"] = "folder"
     """folder: sub-folders are classes, images anywhere below them. masks: images whose pixels have classes, for scene
-    parsing: with --masks and --class-names, or with --preset. hdf5: a dataset of encoded images (variable-length
+    parsing: with --masks and --class-names, or with --preset. voc: JPEGImages/, Annotations/, ImageSets/Main/ with
+    --subset. coco: images of --annotations FILE.json. hdf5: a dataset of encoded images (variable-length
     uint8) or of pixels (uint8), one row each. scenes: generated pictures with masks and boxes."""
 
     masks: Path | None = None
     """folder, masks: masks of the images, PNG of class indices, found by the images' names."""
 
+    annotations: Path | None = None
+    """coco: the JSON file. folder: a folder of VOC XML files, found by the images' names; each box is of its image's
+    class."""
+
     class_names: Path | None = None
     """masks: a text file of the classes, one a line for the mask values 0, 1, ... without --ignore-index, or
-    "VALUE: name"."""
+    "VALUE: name". voc: the classes, one a line. None: those in Annotations/, sorted."""
 
     ignore_index: int | None = None
     """masks: the value of pixels without a class. None: 255, or the preset's."""
@@ -52,8 +57,8 @@ class Build:
     images/training/, annotations/training/, and validation/; its values 1 to 150 become classes 0 to 149, its 0 is
     ignored."""
 
-    subset: Subset = "train"
-    """--preset: which part."""
+    subset: str | None = None
+    """--preset: which part, train or val. None: train. voc: the name of a list in ImageSets/Main/. None: all images."""
 
     images_dataset: str = "images"
     """hdf5: where the images are."""
@@ -72,6 +77,9 @@ class Build:
 
     classes: int = 6
     """scenes: number of classes."""
+
+    objects: int = 1
+    """scenes: most objects a picture, of any classes. More than 1: pictures have no class of their own."""
 
     seed: int = 0
     """Of --split and of the scenes."""
@@ -102,7 +110,7 @@ class Build:
 
     def run(self) -> dict[str, Any]:
         report = build(
-            self._source(),
+            source_of(self),
             self.store,
             split=self.split,
             seed=self.seed,
@@ -119,64 +127,6 @@ class Build:
             show("left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]])
         return report
 
-    def _source(self) -> Source:
-        if self.masks is not None and self.format not in ("folder", "masks"):
-            raise InputError(
-                "--masks goes with --format folder and masks; scenes have masks of their own, HDF5 --masks-dataset"
-            )
-        if self.format == "masks":
-            return self._parsing()
-        if self.preset is not None or self.class_names is not None or self.ignore_index is not None:
-            raise InputError("--preset, --class-names and --ignore-index go with --format masks; pass that too")
-        datasets = (self.classes_dataset, self.names_dataset, self.masks_dataset)
-        if self.format != "hdf5" and (
-            any(datasets) or (self.images_dataset, self.labels_dataset) != ("images", "labels")
-        ):
-            raise InputError(f"--images-dataset and its like go with --format hdf5, not {self.format}; leave them out")
-        if self.format == "folder":
-            from ..pipelines.sources_folder import folder
-
-            return folder(self.source, masks=self.masks)
-        if self.format == "hdf5":
-            return self._hdf5()
-        from ..pipelines.sources_scenes import scenes
-
-        if not self.source.isdecimal():
-            raise InputError(f"--format scenes takes a number of pictures, got {self.source!r}")
-        return scenes(int(self.source), seed=self.seed, classes=self.classes)
-
-    def _parsing(self) -> Source:
-        from ..pipelines.mask_classes import IGNORE, from_file
-        from ..pipelines.sources_parsing import parsing, preset
-
-        if self.preset is not None:
-            if self.masks is not None:
-                raise InputError(f"--preset {self.preset} knows where its masks are; leave out --masks or --preset")
-            return preset(
-                self.preset,
-                self.source,
-                subset=self.subset,
-                class_names=self.class_names,
-                ignored=self.ignore_index,
-            )
-        if self.masks is None or self.class_names is None:
-            raise InputError("--format masks needs --masks FOLDER and --class-names FILE, or --preset NAME")
-        ignored = IGNORE if self.ignore_index is None else self.ignore_index
-        return parsing(self.source, self.masks, from_file(self.class_names, ignored))
-
-    def _hdf5(self) -> Source:
-        from ..pipelines.sources_hdf5 import hdf5
-
-        return hdf5(
-            self.source,
-            images=self.images_dataset,
-            labels=self.labels_dataset,
-            classes=self.classes_dataset,
-            names=self.names_dataset,
-            masks=self.masks_dataset,
-            max_pixels=self.max_pixels,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
@@ -190,16 +140,21 @@ class Info:
 
     def run(self) -> dict[str, Any]:
         store = ImageStore(self.store)
-        counts = np.bincount(store.labels[store.labels >= 0], minlength=len(store.classes)).tolist()
         of_pixels = store.ignore_index is not None
-        rows = [[name, "" if of_pixels else f"{count:,}"] for name, count in zip(store.classes, counts, strict=True)]
+        counts = np.bincount(store.labels[store.labels >= 0], minlength=len(store.classes)).tolist()
+        labelled = not of_pixels and not (store.has_boxes and (store.labels < 0).all())
+        columns: dict[str, list[int]] = {"images": counts} if labelled else {}
+        objects = _objects(store) if store.has_boxes else {}
+        if objects:
+            columns["objects"] = list(objects["objects"].values())
+        rows = [
+            [name, *(f"{value:,}" for value in values)]
+            for name, *values in zip(store.classes, *columns.values(), strict=True)
+        ]
         if len(rows) > _CLASSES_SHOWN:
-            rows = [*rows[:_CLASSES_SHOWN], [f"and {len(rows) - _CLASSES_SHOWN} more", ""]]
-        show(
-            f"{self.store}: {len(store):,} images",
-            ["class of pixels" if of_pixels else "class", "" if of_pixels else "images"],
-            rows,
-        )
+            rows = [*rows[:_CLASSES_SHOWN], [f"and {len(rows) - _CLASSES_SHOWN} more", *("" for _ in columns)]]
+        title = f"{self.store}: {len(store):,} images"
+        show(title, ["class of pixels" if of_pixels else "class", *columns], rows)
         result: dict[str, Any] = {
             "store": str(self.store),
             "images": len(store),
@@ -211,6 +166,7 @@ class Info:
             "masks": store.has_masks,
             "ignore_index": store.ignore_index,
             "boxes": store.has_boxes,
+            **objects,
             "digest": store.digest,
             "statistics": store.statistics is not None,
             "provenance": store.header["provenance"],
@@ -250,6 +206,16 @@ class Stats:
         rows = [[n, f"{m:.4f}", f"{s:.4f}"] for n, m, s in zip(names, statistics.mean, statistics.std, strict=True)]
         show(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
         return {"file": str(path), **statistics.to_dict()}
+
+
+def _objects(store: ImageStore) -> dict[str, Any]:
+    found = store.objects()
+    counts = np.bincount(found.labels, minlength=len(store.classes)).tolist()
+    return {
+        "objects": dict(zip(store.classes, counts, strict=True)),
+        "difficult": int(found.difficult.sum()),
+        "images_without_objects": len(store) - len(np.unique(found.images)),
+    }
 
 
 def _range(values: np.ndarray) -> dict[str, float]:

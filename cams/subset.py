@@ -9,6 +9,7 @@ from typing import overload
 
 import numpy as np
 
+from ..pipelines.boxes import Boxes, Objects
 from ..pipelines.store_read import ImageStore
 
 
@@ -36,8 +37,16 @@ class Subset(ImageStore):
     def encoded_mask(self, index: int) -> memoryview:
         return self.whole.encoded_mask(int(self.indices[index]))
 
-    def boxes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def boxes(self, index: int) -> Boxes:
         return self.whole.boxes(int(self.indices[index]))
+
+    def objects(self) -> Objects:
+        whole = self.whole.objects()
+        begins, ends = (np.searchsorted(whole.images, self.indices, side) for side in ("left", "right"))
+        images = np.arange(len(self.indices)).repeat(ends - begins)
+        first = (ends - begins).cumsum() - (ends - begins)
+        chosen = begins[images] + np.arange(len(images)) - first[images]
+        return Objects(images, whole.labels[chosen], whole.difficult[chosen])
 
     def __reduce__(self) -> tuple[type[Subset], tuple[ImageStore, np.ndarray]]:
         return Subset, (self.whole, self.indices)

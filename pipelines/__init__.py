@@ -1,7 +1,7 @@
 """Stores, plans, graphs and loaders: encoded images in, batches for a trainer out.
 
 Light to import: NumPy and LMDB, but no DALI, torch, numba or OpenCV, so that a script can look into a store at no cost.
-The loaders are modules: `from sdali.pipelines import classification`, or parsing.
+The loaders are modules: `from sdali.pipelines import classification`, or parsing, or detection.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 if not __name__.startswith("sdali."):
     raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")
 
-from .config import Augmentation, Colour, Crop, ParsingAugmentation, ParsingCrop
+from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, ParsingAugmentation, ParsingCrop
 from .errors import BadSampleError, InputError
 from .statistics import Statistics
 from .store_read import ImageStore
@@ -19,8 +19,10 @@ __all__ = [
     "BadSampleError",
     "Colour",
     "Crop",
+    "DetectionAugmentation",
     "ImageStore",
     "InputError",
+    "IouCrop",
     "ParsingAugmentation",
     "ParsingCrop",
     "Statistics",

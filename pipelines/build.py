@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .build_boxes import BoxTally
 from .build_prepare import Preparation, Prepared, Refused
 from .build_split import is_validation, split_paths
 from .errors import InputError
@@ -46,8 +47,8 @@ def build(
     `seed` decides who validates; `shorter_side` shrinks what is larger; `transcode` turns what DALI does not decode
     into JPEG; `verify` decodes everything in full; `skip_bad` leaves bad samples out.
     Returns a JSON-able report: stores (paths), images, classes (counts), bytes (of the files), skipped (name and reason
-    of each), seconds, images_per_second. Raises InputError for the first bad sample, for nothing left, and for what
-    StoreWriter refuses; then nothing is published.
+    of each), seconds, images_per_second, and where the source has boxes what BoxTally counts. Raises InputError for the
+    first bad sample, for nothing left, and for what StoreWriter refuses; then nothing is published.
     """
     begun = time.perf_counter()
     preparation = Preparation(shorter_side=shorter_side, transcode=transcode, max_pixels=max_pixels)
@@ -67,9 +68,11 @@ def build(
             stack.callback(writers[-1].discard)
         stack.enter_context(closing(outcomes))
         tracked = stack.enter_context(closing(progress(outcomes, len(items), "building")))
-        skipped = _fill(writers, zip(tracked, parts, strict=True), skip_bad)
+        tally = BoxTally(source.classes)
+        skipped = _fill(writers, zip(tracked, parts, strict=True), skip_bad, tally)
         _publish(writers, skipped)
-    return _report(source, writers, skipped, time.perf_counter() - begun)
+    report = _report(source, writers, skipped, time.perf_counter() - begun)
+    return {**report, **tally.report()} if source.has_boxes else report
 
 
 def _writer(source: Source, path: Path, overwrite: bool, provenance: dict[str, Any]) -> StoreWriter:
@@ -107,13 +110,19 @@ def _mask_reason(sample: Prepared) -> str | None:
 
 
 def _fill(
-    writers: list[StoreWriter], outcomes: Iterable[tuple[Prepared | Refused, bool]], skip_bad: bool
+    writers: list[StoreWriter],
+    outcomes: Iterable[tuple[Prepared | Refused, bool]],
+    skip_bad: bool,
+    tally: BoxTally,
 ) -> list[dict[str, str]]:
-    """Add every sample to the writer of its part (False: the first); returns the refused ones, or raises for one."""
+    """Add every sample to the writer of its part (False: the first), and to the tally; returns the refused ones, or
+    raises for one.
+    """
     skipped = []
     for outcome, part in outcomes:
         if isinstance(outcome, Prepared):
             _add(writers[part], outcome)
+            tally.add(outcome)
         elif skip_bad:
             skipped.append({"name": outcome.item.name, "reason": outcome.reason})
         else:

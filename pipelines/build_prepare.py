@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .boxes import inside
 from .errors import InputError
 from .image_header import ImageHeader, NeedsTranscoding, probe
 from .image_pillow import decode
@@ -19,13 +20,18 @@ _JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encode
 
 
 class Prepared(NamedTuple):
-    """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image."""
+    """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image.
+
+    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside.
+    """
 
     item: SourceItem
     content: Loaded
     height: int
     width: int
     crc32: int = 0
+    clipped: int = 0
+    dropped: int = 0
 
 
 class Refused(NamedTuple):
@@ -59,7 +65,7 @@ class Preparation:
             content = item.load()
             content, header = self._decodable(content)
             _check_mask(item, content.mask, header)
-            sample = Prepared(item, content, header.height, header.width)
+            sample = _with_boxes_inside(Prepared(item, content, header.height, header.width))
             if self.shorter_side:
                 sample = _shrunk(sample, self.shorter_side)
             return sample._replace(crc32=zlib.crc32(sample.content.data))
@@ -98,6 +104,17 @@ def _check_mask(item: SourceItem, mask: bytes | None, header: ImageHeader) -> No
         raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of its own size")
 
 
+def _with_boxes_inside(sample: Prepared) -> Prepared:
+    content, size = sample.content, (sample.height, sample.width)
+    if content.size is not None and content.size != size:
+        sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has itself {size[0]} x {size[1]} px"
+        raise InputError(f"is annotated as {sizes} as it is seen: annotate it again, or correct the size")
+    if content.boxes is None:
+        return sample
+    boxes, clipped, dropped = inside(content.boxes, *size)
+    return sample._replace(content=content._replace(boxes=boxes), clipped=clipped, dropped=dropped)
+
+
 def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
     """The sample with its shorter side shrunk to `shorter_side` px, as it is where that would enlarge it.
 
@@ -119,7 +136,7 @@ def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
         mask = _shrunk_mask(mask, height, width)
     if boxes is not None:
         factors = np.array([width / sample.width, height / sample.height] * 2, np.float32)
-        boxes = boxes[0] * factors, boxes[1]
+        boxes = boxes._replace(xyxy=boxes.xyxy * factors)
     return sample._replace(content=Loaded(data, mask, boxes), height=height, width=width)
 
 

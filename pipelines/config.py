@@ -110,6 +110,31 @@ class ParsingCrop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IouCrop:
+    """How a crop of object detection is drawn: at random, but with enough of an object (SSD's, with its numbers)."""
+
+    probability: float = 0.0
+    """Share of the samples that are cropped; the others are whole."""
+
+    least_ious: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+    """One of these is drawn: some object's box must overlap the window with at least this IoU."""
+
+    side: tuple[float, float] = (0.3, 1.0)
+    """Range of height and width, each as a share of the image's."""
+
+    aspect: tuple[float, float] = (0.5, 2.0)
+    """Range of width over height, px."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise InputError(f"crop probability must be within [0, 1], got {self.probability}")
+        if not self.least_ious or not all(0 <= value <= 1 for value in self.least_ious):
+            raise InputError(f"crop least_ious must be some numbers within [0, 1], got {self.least_ious}")
+        _check_range("crop side", self.side, 0, 1)
+        _check_range("crop aspect", self.aspect, 0, float("inf"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Appearance:
     """What is random about any sample but its window."""
 
@@ -143,6 +168,14 @@ class ParsingAugmentation(Appearance):
     """Everything random about a sample of scene parsing; the interpolations are the image's, the mask's is nearest."""
 
     crop: ParsingCrop = field(default_factory=ParsingCrop)
+    """How the window is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionAugmentation(Appearance):
+    """Everything random about a sample of object detection but its scale."""
+
+    crop: IouCrop = field(default_factory=IouCrop)
     """How the window is drawn."""
 
 

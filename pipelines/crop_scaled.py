@@ -22,6 +22,13 @@ def factors(image_sizes: np.ndarray, shorter_side: int | None, scale: float | np
     return (scale if shorter_side is None else scale * shorter_side / image_sizes.min(1))[:, None]
 
 
+def capped_factors(image_sizes: np.ndarray, shorter_side: np.ndarray, longer_side: int) -> np.ndarray:
+    """float64 [N, 1]: what brings the shorter side to `shorter_side` int [N] or [1], or the longer one to its own if
+    that is less.
+    """
+    return np.minimum(shorter_side / image_sizes.min(1), longer_side / image_sizes.max(1))[:, None]
+
+
 def scaled_sizes(image_sizes: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """int64 [N, 2]: the whole image scaled, at least a pixel."""
     return np.maximum(_rounded(image_sizes * factor), 1)

@@ -50,16 +50,7 @@ class ParsingGraph:
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         count, (height, width) = len(rows), rows["size"][0]
-        kernels = rows["interpolation"] if self.cuda is None else INTERP_CODES[rows["interpolation"]]
-        how = (
-            np.ascontiguousarray(rows["window"][:, :2]),
-            np.ascontiguousarray(rows["window"][:, 2:]),
-            [np.empty((0, height, width), np.int32)] * count,
-            np.ascontiguousarray(rows["placed"]),
-            rows["flip"].astype(np.int32)[:, None],
-            np.ascontiguousarray(kernels[:, None], np.int32),
-            np.ascontiguousarray(rows["colour"]),
-        )
+        how = placing(rows, height, width, on_gpu=self.cuda is not None)
         ignored = () if self.whole_masks else (np.full((count, 1), self.ignore_index, np.uint8),)
         return encoded[:count], encoded[count:], *how, *ignored
 
@@ -69,21 +60,54 @@ class ParsingGraph:
         on_gpu = self.cuda is not None
         with pipeline:
             nodes = inputs(source, 9 if self.whole_masks else 10)
-            encoded, encoded_masks, anchors, shapes, sizes, placed, flips, kernels, matrices, *ignored = nodes
-            windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
+            encoded, encoded_masks, *how = nodes[:9]
+            anchors, shapes, sizes, placed, flips, _, _ = how
+            images = placed_windows(encoded, *how, dtype=self.dtype, on_gpu=on_gpu)
             masks: Node = decode_windows(encoded_masks, anchors, shapes, on_gpu=False, masks=True)  # HW1 uint8
-            if on_gpu:
-                images = padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), self.dtype)
-            else:
-                images = place_images(sizes, windows, placed, flips, kernels, matrices)  # 1CHW float32
-                images = images if self.dtype == "float32" else fn.cast(images, dtype=DTYPES[self.dtype])
             if self.whole_masks:
                 masks = fn.transpose(masks, perm=[2, 0, 1])  # 1HW
             else:
-                masks = place_masks(sizes, masks, placed, flips, *ignored)
+                masks = place_masks(sizes, masks, placed, flips, nodes[9])
             pipeline.set_outputs(images, masks.gpu() if on_gpu else masks)
         pipeline.build()
         return pipeline
+
+
+def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool) -> Feed:
+    """What placed_windows takes of rows [N] beside the encoded images, for outputs of height x width: anchors and
+    shapes of the windows, empty arrays of the outputs' shape, places, flips, kernels, matrices.
+    """
+    kernels = INTERP_CODES[rows["interpolation"]] if on_gpu else rows["interpolation"]
+    return (
+        np.ascontiguousarray(rows["window"][:, :2]),
+        np.ascontiguousarray(rows["window"][:, 2:]),
+        [np.empty((0, height, width), np.int32)] * len(rows),
+        np.ascontiguousarray(rows["placed"]),
+        rows["flip"].astype(np.int32)[:, None],
+        np.ascontiguousarray(kernels[:, None], np.int32),
+        np.ascontiguousarray(rows["colour"]),
+    )
+
+
+def placed_windows(
+    encoded: Node,
+    anchors: Node,
+    shapes: Node,
+    sizes: Node,
+    placed: Node,
+    flips: Node,
+    kernels: Node,
+    matrices: Node,
+    *,
+    dtype: str,
+    on_gpu: bool,
+) -> Node:
+    """dtype [1, 3, H, W]: the windows of encoded images, resampled and coloured into their places, 0 beside them."""
+    windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
+    if on_gpu:
+        return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype)
+    images = place_images(sizes, windows, placed, flips, kernels, matrices)  # 1CHW float32
+    return images if dtype == "float32" else fn.cast(images, dtype=DTYPES[dtype])
 
 
 def padded_images(

@@ -18,6 +18,7 @@ from .draws import Purpose, uniforms
 from .engine import Engine, Graph
 from .errors import BadSampleError, InputError
 from .order import Order
+from .order_lists import ClassLists
 from .plan import first_views
 from .store_read import ImageStore
 
@@ -39,10 +40,10 @@ class Loader:
     A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
     `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
     and `colour` float32 [B, 3, 5], still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside
-    `image` [B, 3, H, W]. Where a sample has several views, `image` is
-    [B, views, 3, size, size], and `plan` and `colour` have that axis too. With drop_last every rank makes the same
-    number of full batches; without it each position is served exactly once over all ranks and last batches may be
-    short or empty.
+    `image` [B, 3, H, W]; in object detection what detection.train_loader says. Where a sample has several views,
+    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. With drop_last every rank makes
+    the same number of full batches; without it each position is served exactly once over all ranks and last batches may
+    be short or empty.
 
     Attributes: `store`, `batch_size` (per rank), `epoch` (the one that the next batch belongs to), `skipped` (list of
     (index, name) replaced under on_error="skip").
@@ -65,15 +66,18 @@ class Loader:
         pin_memory: bool,
         uncoloured: bool,
         targets: np.ndarray | None = None,
+        labels: np.ndarray | ClassLists | None = None,
+        annotations: Callable[[np.ndarray], dict[str, Any]] | None = None,
     ) -> None:
         _check(batch_size, rank, world_size, on_error)
         self.store, self.batch_size = store, batch_size
         self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
         self._targets = None if targets is None else torch.from_numpy(targets)
-        self._order, self._seed = order, seed
+        self._order, self._seed, self._annotations = order, seed, annotations
+        self._labels = store.labels if labels is None else labels  # what the order goes by
         self._rank, self._step = rank, batch_size * world_size
         self._drop_last, self._on_error = drop_last, on_error
-        self._length = self._order.length(store.labels) if len(store) else 0
+        self._length = self._order.length(self._labels) if len(store) else 0
         self._engine = Engine(store, graph, batch_size)
         self._epoch = self._position = 0
         self._under_way = False  # an epoch has begun and not come to its end
@@ -184,6 +188,8 @@ class Loader:
         indices = first_views(rows)["index"].copy()
         label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
         batch: dict[str, Any] = {**tensors, "label": label, "index": index, "plan": rows}
+        if self._annotations is not None:
+            batch.update(self._annotations(rows))
         if self._targets is not None:
             batch["target"] = self._targets[label]
         if self._uncoloured:
@@ -196,7 +202,7 @@ class Loader:
 
     def _epoch_indices(self, epoch: int) -> np.ndarray:
         if self._indices_of is None or self._indices_of[0] != epoch:
-            self._indices_of = epoch, self._order.indices(self.store.labels, self._seed, epoch)
+            self._indices_of = epoch, self._order.indices(self._labels, self._seed, epoch)
         return self._indices_of[1]
 
     def _replacement(self, rows: np.ndarray, error: BadSampleError) -> np.ndarray:

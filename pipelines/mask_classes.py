@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .class_names import lines_of
 from .errors import InputError
 from .sources_masks import encode_mask
 from .store_read import ImageStore
@@ -79,15 +80,7 @@ def in_order(names: Sequence[str], ignored: int) -> MaskClasses:
 
 def from_file(path: str | Path, ignored: int) -> MaskClasses:
     """Classes from a text file: a name a line, for the values in order, or "VALUE: name"; empty lines are left out."""
-    try:
-        text = Path(path).read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read the class names {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"the class names {path} are not UTF-8 text; give one name a line") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InputError(f"{path} has no class names; give one a line")
+    lines = lines_of(path)
     numbered = [match for match in map(_NUMBERED.fullmatch, lines) if match]
     if numbered and len(numbered) < len(lines):
         raise InputError(f'{path} has lines with a value ("0: name") and lines without; write all in one way')

@@ -1,6 +1,8 @@
 """Orders: position in the epoch -> sample index, a pure function of (labels, seed, epoch).
 
 One signature for all; a rank's share is a slice of the result. An epoch's order of 10 million samples takes 80 MB.
+Where images have several classes or none, labels are lists of the images of each class (order_lists), and all orders
+hold as they are written: an image comes as a member of each of its classes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from .compiled import CACHE
 from .draws import Purpose, raw_words, uniforms
 from .errors import InputError
+from .order_lists import Labels, as_lists
 
 _CHUNK = 2**20  # words held at a time, a multiple of the four of a block
 
@@ -24,59 +27,70 @@ class Order(NamedTuple):
     name: str
     """Stands in a loader's state, with every parameter that changes the order."""
 
-    length: Callable[[np.ndarray], int]
+    length: Callable[[Labels], int]
     """labels -> positions a pass."""
 
-    indices: Callable[[np.ndarray, int, int], np.ndarray]
+    indices: Callable[[Labels, int, int], np.ndarray]
     """labels, seed, epoch -> int64 [length]."""
 
 
-def sequential(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def sequential(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     """0, 1, 2, ...: int64 [N]."""
     return np.arange(len(labels), dtype=np.int64)
 
 
-def shuffle(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def shuffle(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     """A uniformly random permutation, another one each epoch: int64 [N]."""
     order = np.arange(len(labels), dtype=np.int64)
     _shuffle_groups(order, np.zeros(1, np.int64), seed, epoch, Purpose.ORDER)
     return order
 
 
-def label_shuffle(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def label_shuffle(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     """Every class as often as the largest: int64 [classes * images of the largest class].
 
     A class's images stand in its list again and again, in an order that is random anew each epoch, until the list is
     as long as the largest class; all lists together are shuffled. So each image comes floor or ceil of (largest class
     / its class) times. Classes without images are left out. Source: "label shuffling" in the talk.
     """
-    counts = _counts(labels)
-    counts = counts[counts > 0]
-    by_class = _grouped(labels)
-    ends = counts.cumsum()
+    lists = as_lists(labels)
+    by_class, counts, ends = lists.images.copy(), lists.counts, lists.counts.cumsum()
     _shuffle_groups(by_class, ends - counts, seed, epoch, Purpose.CLASS_ORDER)
-    lists = np.concatenate([np.resize(images, counts.max()) for images in np.split(by_class, ends[:-1])])
-    _shuffle_groups(lists, np.zeros(1, np.int64), seed, epoch, Purpose.ORDER)
-    return lists
+    repeated = np.concatenate([np.resize(images, counts.max()) for images in np.split(by_class, ends[:-1])])
+    _shuffle_groups(repeated, np.zeros(1, np.int64), seed, epoch, Purpose.ORDER)
+    return repeated
 
 
-def label_shuffle_length(labels: np.ndarray) -> int:
+def label_shuffle_length(labels: Labels) -> int:
     """Positions of a pass in label_shuffle's order."""
-    counts = _counts(labels)
-    return int(np.count_nonzero(counts) * counts.max())
+    counts = as_lists(labels).counts
+    return int(len(counts) * counts.max())
 
 
-def class_aware(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def class_balanced(labels: Labels, seed: int, epoch: int) -> np.ndarray:
+    """At each position a class at random, and of its list an image at random, independent of all others: int64 [N].
+
+    Source: the talk ("balanced sampling": draw a class, then an image).
+    """
+    lists = as_lists(labels)
+    words = raw_words(seed, epoch, Purpose.CLASS_ORDER, 0, -(-len(labels) // 2), words=4).reshape(-1, 2)[: len(labels)]
+    u = (words >> np.uint64(11)) * 2.0**-53
+    classes = (u[:, 0] * len(lists.counts)).astype(np.int64)
+    places = (u[:, 1] * lists.counts[classes]).astype(np.int64)
+    return lists.images[(lists.counts.cumsum() - lists.counts)[classes] + places]
+
+
+def class_aware(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     """Classes in turn, and of each class its images in turn: int64 [N].
 
     Each round shows every class once, in an order that is random anew; a class's list of images is shuffled anew when
     it has come to its end. Classes without images are left out. Source: class-aware sampling, Shen et al., ECCV 2016.
     """
-    counts = _counts(labels)
-    counts = counts[counts > 0]
+    lists = as_lists(labels)
+    counts = lists.counts
     rounds = -(-len(labels) // len(counts))
     cycles = -(-rounds // counts)
-    members = np.split(_grouped(labels), counts.cumsum()[:-1])
+    members = np.split(lists.images, counts.cumsum()[:-1])
     images = np.concatenate([np.tile(own, times) for own, times in zip(members, cycles.tolist(), strict=True)])
     lengths = np.repeat(counts, cycles)  # of each list that is shuffled
     _shuffle_groups(images, lengths.cumsum() - lengths, seed, epoch, Purpose.CLASS_ORDER)
@@ -89,24 +103,27 @@ def class_aware(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 def repeat_factor(threshold: float | None = None) -> Order:
     """The order in which images of classes rarer than `threshold` (share of the images) come more often.
 
-    An image comes r = max(1, sqrt(threshold / share of its class)) times a pass, rounded up or down at random anew each
-    pass. A pass always has the same length, the sum of all r rounded down; so where r lies between two whole numbers,
-    its mean may be lower by at most one over the number of such images. None: one over the number of classes, so that
-    those below an equal share come more often. Source: repeat-factor sampling, LVIS (Gupta et al., CVPR 2019).
+    An image comes r = max(1, sqrt(threshold / share of its class)) times a pass, by the rarest of its classes, 1
+    where it has none; r is rounded up or down at random anew each pass. A pass always has the same length, the sum of
+    all r rounded down; so where r lies between two whole numbers, its mean may be lower by at most one over the
+    number of such images. None: one over the number of classes, so that those below an equal share come more often.
+    Source: repeat-factor sampling, LVIS (Gupta et al., CVPR 2019).
     """
     if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold <= 1):
         raise InputError(f"the threshold of repeat_factor must be within (0, 1], got {threshold!r}")
 
-    def factors(labels: np.ndarray) -> np.ndarray:
-        counts = _counts(labels)
-        shares = np.maximum(counts, 1) / len(labels)
-        return np.maximum(1, np.sqrt((threshold or 1 / np.count_nonzero(counts)) / shares))[labels]
+    def factors(labels: Labels) -> np.ndarray:
+        lists = as_lists(labels)
+        of_class = np.sqrt((threshold or 1 / len(lists.counts)) / (lists.counts / len(labels)))
+        result = np.ones(len(labels))
+        np.maximum.at(result, lists.images, of_class.repeat(lists.counts))
+        return result
 
-    def length(labels: np.ndarray) -> int:
+    def length(labels: Labels) -> int:
         whole, rest = np.divmod(factors(labels), 1)
         return int(whole.sum()) + int(rest.sum())
 
-    def indices(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    def indices(labels: Labels, seed: int, epoch: int) -> np.ndarray:
         mixed = shuffle(labels, seed, epoch)
         whole, rest = np.divmod(factors(labels), 1)
         times = whole[mixed].astype(np.int64)
@@ -132,7 +149,7 @@ def in_epochs_of(order: Order, positions: int) -> Order:
     if not isinstance(positions, int | np.integer) or positions < 1:
         raise InputError(f"epoch_length must be at least 1 and whole, got {positions!r}")
 
-    def indices(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    def indices(labels: Labels, seed: int, epoch: int) -> np.ndarray:
         whole, parts, position, stop = order.length(labels), [], epoch * positions, (epoch + 1) * positions
         while position < stop:
             number, start = divmod(position, whole)
@@ -141,19 +158,6 @@ def in_epochs_of(order: Order, positions: int) -> Order:
         return np.concatenate(parts)
 
     return Order(f"{order.name} in epochs of {positions}", lambda labels: positions, indices)
-
-
-def _counts(labels: np.ndarray) -> np.ndarray:
-    """int64 [classes]: images of each."""
-    unlabelled = int(np.count_nonzero(labels < 0))
-    if unlabelled:
-        raise InputError(f"{unlabelled} of {len(labels)} samples have no label, which this order needs; use shuffle")
-    return np.bincount(labels)
-
-
-def _grouped(labels: np.ndarray) -> np.ndarray:
-    """int64 [N]: the indices, class by class."""
-    return np.argsort(labels.astype(np.min_scalar_type(int(labels.max()))), kind="stable")  # radix sort where small
 
 
 def _shuffle_groups(order: np.ndarray, starts: np.ndarray, seed: int, epoch: int, purpose: Purpose) -> None:
@@ -188,6 +192,7 @@ ORDERS: dict[str, Order] = {
         Order("label_shuffle", label_shuffle_length, label_shuffle),
         Order("class_aware", len, class_aware),
         repeat_factor(),
+        Order("class_balanced", len, class_balanced),
     )
 }
 

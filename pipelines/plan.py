@@ -61,15 +61,10 @@ class TrainPlanner:
         """
         rows = np.zeros(len(indices), PLAN)
         rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
-        rows["size"] = self._size(epoch, start if step is None else step)
+        rows["size"] = drawn_of(np.array(self.sizes), self.seed, epoch, start if step is None else step, 1)
         self._windows(rows, epoch, start, attempt)
         draw_appearance(rows, self.augmentation, self.statistics, self.seed, epoch, attempt)
         return rows
-
-    def _size(self, epoch: int, step: int) -> int:
-        if len(self.sizes) == 1:
-            return self.sizes[0]
-        return self.sizes[int(uniforms(self.seed, epoch, Purpose.SIZE, step, 1, 1)[0, 0] * len(self.sizes))]
 
     def _windows(self, rows: np.ndarray, epoch: int, start: int, attempt: int) -> None:
         crop, sizes = self.augmentation.crop, self.store.sizes[rows["index"]].astype(np.int64)
@@ -81,6 +76,12 @@ class TrainPlanner:
             guided = crop_random.around(sizes, windows, centres)
             corners = np.where(rows["guided"][:, None], guided, corners)
         rows["window"] = np.concatenate([corners, windows], 1)
+
+
+def drawn_of(sizes: np.ndarray, seed: int, epoch: int, start: int, count: int, attempt: int = 0) -> np.ndarray:
+    """[count]: one of `sizes` for each position from `start` on, equally likely."""
+    u = uniforms(seed, epoch, Purpose.SIZE, start, count, 1, attempt)[:, 0]
+    return sizes[(u * len(sizes)).astype(np.int64)]
 
 
 def draw_centres(

@@ -17,13 +17,17 @@ from .statistics import Statistics
 
 
 def replay(
-    data: bytes | memoryview, row: np.void, statistics: Statistics, size: int, steps: Sequence[str] | None = None
+    data: bytes | memoryview,
+    row: np.void,
+    statistics: Statistics,
+    size: int | tuple[int, int],
+    steps: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """float64 [3, size, size], normalised: what the graph makes of encoded bytes and one plan row.
+    """float64 [3, size, size], or [3, *size], normalised: what the graph makes of encoded bytes and one plan row.
 
     steps: the order of "brightness", "contrast" and "saturation", which must not matter.
     """
-    return _appearance(data, row, statistics, (size, size), steps)
+    return _appearance(data, row, statistics, (size, size) if isinstance(size, int) else size, steps)
 
 
 def replay_parsing(

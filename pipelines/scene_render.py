@@ -1,4 +1,4 @@
-"""One generated scene: a ground, one object of a class among stones and sticks, light and shadows, and a camera.
+"""One generated scene: a ground, objects of classes among stones and sticks, light and shadows, and a camera.
 
 Pixels are float32 RGB on the [0, 1] scale until the camera makes them uint8. A thing owns a pixel of the mask where it
 covers more than half of it. All of it is our choice.
@@ -6,6 +6,7 @@ covers more than half of it. All of it is our choice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -16,14 +17,15 @@ from .scene_objects import Kind, distractor
 from .scene_sprite import Sprite, object_colours, sprite, stone_colours
 from .scene_textures import TAU, ground, light
 
-BACKGROUND, OBJECT, DISTRACTOR = 0, 1, 2  # values of the mask
+BACKGROUND, OBJECT, DISTRACTOR = 0, 1, 2  # values of the mask; further objects have 3, 4, ...
 SHORTER_SIDE = (160, 320)  # px
 RATIOS = (1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9)  # longer over shorter side, as cameras have them
 OBJECT_SIDE = (0.30, 0.45)  # of the shorter side; the longer side of the object's box, before occlusion
 DISTRACTOR_SIDE = (0.12, 0.34)
 DISTRACTORS = (1, 3)  # behind the object, least and most
 IN_FRONT = 0.4  # share of scenes in which one more lies on the object
-MOST_HIDDEN = 0.2  # of the object, by the one in front of it
+MOST_HIDDEN = 0.2  # of the pixels of an object in sight, by each thing that comes to lie on it
+TRIES = 10  # to find a place for a further object, which is left out after that
 DEFOCUS = (0.005, 0.015)  # blur of the ground, of the shorter side: the camera looks at the object
 
 Slices = tuple[slice, slice]
@@ -37,17 +39,26 @@ class Picture(NamedTuple):
     sun: float
 
 
-def render_scene(rng: Generator, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
-    """One scene with one object of `kind`: image uint8 [H, W, 3] RGB, and mask uint8 [H, W] of the values above."""
+def render_scene(rng: Generator, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
+    """One scene with an object of each kind: image uint8 [H, W, 3] RGB, and mask uint8 [H, W] of the values above.
+
+    In the mask the first object is OBJECT, the k-th after it DISTRACTOR + k. Those after the first are left out where
+    no place is found that leaves the others in sight.
+    """
     picture = empty_scene(rng)
     height, width = picture.mask.shape
     for _ in range(rng.integers(DISTRACTORS[0], DISTRACTORS[1] + 1)):
         stone = draw_distractor(rng, picture)
         lay(picture, stone, draw_corner(rng, stone, picture, inside=0.5), DISTRACTOR)
-    side = min(height, width) * rng.uniform(*OBJECT_SIDE)
-    colours = object_colours(rng, picture.colours[::16, ::16].mean((0, 1)))
-    item = sprite(rng, kind, side, colours, picture.sun)
-    lay(picture, item, draw_corner(rng, item, picture, inside=1), OBJECT)
+    for number, kind in enumerate(kinds):
+        side = min(height, width) * rng.uniform(*OBJECT_SIDE)
+        colours = object_colours(rng, picture.colours[::16, ::16].mean((0, 1)))
+        item = sprite(rng, kind, side, colours, picture.sun)
+        for _ in range(TRIES):
+            corner = draw_corner(rng, item, picture, inside=1)
+            if not hides_too_much(picture, item, corner):
+                lay(picture, item, corner, OBJECT if number == 0 else DISTRACTOR + number)
+                break
     if rng.uniform() < IN_FRONT:
         lay_in_front(rng, picture)
     return camera(rng, picture.colours * light(rng, height, width)), picture.mask
@@ -107,16 +118,24 @@ def overlap(small: tuple[int, ...], large: tuple[int, ...], corner: tuple[int, i
 
 
 def lay_in_front(rng: Generator, picture: Picture) -> None:
-    """Lay one more distractor over some pixel of the object, unless it would hide too much of it."""
+    """Lay one more distractor over some pixel of the first object, unless it would hide too much of any."""
     stone = draw_distractor(rng, picture)
     rows, columns = np.nonzero(picture.mask == OBJECT)
     pick = rng.integers(len(rows))
     height, width = stone.alpha.shape
     corner = int(rows[pick] - rng.uniform() * height), int(columns[pick] - rng.uniform() * width)
-    inner, outer = overlap(stone.alpha.shape, picture.mask.shape, corner)
-    hidden = np.count_nonzero((stone.alpha[inner] > 0.5) & (picture.mask[outer] == OBJECT))
-    if hidden <= MOST_HIDDEN * len(rows):
+    if not hides_too_much(picture, stone, corner):
         lay(picture, stone, corner, DISTRACTOR)
+
+
+def hides_too_much(picture: Picture, item: Sprite, corner: tuple[int, int]) -> bool:
+    """Whether the sprite at `corner` would lie on more than MOST_HIDDEN of an object's pixels in sight."""
+    inner, outer = overlap(item.alpha.shape, picture.mask.shape, corner)
+    covered = picture.mask[outer][item.alpha[inner] > 0.5]
+    before = np.bincount(picture.mask.ravel(), minlength=256)
+    hidden = np.bincount(covered, minlength=256) > MOST_HIDDEN * before
+    hidden[[BACKGROUND, DISTRACTOR]] = False
+    return bool(hidden.any())
 
 
 def camera(rng: Generator, colours: np.ndarray) -> np.ndarray:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, overload
 
-import numpy as np
-
+from .boxes import Boxes
 from .errors import InputError
 
 
@@ -19,12 +18,14 @@ class Loaded(NamedTuple):
     """One sample's content, as `SourceItem.load` returns it.
 
     `data`: encoded image. `mask`: single-channel uint8 PNG of class indices, of the oriented image's size, or None.
-    `boxes`: (float32 [K, 4] xyxy pixels of the oriented image, int64 [K] class), or None.
+    `boxes`: of the oriented image, as they were annotated, or None: not annotated. `size`: height and width that the
+    annotation states, or None.
     """
 
     data: bytes
     mask: bytes | None = None
-    boxes: tuple[np.ndarray, np.ndarray] | None = None
+    boxes: Boxes | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

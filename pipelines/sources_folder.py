@@ -1,4 +1,4 @@
-"""The folder source: one sub-folder a class, images anywhere below, perhaps a folder of masks beside.
+"""The folder source: one sub-folder a class, images anywhere below, perhaps folders of masks or annotations beside.
 
 Classes and images come in natural order (img2 before img10). Names that begin with a dot are left out: they are the
 leavings of file managers ("._cat.jpg" is no image). Whatever is called like an image is taken as one, also formats that
@@ -8,32 +8,43 @@ DALI does not decode, so that nothing is missing from a store silently: the buil
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import InputError
 from .sources import LazyItems, Loaded, Source, SourceItem, natural_key, read_file
+from .sources_annotations import AnnotationFolder
+from .sources_beside import shared_stems
 from .sources_masks import MaskFolder
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
 EXTENSIONS += (".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".ico")
 
 
-def folder(path: str | Path, *, masks: str | Path | None = None) -> Source:
+def folder(path: str | Path, *, masks: str | Path | None = None, annotations: str | Path | None = None) -> Source:
     """A folder of class folders, or of images without classes (label -1).
 
     `masks`: a folder of PNGs of class indices; the image a/b.jpg takes a/b.png, else b.png from anywhere below it.
-    Raises InputError for a folder that is missing or has no images, for an empty class folder, and for images both
-    inside and outside class folders.
+    `annotations`: a folder of VOC XML files, found alike; each box is of its image's class, whatever name it has there.
+    Raises InputError for a folder that is missing or has no images, for an empty class folder, for images both inside
+    and outside class folders, and for annotations of images without classes.
     """
     root, mask_root = Path(path), None if masks is None else Path(masks)
     names = image_names(root, mask_root)
     classes = _classes(root, names, mask_root)
     labels = {name: label for label, name in enumerate(classes)}
+    if annotations is not None and not classes:
+        raise InputError(f"{root} has no class folders, whose classes the boxes would have; use --format voc or coco")
     mask_folder = None if mask_root is None else MaskFolder(mask_root, shared_stems(names))
-    items = FolderItems(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder)
-    return Source(classes, items, has_masks=mask_folder is not None, description=f"folder {root}")
+    annotated = None if annotations is None else AnnotationFolder(Path(annotations), shared_stems(names))
+    items = FolderItems(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder, annotated)
+    return Source(
+        classes,
+        items,
+        has_masks=mask_folder is not None,
+        has_boxes=annotated is not None,
+        description=f"folder {root}",
+    )
 
 
 def image_names(root: Path, masks: Path | None) -> list[str]:
@@ -49,28 +60,46 @@ def image_names(root: Path, masks: Path | None) -> list[str]:
     return names
 
 
-def shared_stems(names: list[str]) -> frozenset[str]:
-    """Stems of several images, see MaskFolder."""
-    counts = Counter(Path(name).stem for name in names)
-    return frozenset(stem for stem, count in counts.items() if count > 1)
-
-
 class FolderItems(LazyItems):
     """Files, of which only the names are kept."""
 
-    def __init__(self, root: Path, names: list[str], labels: list[int], masks: MaskFolder | None) -> None:
-        self._root, self._names, self._labels, self._masks = root, names, labels, masks
+    def __init__(
+        self,
+        root: Path,
+        names: list[str],
+        labels: list[int],
+        masks: MaskFolder | None,
+        annotations: AnnotationFolder | None = None,
+    ) -> None:
+        self._root, self._names, self._labels = root, names, labels
+        self._masks, self._annotations = masks, annotations
 
     def __len__(self) -> int:
         return len(self._names)
 
     def item(self, index: int) -> SourceItem:
-        name, masks = self._names[index], self._masks
+        name, label, masks, annotations = self._names[index], self._labels[index], self._masks, self._annotations
 
         def load() -> Loaded:
-            return Loaded(read_file(os.path.join(self._root, name)), None if masks is None else masks.load(name))
+            data = read_file(os.path.join(self._root, name))
+            boxes, size = (None, None) if annotations is None else annotations.load(name, label)
+            return Loaded(data, None if masks is None else masks.load(name), boxes, size)
 
-        return SourceItem(name, self._labels[index], load, "" if masks is None else masks.file_of(name))
+        return SourceItem(name, label, load, "" if masks is None else masks.file_of(name))
+
+
+def path_inside(root: Path, name: str) -> str:
+    """Where the file of that relative name is; raises InputError with a reason unless it is below `root` in fact too.
+
+    For names that a list or a JSON file gives: neither ".." nor a symbolic link may lead elsewhere.
+    """
+    try:
+        path = os.path.realpath(os.path.join(root, name))
+    except ValueError:  # a zero byte
+        raise InputError("is no name of a file") from None
+    if os.path.isabs(name) or ".." in name.split("/") or not path.startswith(os.path.realpath(root) + os.sep):
+        raise InputError(f"points outside {root}")
+    return path
 
 
 def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...]:

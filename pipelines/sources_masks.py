@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +13,13 @@ from .errors import InputError
 from .image_chunks import png_header
 from .image_parts import MAX_PIXELS
 from .sources import read_file
+from .sources_beside import FolderBeside
 
 _GREY, _PALETTE = 0, 3  # PNG colour types
 _GREY_STEP = {1: 255, 2: 85, 4: 17, 8: 1}  # by what Pillow multiplies grey levels of 1, 2, 4 and 8 bits
 
 
-class MaskFolder:
+class MaskFolder(FolderBeside):
     """All PNGs below a folder; an image a/b.jpg takes a/b.png, else the only b.png anywhere below."""
 
     def __init__(
@@ -28,44 +28,20 @@ class MaskFolder:
         shared_stems: frozenset[str] = frozenset(),
         converted: Callable[[bytes], bytes] = lambda data: data,
     ) -> None:
-        """`shared_stems`: of several images; for these only the full path tells which mask is whose. `converted`: what
-        is done to each index PNG.
-        """
-        if not root.is_dir():
-            raise InputError(f"{root} is no folder; name one that has a PNG of class indices for each image")
-        self._root, self._shared_stems, self._converted = root, shared_stems, converted
-        self._exact: dict[str, Path] = {}
-        self._by_stem: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted(root.rglob("*")):
-            if path.suffix.lower() == ".png" and not path.name.startswith("."):
-                self._exact[path.relative_to(root).with_suffix("").as_posix()] = path
-                self._by_stem[path.stem].append(path)
-
-    def file_of(self, name: str) -> str:
-        """Where the mask of image `name` is, or should be."""
-        found = self._candidates(name)
-        return str(found[0] if found else self._root / Path(name).with_suffix(".png"))
-
-    def _candidates(self, name: str) -> list[Path]:
-        exact = self._exact.get(Path(name).with_suffix("").as_posix())
-        stem = Path(name).stem
-        return [exact] if exact else [] if stem in self._shared_stems else self._by_stem.get(stem, [])
+        """`shared_stems`: see FolderBeside. `converted`: what is done to each index PNG."""
+        purpose = "has a PNG of class indices for each image"
+        super().__init__(root, shared_stems, ending=".png", what="mask", purpose=purpose)
+        self._converted = converted
 
     def load(self, name: str) -> bytes:
         """Single-channel uint8 PNG for image `name`; raises InputError with a reason that names the mask's file."""
-        found = self._candidates(name)
-        if not found:
-            raise InputError(f"has no mask {self.file_of(name)}")
-        if len(found) > 1:
-            raise InputError(
-                f"could have either of the masks {found[0]} and {found[1]}: arrange them as the images are"
-            )
+        path = self.found(name)
         try:
-            return self._converted(as_index_png(read_file(found[0])))
+            return self._converted(as_index_png(read_file(path)))
         except InputError as error:
-            raise InputError(f"has the mask {found[0]}, which {error}") from None
+            raise InputError(f"has the mask {path}, which {error}") from None
         except OSError as error:
-            raise InputError(f"has the mask {found[0]}, which cannot be read: {error.strerror or error}") from None
+            raise InputError(f"has the mask {path}, which cannot be read: {error.strerror or error}") from None
 
 
 def as_index_png(data: bytes) -> bytes:

@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple, get_args
 from .errors import InputError
 from .mask_classes import MaskClasses, from_file, in_order
 from .sources import Source
-from .sources_folder import FolderItems, image_names, shared_stems
+from .sources_beside import shared_stems
+from .sources_folder import FolderItems, image_names
 from .sources_masks import MaskFolder
 
 Preset = Literal["camvid", "ade20k"]
-Subset = Literal["train", "val"]
+SUBSETS = ("train", "val")
 
 _CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 _ADE20K_CLASSES, _ADE20K_NAMES = 150, "objectInfo150.txt"
@@ -40,7 +41,7 @@ def parsing(images: str | Path, masks: str | Path, classes: MaskClasses) -> Sour
 class _Habit(NamedTuple):
     """Folders of images and masks by subset, the value ignored, and the classes where no file names them."""
 
-    folders: dict[Subset, tuple[str, str]]
+    folders: dict[str, tuple[str, str]]
     ignored: int
     classes: Callable[[Path], list[str]]
 
@@ -49,7 +50,7 @@ def preset(
     name: Preset,
     root: str | Path,
     *,
-    subset: Subset = "train",
+    subset: str = "train",
     class_names: str | Path | None = None,
     ignored: int | None = None,
 ) -> Source:
@@ -60,7 +61,7 @@ def preset(
     the value k + 1; names from objectInfo150.txt where it is there, else the values. `class_names` and `ignored`
     replace the set's own.
     """
-    if name not in get_args(Preset) or subset not in get_args(Subset):
+    if name not in get_args(Preset) or subset not in SUBSETS:
         raise InputError(f"presets are {', '.join(get_args(Preset))} of train or val, got {name} of {subset}")
     habit = _HABITS[name]
     images, masks = (Path(root) / folder for folder in habit.folders[subset])

@@ -3,7 +3,8 @@
 Sub-databases, all integers little-endian except the keys:
 - `images`: 8-byte big-endian index -> encoded bytes (JPEG, PNG, ...), as they came or as transcoded at build.
 - `masks` (only with masks): the same key -> single-channel uint8 PNG of class indices, of the image's oriented size.
-- `boxes` (only with boxes): the same key -> K x 4 float32 (xyxy pixels of the oriented image), then K int64 classes.
+- `boxes` (only with boxes): the same key -> K x 4 float32 (xyxy, see boxes), then K x 2 int32 (class, 1: difficult).
+  In the first stores, without the flags, these were K int64 classes: the same bytes with all flags 0.
 - `index`: one value a column, the raw bytes of its array, so that opening needs no loop over samples (COLUMNS below).
 - `header`: one JSON document under HEADER_KEY. The file's meta pages are written after all of it: without them it is
   unfinished, and no LMDB file to anyone.
@@ -25,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from .boxes import Boxes
+
 FORMAT = "sdali image store"
 SCHEMA = 1
 HEADER_KEY = b"header"
@@ -40,7 +43,7 @@ COLUMNS = {
 }
 MASK_COLUMNS = {"mask_byte_sizes": "<i8", "mask_crc32": "<u4"}  # [N]; size 0: no mask
 BOX_COLUMNS = {"box_counts": "<i8", "box_crc32": "<u4"}  # [N]; count -1: not annotated
-BYTES_A_BOX = 4 * 4 + 8
+BYTES_A_BOX = 4 * 4 + 2 * 4
 
 
 def columns_of(*, has_masks: bool, has_boxes: bool) -> dict[str, str]:
@@ -71,13 +74,14 @@ def digest(columns: Mapping[str, Any], classes: Sequence[str], ignore_index: int
     return state.hexdigest()
 
 
-def encode_boxes(boxes: np.ndarray, classes: np.ndarray) -> bytes:
-    """float32 [K, 4] and int64 [K] as one record."""
-    return np.ascontiguousarray(boxes, "<f4").tobytes() + np.ascontiguousarray(classes, "<i8").tobytes()
+def encode_boxes(boxes: Boxes) -> bytes:
+    """The boxes of one image as one record."""
+    flags = np.stack([boxes.labels, boxes.difficult], 1)
+    return np.ascontiguousarray(boxes.xyxy, "<f4").tobytes() + flags.astype("<i4").tobytes()
 
 
-def decode_boxes(record: memoryview | bytes, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The inverse of encode_boxes: fresh arrays float32 [K, 4] and int64 [K]."""
-    boxes = np.frombuffer(record, "<f4", 4 * count).reshape(count, 4)
-    classes = np.frombuffer(record, "<i8", count, offset=16 * count)
-    return boxes.astype(np.float32), classes.astype(np.int64)
+def decode_boxes(record: memoryview | bytes, count: int) -> Boxes:
+    """The inverse of encode_boxes: fresh arrays float32, int64 and bool."""
+    xyxy = np.frombuffer(record, "<f4", 4 * count).reshape(count, 4)
+    flags = np.frombuffer(record, "<i4", 2 * count, offset=16 * count).reshape(count, 2)
+    return Boxes(xyxy.astype(np.float32), flags[:, 0].astype(np.int64), flags[:, 1] != 0)

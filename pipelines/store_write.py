@@ -21,6 +21,7 @@ import lmdb
 import numpy as np
 
 from . import store_format
+from .boxes import Boxes
 from .errors import InputError
 from .lmdb_write import LmdbFile
 from .store_format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
@@ -97,14 +98,14 @@ class StoreWriter:
         width: int,
         name: str,
         mask: bytes | None = None,
-        boxes: tuple[np.ndarray, np.ndarray] | None = None,
+        boxes: Boxes | None = None,
         crc32: int | None = None,
     ) -> None:
         """Append one sample; its index is the number of samples before it.
 
         `data`: encoded image; `height`, `width`: after EXIF orientation; `label`: class, -1 for none; `name`: relative
-        path of the source with '/'; `mask`: single-channel PNG; `boxes`: (float32 [K, 4] xyxy pixels, int64 [K] class);
-        `crc32`: of `data`, where the caller has it already.
+        path of the source with '/'; `mask`: single-channel PNG; `boxes`: inside the oriented image, None: not
+        annotated; `crc32`: of `data`, where the caller has it already.
         """
         self._check(data, label, height, width, name, mask, boxes)
         columns, index = self._columns, store_format.key(len(self))
@@ -129,7 +130,9 @@ class StoreWriter:
             else f"has the size {height} x {width}" if min(height, width) < 1
             else "has a mask, but the store was declared without" if mask is not None and not self.has_masks
             else "has boxes, but the store was declared without" if boxes is not None and not self.has_boxes
-            else "has boxes that are not K x 4 with K classes" if boxes is not None and not _are_boxes(*boxes)
+            else "has boxes that are not K x 4 with K classes and flags" if boxes is not None and not _are_boxes(boxes)
+            else f"has a box of none of the {len(self.classes)} classes"
+            if boxes is not None and not ((boxes.labels >= 0) & (boxes.labels < len(self.classes))).all()
             else None
         )  # fmt: skip
         if wrong:
@@ -141,8 +144,8 @@ class StoreWriter:
         if mask:
             self._put(MASKS, index, mask)
 
-    def _add_boxes(self, index: bytes, boxes: tuple[np.ndarray, np.ndarray] | None) -> None:
-        record = b"" if boxes is None else store_format.encode_boxes(*boxes)
+    def _add_boxes(self, index: bytes, boxes: Boxes | None) -> None:
+        record = b"" if boxes is None else store_format.encode_boxes(boxes)
         self._columns["box_counts"].append(-1 if boxes is None else len(record) // store_format.BYTES_A_BOX)
         self._columns["box_crc32"].append(zlib.crc32(record))
         if record:
@@ -201,5 +204,5 @@ class StoreWriter:
             self.discard()
 
 
-def _are_boxes(boxes: np.ndarray, classes: np.ndarray) -> bool:
-    return np.ndim(boxes) == 2 and np.shape(boxes) == (len(classes), 4)
+def _are_boxes(boxes: Boxes) -> bool:
+    return np.shape(boxes.xyxy) == (len(boxes.labels), 4) and len(boxes.labels) == len(boxes.difficult)

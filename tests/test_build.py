@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.build import build
 from sdali.pipelines.build_split import is_validation
 from sdali.pipelines.errors import InputError
@@ -183,13 +184,13 @@ def test_shrinking_keeps_what_the_picture_shows(tmp_path: Path) -> None:
     """Image, mask and boxes shrink together to the shorter side, nothing is enlarged, orientation is applied."""
     image, mask = _picture(200, 100), np.zeros((200, 100), np.uint8)
     image[40:120, 20:60], mask[40:120, 20:60] = (0, 0, 255), 1
-    boxes = np.array([[20, 40, 60, 120]], np.float32), np.array([1])
+    boxes = Boxes(np.array([[20, 40, 60, 120]], np.float32), np.array([1]), np.array([True]))
     png = cv2.imencode(".png", mask)[1].tobytes()
     items = [
         SourceItem("large.jpg", -1, lambda: Loaded(_jpeg(image), png, boxes)),
         SourceItem("small.jpg", -1, lambda: Loaded(_jpeg(image[::10, ::10]))),
     ]
-    _build(Source((), items, has_masks=True, has_boxes=True), tmp_path / "s.lmdb", shorter_side=50)
+    _build(Source(("a", "b"), items, has_masks=True, has_boxes=True), tmp_path / "s.lmdb", shorter_side=50)
     store = ImageStore(tmp_path / "s.lmdb")
     assert store.sizes.tolist() == [[100, 50], [20, 10]]
     assert bytes(store.read([1])[0]) == _jpeg(image[::10, ::10])
@@ -197,7 +198,8 @@ def test_shrinking_keeps_what_the_picture_shows(tmp_path: Path) -> None:
     inside = np.zeros((100, 50), bool)
     inside[20:60, 10:30] = True
     assert (red[22:58, 12:28]).all() and np.array_equal(store.mask(0).astype(bool), inside)
-    assert store.boxes(0)[0].tolist() == [[10, 20, 30, 60]] and store.boxes(0)[1].tolist() == [1]
+    assert store.boxes(0)[0].tolist() == [[10, 20, 30, 60]] and store.boxes(0).labels.tolist() == [1]
+    assert store.boxes(0).difficult.tolist() == [True]
     assert not store.has_mask(1) and len(store.boxes(1)[0]) == 0
 
 
@@ -273,6 +275,7 @@ def test_a_killed_build_publishes_nothing(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from sdali.pipelines import lmdb_write
+from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.build import build
 from sdali.pipelines.sources_folder import folder
 lmdb_write._WAITING_BYTES = 1

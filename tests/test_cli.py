@@ -40,6 +40,12 @@ def refusal_of(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return sentence
 
 
+def report_of(capsys: pytest.CaptureFixture[str], *words: object) -> dict:
+    """As result_of, but in this process: a twentieth of the time."""
+    assert main(list(map(str, words))) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
 def folder_of(path: Path, **files: bytes) -> Path:
     """Images of one class: NAME=bytes, '__' for the dot."""
     (path / "a").mkdir(parents=True)

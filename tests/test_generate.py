@@ -22,6 +22,7 @@ from sdali.cams.from_annotations import boxes_heatmap, mask_heatmap
 from sdali.cams.generate import from_boxes, from_masks, generate
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.cams.survey import survey
+from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.pipelines.statistics import IMAGENET
@@ -56,7 +57,7 @@ def build(path: Path, labels: list[int]) -> ImageStore:
                 width=width,
                 name=f"squares/{index}.png",
                 mask=cv2.imencode(".png", (picture[:, :, 0] == 255).astype(np.uint8))[1].tobytes(),
-                boxes=(box.astype(np.float32), np.zeros(1, np.int64)),
+                boxes=Boxes(box.astype(np.float32), np.zeros(1, np.int64), np.zeros(1, bool)),
             )
     return ImageStore(path)
 

@@ -133,8 +133,8 @@ def test_a_bad_mask_stops_the_build_with_its_name(tmp_path: Path, capsys, kind: 
         (COMMAND, "--format masks needs --masks FOLDER and --class-names FILE, or --preset NAME"),
         ((*COMMAND, "--preset", "camvid"), "has no folder train, as camvid has"),
         ((*COMMAND, "--preset", "camvid", "--masks", "m"), "leave out --masks or --preset"),
-        (("--preset", "camvid"), "go with --format masks"),
-        (("--ignore-index", "3"), "go with --format masks"),
+        (("--preset", "camvid"), "goes with --format masks"),
+        (("--ignore-index", "3"), "goes with --format masks"),
     ],
 )
 def test_flags_that_do_not_go_together(tmp_path: Path, capsys, words: tuple[str, ...], reason: str) -> None:

@@ -85,10 +85,11 @@ def test_the_box_is_tight_around_the_visible_object(loaded: list[Loaded]) -> Non
     """The one box is OpenCV's bounding rectangle of the mask's 1, in xyxy with exclusive ends, of the item's class."""
     for item, sample in zip(scenes(COUNT, seed=3, classes=8).items, loaded, strict=True):
         assert sample.boxes is not None
-        boxes, labels = sample.boxes
+        boxes, labels, difficult = sample.boxes
         x, y, width, height = cv2.boundingRect((mask_of(sample) == OBJECT).astype(np.uint8))
         np.testing.assert_array_equal(boxes, [[x, y, x + width, y + height]])
         assert boxes.dtype == np.float32 and labels.dtype == np.int64 and labels.tolist() == [item.label]
+        assert difficult.tolist() == [False]
 
 
 def test_objects_have_the_stated_size(loaded: list[Loaded]) -> None:
@@ -149,9 +150,27 @@ def test_colour_does_not_give_the_class_away() -> None:
         ({"count": 5, "classes": 1}, "2 to 8 classes, got 1"),
         ({"count": 5, "classes": 9}, "2 to 8 classes, got 9"),
         ({"count": 5, "seed": -1}, "seed must be within"),
+        ({"count": 5, "objects": 11}, "scenes have 1 to 10 objects, got 11"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
     """What cannot be generated is refused in one sentence, before anything is."""
     with pytest.raises(InputError, match=message):
         scenes(**arguments)
+
+
+def test_several_objects_lie_in_one_picture() -> None:
+    """1 to N objects, their classes at random, each box within the picture; the mask has the tight union of all, and
+    pictures have no class of their own.
+    """
+    counts, labels = [], []
+    for index, item in enumerate(scenes(24, seed=3, classes=4, objects=4).items):
+        sample = item.load()
+        assert item.label == -1 and sample.boxes is not None
+        y, x = np.nonzero(mask_of(sample) == OBJECT)
+        edges = sample.boxes.xyxy
+        assert [*edges.min(0)[:2], *edges.max(0)[2:]] == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+        assert mask_of(sample).max() <= DISTRACTOR and 1 <= len(edges) <= 1 + index % 4
+        counts.append(len(edges))
+        labels += sample.boxes.labels.tolist()
+    assert set(counts) == {1, 2, 3, 4} and set(labels) == {0, 1, 2, 3} and np.mean(counts) > 2

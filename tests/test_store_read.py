@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from sdali.pipelines import store_format
+from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.errors import BadSampleError, InputError
 from sdali.pipelines.store_read import ImageStore
 from sdali.pipelines.store_write import StoreWriter
@@ -51,7 +53,8 @@ def path(tmp_path: Path) -> Path:
     with StoreWriter(tmp_path / "s.lmdb", classes=["猫", "dog"], has_masks=True, has_boxes=True) as writer:
         for i in range(10):
             mask = np.full((4 + i, 6), i, np.uint8)
-            boxes = np.arange(4 * (i % 3), dtype=np.float32).reshape(-1, 4) + 100 * i, np.arange(i % 3)
+            xyxy = np.arange(4 * (i % 3), dtype=np.float32).reshape(-1, 4) + 100 * i
+            boxes = Boxes(xyxy, np.arange(i % 3), np.arange(i % 3) == 1)
             name = f"猫/图{i}.jpg"
             data = bytes([i + 1]) * (5000 + i)
             writer.add(data, label=i % 2, height=4 + i, width=6, name=name, mask=_png(mask), boxes=boxes)
@@ -79,7 +82,8 @@ def test_masks_and_boxes_come_back(path: Path) -> None:
     assert store.has_masks and store.has_boxes and store.classes == ("猫", "dog")
     for i in range(10):
         assert np.array_equal(store.mask(i), np.full((4 + i, 6), i, np.uint8))
-        boxes, classes = store.boxes(i)
+        boxes, classes, difficult = store.boxes(i)
+        assert difficult.tolist() == [False, True][: i % 3]
         assert (boxes.dtype, classes.dtype, boxes.shape) == (np.float32, np.int64, (i % 3, 4))
         assert classes.tolist() == list(range(i % 3)) and boxes.ravel().tolist() == [
             100 * i + k for k in range(4 * (i % 3))
@@ -208,3 +212,24 @@ def test_opening_takes_no_time_per_sample(tmp_path: Path) -> None:
     store = ImageStore(tmp_path / "s.lmdb")
     assert time.perf_counter() - begun < 0.5
     assert len(store) == count and store.names[count - 1] == "n" and store.sizes[count - 1].tolist() == [2, 3]
+
+
+def test_boxes_of_the_first_stores_are_read(tmp_path: Path) -> None:
+    """Records of K x 4 float32 and K int64 classes, as they were without flags: no object of theirs is difficult."""
+    record = np.arange(8, dtype="<f4").tobytes() + np.array([1, 300], "<i8").tobytes()
+    xyxy, labels, difficult = store_format.decode_boxes(record, 2)
+    assert xyxy.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]] and labels.tolist() == [1, 300]
+    assert difficult.tolist() == [False, False]
+    assert store_format.encode_boxes(Boxes(xyxy, labels, difficult)) == record
+
+
+def test_objects_of_all_images_come_at_once(path: Path, tmp_path: Path) -> None:
+    """They are those of each image's own record, in order; a store in which nothing is annotated has none."""
+    store = ImageStore(path)
+    images, labels, difficult = store.objects()
+    assert images.tolist() == [i for i in range(len(store)) for _ in store.boxes(i).labels]
+    assert labels.tolist() == [label for i in range(len(store)) for label in store.boxes(i).labels]
+    assert difficult.tolist() == [flag for i in range(len(store)) for flag in store.boxes(i).difficult]
+    with StoreWriter(tmp_path / "none.lmdb", classes="a", has_boxes=True) as writer:
+        writer.add(b"x", label=0, height=1, width=1, name="n")
+    assert [len(part) for part in ImageStore(tmp_path / "none.lmdb").objects()] == [0, 0, 0]

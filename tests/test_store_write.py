@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdali.pipelines.boxes import Boxes, none_found
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.store_read import ImageStore
 from sdali.pipelines.store_write import StoreWriter
@@ -188,7 +189,10 @@ def test_targets_that_cannot_be(tmp_path: Path) -> None:
         ({"label": -2}, "has label -2"),
         ({"height": 0}, "has the size 0 x 1"),
         ({"mask": b"png"}, "has a mask, but the store was declared without"),
-        ({"boxes": (np.zeros((1, 4)), np.zeros(1))}, "has boxes, but the store was declared without"),
+        (
+            {"boxes": none_found()},
+            "has boxes, but the store was declared without",
+        ),
     ],
 )
 def test_samples_that_contradict_the_store(tmp_path: Path, values: dict[str, object], reason: str) -> None:
@@ -198,10 +202,14 @@ def test_samples_that_contradict_the_store(tmp_path: Path, values: dict[str, obj
         writer.add(**sample)  # type: ignore[arg-type]
 
 
-def test_boxes_are_k_by_4(tmp_path: Path) -> None:
-    """Boxes whose shape does not fit their classes are refused."""
+@pytest.mark.parametrize(
+    ("count", "label", "reason"), [(2, 0, "not K x 4"), (3, 1, "has a box of none of the 1 classes"), (3, -1, "none")]
+)
+def test_boxes_are_k_by_4(tmp_path: Path, count: int, label: int, reason: str) -> None:
+    """Boxes whose shape does not fit their classes, or whose classes the store does not have, are refused."""
+    boxes = Boxes(np.zeros((count, 4)), np.full(3, label), np.zeros(3, bool))
     with (
-        pytest.raises(InputError, match="not K x 4"),
+        pytest.raises(InputError, match=reason),
         StoreWriter(tmp_path / "s", classes="a", has_boxes=True) as writer,
     ):
-        writer.add(b"x", label=0, height=1, width=1, name="n", boxes=(np.zeros((2, 4)), np.zeros(3)))
+        writer.add(b"x", label=0, height=1, width=1, name="n", boxes=boxes)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sdali.cams.subset import Subset
+from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.store_read import ImageStore
 from sdali.pipelines.store_write import StoreWriter
 
@@ -20,7 +21,7 @@ def build(path: Path, chosen: list[int]) -> ImageStore:
     with StoreWriter(path, classes=("a", "b"), has_masks=True, has_boxes=True) as writer:
         for i in chosen:
             mask = cv2.imencode(".png", np.full((3 + i, 4), i, np.uint8))[1].tobytes() if i % 2 == 0 else None
-            boxes = np.full((i, 4), i, np.float32), np.full(i, i, np.int64)
+            boxes = Boxes(np.full((i, 4), i, np.float32), np.full(i, i % 2), np.full(i, i == 1))
             writer.add(b"%d" % i * 9, label=i % 2, height=3 + i, width=4, name=f"n/{i}", mask=mask, boxes=boxes)
     return ImageStore(path)
 
@@ -41,3 +42,5 @@ def test_subset_reads_as_a_store_of_its_samples(tmp_path: Path, pickled: bool) -
         assert subset.has_mask(index) == alone.has_mask(index)
         assert all(np.array_equal(a, b) for a, b in zip(subset.boxes(index), alone.boxes(index), strict=True))
     assert np.array_equal(subset.mask(2), alone.mask(2))
+    assert all(np.array_equal(a, b) for a, b in zip(subset.objects(), alone.objects(), strict=True))
+    assert subset.objects().images.tolist() == [0] * 4 + [1] + [2] * 4

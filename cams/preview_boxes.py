@@ -1,0 +1,127 @@
+"""A picture of what a detector's training will see: images with their boxes, and the tensors of three epochs with
+theirs.
+
+Everything shown comes from the loader itself, at its true size, with mean and deviation put back and clipped to [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ..pipelines.boxes import Boxes
+from ..pipelines.config import Appearance, DetectionAugmentation
+from ..pipelines.errors import InputError
+from ..pipelines.image_pillow import decode
+from ..pipelines.statistics import IMAGENET, Statistics
+from ..pipelines.store_read import ImageStore
+from ..pipelines.store_write import write_errors
+from .overlay import SUPERSAMPLED, THICK, Colour
+from .sheet import Row, contact_sheet, fitted
+from .subset import Subset
+
+EPOCHS = 3  # whose tensors are shown
+CELL, PICTURE_ASPECT = 256, 4 / 3  # pixels
+MAX_PIXELS = 1 << 30  # the store has been built, so its images are wanted
+# Okabe and Ito's colours, which colour-blind readers tell apart; classes beyond take them again.
+COLOURS: tuple[Colour, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+def preview_boxes(
+    store: ImageStore, png: str | Path, *, count: int = 6, shorter_side: int = 224, seed: int = 0, how: Appearance
+) -> dict[str, Any]:
+    """Draw a contact sheet of `count` images at random, with the tensors of 3 epochs, boxes coloured by class.
+
+    shorter_side: of the tensors, px. how: colours, flip and kernels of the training. Returns a report that JSON can
+    hold: `file`, `height`, `width`, `images` (names). Raises InputError for a count below 1, or a file that cannot be
+    written.
+    """
+    if count < 1:
+        raise InputError(f"count must be at least 1, got {count}")
+    part = Subset(store, np.sort(np.random.default_rng(seed).permutation(len(store))[:count]))
+    columns = _epochs(part, shorter_side, seed, how)
+    rows = [_row(part, index, [column[index] for column in columns]) for index in range(len(part))]
+    sheet = contact_sheet([("Image", 1), ("As the network gets it, in three epochs", EPOCHS)], rows, CELL)
+    with write_errors(Path(png)):
+        sheet.save(png, format="PNG")
+    return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
+
+
+def boxes_drawn(picture: np.ndarray, boxes: Boxes) -> np.ndarray:
+    """RGB uint8 [H, W, 3] with the outline of each box, in pixels of the picture, inside its edges, in its class's
+    colour; difficult ones half transparent.
+    """
+    height, width = picture.shape[:2]
+    layer = Image.new("RGBA", (width * SUPERSAMPLED, height * SUPERSAMPLED))
+    draw = ImageDraw.Draw(layer)
+    for (left, top, right, bottom), label, difficult in zip(*(part.tolist() for part in boxes), strict=True):
+        corners = [left * SUPERSAMPLED, top * SUPERSAMPLED, right * SUPERSAMPLED - 1, bottom * SUPERSAMPLED - 1]
+        if corners[2] < corners[0] or corners[3] < corners[1]:  # less than a quarter of a pixel
+            continue
+        colour = (*COLOURS[label % len(COLOURS)], 128 if difficult else 255)
+        draw.rectangle(corners, outline=colour, width=round(THICK * SUPERSAMPLED))
+    lines = layer.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(Image.alpha_composite(Image.fromarray(picture).convert("RGBA"), lines).convert("RGB"))
+
+
+def _epochs(part: Subset, shorter_side: int, seed: int, how: Appearance) -> list[list[np.ndarray]]:
+    """Of each epoch, each image as a picture with its boxes."""
+    from ..pipelines.detection import train_loader
+
+    augmentation = DetectionAugmentation(colour=how.colour, flip=how.flip, interpolations=how.interpolations)
+    statistics = part.statistics or IMAGENET
+    loader = train_loader(
+        part,
+        batch_size=len(part),
+        shorter_side=shorter_side,
+        longer_side=4 * shorter_side,
+        seed=seed,
+        augmentation=augmentation,
+        statistics=statistics,
+        order="sequential",
+        device="cpu",
+    )
+    with closing(loader):
+        return [_pictures(batch, statistics) for _ in range(EPOCHS) for batch in loader]
+
+
+def _pictures(batch: dict[str, Any], statistics: Statistics) -> list[np.ndarray]:
+    pictures = []
+    for place, (height, width) in enumerate(batch["size"].tolist()):
+        tensor = batch["image"][place, :, :height, :width].numpy().transpose(1, 2, 0)
+        levels = np.rint((tensor * statistics.std + statistics.mean).clip(0, 1) * 255).astype(np.uint8)
+        boxes = Boxes(*(batch[name][place].numpy() for name in ("boxes", "labels", "difficult")))
+        pictures.append(_shown(levels, boxes))
+    return pictures
+
+
+def _shown(picture: np.ndarray, boxes: Boxes) -> np.ndarray:
+    """Both scaled to their place in the sheet."""
+    small = fitted(picture, CELL, round(CELL * PICTURE_ASPECT))
+    factors = [small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]] * 2
+    return boxes_drawn(small, boxes._replace(xyxy=boxes.xyxy * factors))
+
+
+def _row(part: Subset, index: int, tensors: Sequence[np.ndarray]) -> Row:
+    picture = decode(bytes(part.read([index])[0]), MAX_PIXELS)
+    boxes = part.boxes(index)
+    counts = np.bincount(boxes.labels, minlength=len(part.classes))
+    held = ", ".join(f"{count} {name}" for count, name in zip(counts, part.classes, strict=True) if count)
+    return Row(
+        name=part.names[index],
+        details=f"{picture.shape[1]} x {picture.shape[0]}   {held or 'no objects'}",
+        cells=[_shown(picture, boxes), *tensors],
+    )

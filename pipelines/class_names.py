@@ -1,0 +1,30 @@
+"""Class names in a text file, one a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import InputError
+
+
+def lines_of(path: str | Path) -> list[str]:
+    """The lines of a file of class names, stripped, without empty ones; raises InputError where there are none."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read the class names {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"the class names {path} are not UTF-8 text; give one name a line") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{path} has no class names; give one a line")
+    return lines
+
+
+def names_in(path: str | Path) -> list[str]:
+    """Class names for the places 0, 1, 2, ...; raises InputError for a name that comes twice."""
+    names = lines_of(path)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path} has the class {twice!r} twice; give each name once")
+    return names

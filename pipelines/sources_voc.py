@@ -1,0 +1,78 @@
+"""The VOC source: JPEGImages/, Annotations/ and ImageSets/Main/ as the PASCAL VOC challenge lays them out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .class_names import names_in
+from .errors import InputError
+from .sources import LazyItems, Loaded, Source, SourceItem, read_file
+from .sources_annotations import AnnotationFolder
+from .sources_beside import shared_stems
+from .sources_folder import image_names, path_inside
+
+
+def voc(root: str | Path, *, subset: str | None = None, class_names: str | Path | None = None) -> Source:
+    """Images with their objects' boxes, classes and difficult flags; labels of images are -1.
+
+    `subset`: those that ImageSets/Main/SUBSET.txt lists, in its order; None: all of JPEGImages. `class_names`: a file
+    of the classes, one a line; None: the names in all annotations, also those of other subsets, sorted, so that the
+    stores of all subsets agree. Images without objects are kept. Raises InputError for folders and lists that are
+    missing or empty; at its turn each image is refused that is missing, or lies outside the folder, or whose
+    annotation is missing, cannot be read, or has an object of another class.
+    """
+    images, xml = Path(root) / "JPEGImages", Path(root) / "Annotations"
+    for folder in (images, xml):
+        if not folder.is_dir():
+            raise InputError(f"{root} has no folder {folder.name}, as VOC has; correct the path")
+    names = image_names(images, None)
+    annotations = AnnotationFolder(xml, shared_stems(names))
+    classes = annotations.class_names() if class_names is None else names_in(class_names)
+    chosen = names if subset is None else _listed(Path(root) / "ImageSets" / "Main" / f"{subset}.txt", names)
+    return Source(
+        classes=tuple(classes),
+        items=_VocItems(images, chosen, annotations, classes),
+        has_boxes=True,
+        description=f"VOC {root}" + ("" if subset is None else f", subset {subset}"),
+    )
+
+
+def _listed(path: Path, names: list[str]) -> list[str]:
+    """The first column of a list, completed to the names of the images there are; of others it stays as it is."""
+    try:
+        lines = path.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the list {path}: {error.strerror}; pass another --subset") from None
+    stems = [line.split()[0] for line in lines if line.strip()]
+    if not stems:
+        raise InputError(f"{path} lists no images; pass another --subset")
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise InputError(f"{path} lists {twice} twice; remove one of the lines")
+    full_name = {Path(name).with_suffix("").as_posix(): name for name in names}
+    return [full_name.get(stem, stem) for stem in stems]
+
+
+class _VocItems(LazyItems):
+    """Images and their annotations, of which only the names are kept."""
+
+    def __init__(self, images: Path, names: list[str], annotations: AnnotationFolder, classes: list[str]) -> None:
+        self._images, self._names, self._annotations = images, names, annotations
+        self._label_of = {name: label for label, name in enumerate(classes)}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def item(self, index: int) -> SourceItem:
+        name = self._names[index]
+
+        def load() -> Loaded:
+            path = path_inside(self._images, name)
+            try:
+                data = read_file(path)
+            except FileNotFoundError:
+                raise InputError(f"is listed, but {self._images} has no such image") from None
+            boxes, size = self._annotations.load(name, self._label_of)
+            return Loaded(data, boxes=boxes, size=size)
+
+        return SourceItem(name, -1, load)
