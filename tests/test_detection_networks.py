@@ -17,6 +17,7 @@ from sdali.trainers.models.detections import detections
 from sdali.trainers.models.rpn import RPNConfig
 
 KINDS: dict[str, dict[str, Any]] = {"base": {}, "all": ALL_PARTS, "fpn": {"neck": "fpn"}}
+STEPS = 50
 BASE = {"rpn_objectness", "rpn_box", "classification", "box"}
 NOTHING = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
@@ -166,7 +167,8 @@ def test_two_images_are_learnt(parts: dict[str, Any]) -> None:
         for (x0, y0, x1, y1), name in zip(of_image.int().tolist(), names.tolist(), strict=True):
             pixels[name, y0:y1, x0:x1] += 2
     optimizer, history = torch.optim.AdamW(made.parameters(), 2e-3), []
-    for _ in range(40):
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1, 2 * (STEPS - step) / STEPS)
         loss = total(made.train()(batch, SIZES, boxes, labels))
         optimizer.zero_grad()
         loss.backward()
