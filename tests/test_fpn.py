@@ -25,8 +25,8 @@ class Backbone(nn.Module):
         return self.pyramid(self.backbone(pixels, 4))
 
 
-def torchvisions(made: Any) -> FasterRCNN:
-    whole = FasterRCNN(
+def torchvisions(made: Any) -> Any:
+    whole: Any = FasterRCNN(
         Backbone(made),
         4,
         image_mean=[0.0] * 3,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from detectors import SIZES, awake, images, random_boxes, small
@@ -59,7 +61,7 @@ def test_which_weights_it_starts_from(start: str) -> None:
     """A classifier's fill conv5 either way, its copy only where that is to be pretrained; afterwards they part."""
     made = small(global_context=start)
     random = {name: value.clone() for name, value in made.context.conv5.state_dict().items()}
-    classifier = awake(create_model("resnet10t", num_classes=7))
+    classifier: Any = awake(create_model("resnet10t", num_classes=7))
     start_from_classifier(made, classifier.state_dict())
     trained = classifier.layer4.state_dict()
     for name, value in made.context.conv5.state_dict().items():

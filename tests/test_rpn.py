@@ -32,8 +32,8 @@ def torchvisions(ours: RegionProposalNetwork) -> reference.RegionProposalNetwork
     layers = (head.conv[0][0], head.cls_logits, head.bbox_pred)  # type: ignore[index]
     for theirs, own in zip(layers, (ours.head.conv, ours.head.objectness, ours.head.box), strict=True):
         theirs.load_state_dict(own.state_dict())
-    top = dict.fromkeys(("training", "testing"), CONFIG.considered)
-    kept = dict.fromkeys(("training", "testing"), CONFIG.proposals)
+    top: dict[str, int] = {"training": CONFIG.considered, "testing": CONFIG.considered}
+    kept: dict[str, int] = {"training": CONFIG.proposals, "testing": CONFIG.proposals}
     made = reference.RegionProposalNetwork(anchors, head, 0.7, 0.3, 256, 0.5, top, kept, 0.7)
     made.min_size = SMALLEST
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from detectors import awake, small
 from timm import create_model
@@ -43,7 +45,8 @@ def test_a_classifier() -> None:
 
 def test_frozen_norms_take_a_classifiers_statistics() -> None:
     """Their count of batches alone is left, which they do not have."""
-    classifier, made = awake(create_model("resnet10t", num_classes=7)), small(frozen_norm=True)
+    classifier: Any = awake(create_model("resnet10t", num_classes=7))
+    made = small(frozen_norm=True)
     names = start_from_classifier(made, classifier.state_dict())
     assert all(name.startswith("fc.") or name.endswith("num_batches_tracked") for name in names.left)
-    assert torch.equal(made.backbone.network.layer4[0].bn1.weight, classifier.layer4[0].bn1.weight)  # type: ignore[index,union-attr]
+    assert torch.equal(made.backbone.network.layer4[0].bn1.weight, classifier.layer4[0].bn1.weight)

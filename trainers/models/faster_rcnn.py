@@ -123,8 +123,8 @@ class FasterRCNN(Detector):
             return [(positives | negatives).nonzero().flatten() for positives, negatives in masks]
         classes, codes = (torch.cat(parts) for parts in zip(*targets, strict=True))
         with read_only(self.backbone.conv5, *([] if self.context is None else [self.context])):
-            pair = self.region_losses(*self.head(features, regions, sizes), classes, codes)
-        losses = torch.split(sum(pair), [len(of_image) for of_image in regions])
+            classification, box = self.region_losses(*self.head(features, regions, sizes), classes, codes)
+        losses = torch.split(classification + box, [len(of_image) for of_image in regions])
         threshold = self.mining.nms_threshold
         return [hardest(*of_image, self.regions, threshold) for of_image in zip(regions, losses, strict=True)]
 

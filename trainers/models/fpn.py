@@ -6,6 +6,8 @@ torchvision's own transform is left out: images come normalised, sized and padde
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +48,8 @@ class FPN(Detector):
             box_predictor=Predictor(WIDTH, classes + 1),
             box_batch_size_per_image=regions,
         )
-        self.rpn, self.roi_heads = parts.rpn, parts.roi_heads
+        self.rpn: Any = parts.rpn
+        self.roi_heads: Any = parts.roi_heads
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """Pyramid levels, [B, 256, h, w] each, the first at stride 4."""

@@ -6,6 +6,8 @@ stage's output is a raw sum there, which the next stage takes as it is, and anyt
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 from timm.layers import freeze_batch_norm_2d  # type: ignore[attr-defined]
 from timm.models.resnet import ResNet
@@ -31,15 +33,18 @@ class ResNetStages(nn.Module):
         network = timm.create_model(name, num_classes=0)
         if not isinstance(network, ResNet | ResNetV2) or len(network.feature_info) != 5:
             raise InputError(f"detectors stand on ResNets, and {name} is none; use one, such as resnet18, resnetv2_50")
-        self.network = freeze_batch_norm_2d(network) if frozen else network
-        self.channels: list[int] = [stage["num_chs"] for stage in network.feature_info[1:]]
+        # Any: the types of torch take every attribute of a module for a tensor.
+        self.network: Any = freeze_batch_norm_2d(network) if frozen else network
+        info: Any = network.feature_info
+        self.channels: list[int] = [stage["num_chs"] for stage in info[1:]]
         """Of the outputs of the four stages, at strides 4, 8, 16 and 32."""
-        self.identity_mappings = isinstance(network, ResNetV2) and not isinstance(network.norm, nn.Identity)
+        self.second = isinstance(network, ResNetV2)
+        self.identity_mappings = self.second and not isinstance(network.norm, nn.Identity)
 
     def forward(self, images: Tensor, stages: int) -> list[Tensor]:
         """Images [B, 3, H, W] -> outputs of the first stages; the last of four is normed, as in a classifier."""
         network = self.network
-        if isinstance(network, ResNetV2):
+        if self.second:
             features = network.stem(images)
             layers = list(network.stages)
         else:
@@ -57,7 +62,7 @@ class ResNetStages(nn.Module):
     def conv5(self) -> nn.Module:
         """The last stage, and the norm after it where there is one: the head of a region; shared, not a copy."""
         network = self.network
-        return nn.Sequential(network.stages[-1], network.norm) if isinstance(network, ResNetV2) else network.layer4
+        return nn.Sequential(network.stages[-1], network.norm) if self.second else network.layer4
 
     def norm(self, stage: int) -> nn.Module:
         """A new norm for what else uses the output of that stage, 0 to 2, if that is a raw sum."""
