@@ -79,7 +79,8 @@ def outputs_of(anchors: torch.Tensor, boxes: torch.Tensor, logits: list[float]) 
 
 # By RPN1: 40 x 40, 64 x 64, 128 x 32 (of the same area) and 127 x 32 (a little less).
 FIRST = torch.tensor([[0.0, 0, 40, 40], [100, 0, 164, 64], [200, 0, 328, 32], [200, 100, 327, 132]])
-SECOND = FIRST + torch.tensor([2.0, 2, 2, 2])
+# RPN2 makes the small ones large and the large ones small, which changes nothing about whose they are.
+SECOND = FIRST + torch.tensor([[0.0, 0, 99, 99], [2, 2, -9, -9], [2, 2, -9, -9], [0, 0, 9, 9]])
 
 
 def test_small_proposals_are_rpn1s_and_the_others_rpn2s() -> None:
