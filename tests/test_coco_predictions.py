@@ -1,4 +1,4 @@
-"""Files of predictions: read back bit for bit, taken by pycocotools, and refused in one sentence where they are wrong."""
+"""Files of predictions: read back bit for bit, taken by pycocotools, refused in one sentence where they are wrong."""
 
 from __future__ import annotations
 

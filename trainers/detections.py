@@ -1,7 +1,7 @@
 """The objects that an image holds, and the detections made in it, as every part of detection hands them on.
 
-Boxes are xyxy pixels as the stores have them: continuous edges, so a box over a whole image is 0, 0, width, height. They
-are those of the oriented original image unless a function says otherwise.
+Boxes are xyxy pixels as the stores have them: continuous edges, so a box over a whole image is 0, 0, width, height.
+They are those of the oriented original image unless a function says otherwise.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """COCO's average precision, computed by pycocotools, without its printing.
 
-What COCO does not say of our stores is said here. Areas, which small, medium and large go by, are those of the boxes; in
-COCO's own files they are those of the outlines, which are smaller. Difficult objects are COCO's crowds: not to be found,
-and of the detections those that lie in one by the threshold (as a share of their own area) do not count. Detections of
-equal score go by image number, then by their place in the image.
+What COCO does not say of our stores is said here. Areas, which small, medium and large go by, are those of the boxes;
+in COCO's own files they are those of the outlines, which are smaller. Difficult objects are COCO's crowds: not to be
+found, and of the detections those that lie in one by the threshold (as a share of their own area) do not count.
+Detections of equal score go by image number, then by their place in the image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """All objects and detections of a set of images, as rows of numbers: what every metric of detection is computed from.
 
-Empty, of, merge, as the other metrics; `voc_ap`, `coco_ap` and `proposal_recall` are the computing, each from one record,
-so an evaluation keeps one for its detections and one for its proposals. Rows are gathered from ranks as they are, and
-results depend neither on the order of merging nor on how the images were split: computing goes by image number.
+Empty, of, merge, as the other metrics; `voc_ap`, `coco_ap` and `proposal_recall` are the computing, each from one
+record, so an evaluation keeps one for its detections and one for its proposals. Rows are gathered from ranks as they
+are, and results depend neither on the order of merging nor on how the images were split: computing goes by image
+number.
 """
 
 from __future__ import annotations
