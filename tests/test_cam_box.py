@@ -33,10 +33,8 @@ def filled(high: np.ndarray) -> list[int]:
 def test_equals_a_flood_fill(seed: int, height: int, width: int, share: float) -> None:
     """Of a map that is as large as its image: pieces, ties and single pixels."""
     heatmap = np.random.default_rng(seed).integers(-1, 6, (height, width)).astype(np.float32) ** 3
-    if heatmap.max() <= 0:
-        expected = [0, 0, width, height]
-    else:
-        expected = filled(heatmap > np.float32(share * heatmap.max()))
+    highest = heatmap.max()
+    expected = filled(heatmap > np.float32(share * highest)) if highest > 0 else [0, 0, width, height]
     assert cam_box(heatmap, height, width, share).tolist() == expected
 
 
