@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sdali.trainers.detections import Detections, Objects
+from sdali.trainers.detections import Detections, GroundTruth
 from sdali.trainers.metrics.detection_record import DetectionRecord
 
 
@@ -15,15 +15,15 @@ def boxes(rng: np.random.Generator, count: int, side: int = 100) -> np.ndarray:
     return (np.concatenate([corner, corner + rng.uniform(2, 60, (count, 2))], 1).clip(0, side) * 4).round() / 4
 
 
-def objects(rng: np.random.Generator, count: int, classes: int, *, difficult: float = 0.2) -> Objects:
-    return Objects(
+def objects(rng: np.random.Generator, count: int, classes: int, *, difficult: float = 0.2) -> GroundTruth:
+    return GroundTruth(
         torch.from_numpy(boxes(rng, count)).float(),
         torch.from_numpy(rng.integers(0, classes, count)),
         torch.from_numpy(rng.random(count) < difficult),
     )
 
 
-def jittered(rng: np.random.Generator, truth: Objects, classes: int, *, ties: bool = False) -> Detections:
+def jittered(rng: np.random.Generator, truth: GroundTruth, classes: int, *, ties: bool = False) -> Detections:
     """Two or three tries near each object, some of a wrong class, and some anywhere."""
     near = truth.boxes.numpy().repeat(rng.integers(1, 4), 0)
     near = near + rng.normal(0, 3, near.shape).round(2)
@@ -42,7 +42,7 @@ def jittered(rng: np.random.Generator, truth: Objects, classes: int, *, ties: bo
     )
 
 
-Images = list[tuple[int, Detections, Objects]]
+Images = list[tuple[int, Detections, GroundTruth]]
 
 
 def images(seed: int, count: int, classes: int, *, ties: bool = False) -> Images:

@@ -60,7 +60,7 @@ def test_equals_pycocotools(seed: int, tmp_path: Path) -> None:
 
 
 def test_the_truth_itself_is_perfect() -> None:
-    """Objects as detections, of any score: 1 everywhere, for every class and size that occurs."""
+    """GroundTruth as detections, of any score: 1 everywhere, for every class and size that occurs."""
     some = [
         (number, Detections(truth.boxes, torch.linspace(0.1, 1, len(truth.boxes)), truth.classes), truth)
         for number, _, truth in images(3, 20, classes=2)

@@ -67,9 +67,11 @@ def test_pycocotools_takes_the_file(tmp_path: Path) -> None:
         tmp_path / "p.json", DetectionRecord(torch.tensor([5]), torch.zeros(0, 7), of_one(made)), STORE
     )
     truth = COCO()
-    truth.dataset = {"images": [{"id": 5}], "categories": [{"id": 3}], "annotations": []}
+    dataset: dict[str, list[Any]] = {"images": [{"id": 5}], "categories": [{"id": 3}], "annotations": []}
+    truth.dataset = {**dataset}
     truth.createIndex()
-    (found,) = truth.loadRes(str(tmp_path / "p.json")).dataset["annotations"]
+    annotations: list[Any] = [*truth.loadRes(str(tmp_path / "p.json")).dataset["annotations"]]
+    (found,) = annotations
     assert (found["image_id"], found["category_id"]) == (5, 3)
     assert (found["bbox"], found["area"], found["score"]) == ([1, 2, 3, 4], 12, 0.5)
 

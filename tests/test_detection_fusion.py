@@ -91,7 +91,7 @@ def test_detections_equal_loops(seed: int, count: int, classes: int, voting: flo
     expected = []
     for place in range(classes):
         clipped = boxes[:, place].clamp(min=0).minimum(torch.tensor([80.0, 90, 80, 90])).tolist()
-        rows = [(score, box) for score, box in zip(softmax[:, place + 1].tolist(), clipped, strict=True) if score > 0.2]
+        rows = [(score, box) for score, box in zip(softmax[:, place].tolist(), clipped, strict=True) if score > 0.2]
         rows = [(score, box) for score, box in rows if box[2] > box[0] and box[3] > box[1]]
         for score, box in suppressed(rows, 0.4):
             voters = [row for row in rows if overlap(row[1], box) >= voting] if voting else [(1.0, box)]
@@ -117,7 +117,7 @@ def only(softmax: list[list[float]], boxes: list[list[list[float]]]) -> Detectio
 def test_classes_do_not_suppress_each_other() -> None:
     """One place, two classes: both stay; the background is no detection, and a threshold must be passed."""
     whole = [0.0, 0, 10, 10]
-    found = only([[0.5, 0.3, 0.2], [0.8, 0.1, 0.1]], [[whole, whole]] * 2)
+    found = only([[0.3, 0.2, 0.5], [0.1, 0.1, 0.8]], [[whole, whole]] * 2)
     assert found.classes.tolist() == [0, 1] and found.scores.tolist() == pytest.approx([0.3, 0.2])
 
 
@@ -125,9 +125,9 @@ def test_a_diverged_model_finds_nothing() -> None:
     """Scores or edges that are not finite give no detection; edges beyond the image are clipped, not dropped."""
     whole = [0.0, 0, 10, 10]
     for bad in ([NAN, 0.0, 9, 9], [0.0, 0, INF, 9], [-INF, 0.0, 9, 9], [12.0, 0, 19, 9], [3.0, 3, 3, 5]):
-        assert len(only([[0.1, 0.9]], [[bad]]).scores) == 0
+        assert len(only([[0.9, 0.1]], [[bad]]).scores) == 0
     assert len(only([[NAN, NAN]], [[whole]]).scores) == 0
-    assert only([[0.1, 0.9]], [[[-5.0, -5, 99, 99]]]).boxes.tolist() == [whole]
+    assert only([[0.9, 0.1]], [[[-5.0, -5, 99, 99]]]).boxes.tolist() == [whole]
 
 
 def test_without_proposals() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sdali.trainers.metrics.localization_error import LocalizationError
 Truth = tuple[int, np.ndarray]
 
 
-def answers(*rows: list[float]) -> Answers:
+def answers(*rows: Sequence[float] | np.ndarray) -> Answers:
     """label, x_min, y_min, x_max, y_max of each."""
     numbers = np.array(rows, np.float64).reshape(-1, 5)
     return Answers(numbers[:, 0].astype(np.int64), numbers[:, 1:])
@@ -48,13 +49,11 @@ def some(seed: int, count: int) -> tuple[list[Answers], list[Truth]]:
     """Whole pixels in a small image, so that overlaps are often near a half; 0 to 6 answers, 0 to 3 boxes."""
     rng = np.random.default_rng(seed)
 
-    def boxes(number: int) -> np.ndarray:
-        return np.sort(rng.integers(1, 9, (number, 2, 2)), axis=1).reshape(-1, 4)
+    def boxes(most: int) -> np.ndarray:
+        return np.sort(rng.integers(1, 9, (int(rng.integers(0, most + 1)), 2, 2)), axis=1).reshape(-1, 4)
 
-    made = [
-        answers(*(np.insert(box, 0, rng.integers(0, 4)) for box in boxes(rng.integers(0, 7)))) for _ in range(count)
-    ]
-    return made, [(int(rng.integers(0, 4)), boxes(rng.integers(0, 4))) for _ in range(count)]
+    made = [answers(*(np.insert(box, 0, rng.integers(0, 4)) for box in boxes(6))) for _ in range(count)]
+    return made, [(int(rng.integers(0, 4)), boxes(3)) for _ in range(count)]
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30), st.sampled_from([1, 3, 5]))

@@ -8,7 +8,7 @@ from detecting import Images, images, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdali.trainers.detections import Detections, Objects
+from sdali.trainers.detections import Detections, GroundTruth
 from sdali.trainers.metrics.detection_record import DetectionRecord
 from sdali.trainers.metrics.proposal_recall import proposal_recall
 
@@ -54,7 +54,7 @@ def test_three_hundred_of_an_image_count() -> None:
     boxes = torch.tensor([[0.0, 0, 1, 1]]).repeat(301, 1)
     boxes[299], boxes[300] = torch.tensor([10.0, 10, 20, 20]), torch.tensor([30.0, 30, 40, 40])
     proposals = Detections(boxes, torch.linspace(1, 0, 301), torch.zeros(301, dtype=torch.int64))
-    objects = Objects(boxes[299:], torch.tensor([0, 7]), torch.tensor([False, False]))
+    objects = GroundTruth(boxes[299:], torch.tensor([0, 7]), torch.tensor([False, False]))
     found = DetectionRecord.of([4], [proposals], [objects])
     assert proposal_recall(found) == {"recall50": 0.5, "recall70": 0.5, "ar": 0.5}
     assert proposal_recall(found, 301)["ar"] == 1

@@ -12,7 +12,7 @@ from detecting import Images, images, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.detections import Detections, Objects, no_detections
+from sdali.trainers.detections import Detections, GroundTruth, no_detections
 from sdali.trainers.metrics.detection_record import DetectionRecord
 from sdali.trainers.metrics.voc_ap import area_ap, eleven_point_ap, voc_ap
 
@@ -94,7 +94,7 @@ def of_one_image(found: list[tuple[Any, float]], held: list[tuple[Any, bool]]) -
         torch.tensor([score for _, score in found]),
         torch.zeros(len(found), dtype=torch.int64),
     )
-    objects = Objects(
+    objects = GroundTruth(
         torch.tensor([box for box, _ in held]).reshape(-1, 4).float(),
         torch.zeros(len(held), dtype=torch.int64),
         torch.tensor([hard for _, hard in held]).bool(),

@@ -23,8 +23,6 @@ from torchvision.ops import clip_boxes_to_image, nms
 from .box_voting import voted
 from .detections import Detections
 
-BACKGROUND = 0  # its column of the softmax; class k has column k + 1, as in torchvision
-
 
 def fused_proposals(
     proposals: Sequence[tuple[Tensor, Tensor]], *, nms_threshold: float = 0.7, limit: int = 300
@@ -60,14 +58,14 @@ def final_detections(
     """The detections in an image, by falling score, `limit` at most; on the proposals' device, without a gradient.
 
     Args:
-        softmax: float [R, C + 1], the background first.
+        softmax: float [R, C + 1], the background last.
         boxes: float [R, C, 4], for each class its own; they are clipped to the image.
         size: of the image, height and width, in the boxes' pixels.
         score_threshold: a detection scores more than this.
         nms_threshold: of two of a class with a greater IoU the one of the lower score goes.
         voting_threshold: of box voting, by all that is above the score threshold; None: boxes stay as they are.
     """
-    scores, boxes = softmax.detach().float()[:, BACKGROUND + 1 :], boxes.detach().float()
+    scores, boxes = softmax.detach().float()[:, :-1], boxes.detach().float()
     clipped = clip_boxes_to_image(boxes, size)  # makes infinite edges finite, so these are looked for before
     rows, places = torch.where((scores > score_threshold) & boxes.isfinite().all(-1) & _usable(clipped, scores))
     candidates = Detections(clipped[rows, places], scores[rows, places], places)

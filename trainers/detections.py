@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-class Objects(NamedTuple):
+class GroundTruth(NamedTuple):
     """The truth about one image: G objects, perhaps none."""
 
     boxes: Tensor

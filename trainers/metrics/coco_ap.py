@@ -47,9 +47,6 @@ def coco_evaluation(record: DetectionRecord, classes: int, *, use_classes: bool,
     """pycocotools' evaluation of at least one image, accumulated: its `eval` holds precision [T, R, K, A, M] and recall
     [T, K, A, M], -1 where there is no object; detections: how many of an image count, M ascending numbers.
     """
-    truth, found = COCO(), COCO()
-    images = [{"id": image} for image in record.images.tolist()]
-    categories = [{"id": place} for place in range(classes)]
     held = [
         {**_annotation(number, image, place, box), "iscrowd": int(difficult)}
         for number, (image, place, difficult, *box) in enumerate(record.objects.tolist(), 1)
@@ -58,11 +55,8 @@ def coco_evaluation(record: DetectionRecord, classes: int, *, use_classes: bool,
         {**_annotation(number, image, place, box), "score": score}
         for number, (image, place, score, *box) in enumerate(record.detections.tolist(), 1)
     ]
-    truth.dataset = {"images": images, "categories": categories, "annotations": held}
-    found.dataset = {"images": images, "categories": categories, "annotations": made}
     with redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        found.createIndex()
+        truth, found = (_coco(record.images.tolist(), classes, annotations) for annotations in (held, made))
         evaluation = COCOeval(truth, found, "bbox")
         evaluation.params.useCats, evaluation.params.maxDets = int(use_classes), list(detections)
         evaluation.evaluate()
@@ -74,6 +68,17 @@ def mean_known(values: np.ndarray) -> float | None:
     """The mean of what is not -1, pycocotools' mark for no object; None where nothing is known."""
     known = values[values > -1]
     return float(known.mean()) if known.size else None
+
+
+def _coco(images: Sequence[int], classes: int, annotations: list[Any]) -> COCO:
+    coco = COCO()
+    numbered: dict[str, list[Any]] = {
+        "images": [{"id": image} for image in images],
+        "categories": [{"id": place} for place in range(classes)],
+    }
+    coco.dataset = {**numbered, "annotations": annotations}
+    coco.createIndex()
+    return coco
 
 
 def _annotation(number: int, image: float, place: float, box: Sequence[float]) -> dict[str, Any]:

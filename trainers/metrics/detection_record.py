@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..detections import Detections, Objects
+from ..detections import Detections, GroundTruth
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,9 @@ class DetectionRecord:
         return cls(torch.zeros(0, dtype=torch.int64), *(torch.zeros(0, 7, dtype=torch.float64) for _ in range(2)))
 
     @classmethod
-    def of(cls, images: Sequence[int], detections: Sequence[Detections], objects: Sequence[Objects]) -> DetectionRecord:
+    def of(
+        cls, images: Sequence[int], detections: Sequence[Detections], objects: Sequence[GroundTruth]
+    ) -> DetectionRecord:
         """Of one batch of B images, which may be 0, on any device; images: samples in the store."""
         nothing = cls.empty()
         found = [
@@ -54,7 +56,7 @@ class DetectionRecord:
             torch.cat([self.detections, other.detections]),
         )
 
-    def by_image(self) -> Iterator[tuple[int, Detections, Objects]]:
+    def by_image(self) -> Iterator[tuple[int, Detections, GroundTruth]]:
         """Each image, what is found in it and what it holds, in order of its number; boxes and scores in float64."""
         images = self.images.sort().values
         found, held = _split(self.detections, images), _split(self.objects, images)
@@ -62,7 +64,7 @@ class DetectionRecord:
             yield (
                 image,
                 Detections(detections[:, 3:], detections[:, 2], detections[:, 1].long()),
-                Objects(objects[:, 3:], objects[:, 1].long(), objects[:, 2].bool()),
+                GroundTruth(objects[:, 3:], objects[:, 1].long(), objects[:, 2].bool()),
             )
 
 

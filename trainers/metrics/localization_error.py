@@ -88,7 +88,7 @@ def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _fits(answers: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """bool [A]: which boxes are right."""
-    return (inclusive_iou(answers, boxes) >= 0.5).any(1)
+    return np.any(inclusive_iou(answers, boxes) >= 0.5, axis=1)
 
 
 def _counts(label_right: np.ndarray, box_right: np.ndarray) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ..detections import Detections, Objects
+from ..detections import Detections, GroundTruth
 
 
 class Judgement(NamedTuple):
@@ -29,7 +29,7 @@ class Judgement(NamedTuple):
     """bool [G]: objects, not difficult, to which no detection belongs."""
 
 
-def judged(detections: Detections, objects: Objects, iou_threshold: float = 0.5) -> Judgement:
+def judged(detections: Detections, objects: GroundTruth, iou_threshold: float = 0.5) -> Judgement:
     """Of one image, on the CPU; D and G may be 0."""
     owner = _owners(detections, objects, iou_threshold)
     order = detections.scores.argsort(descending=True, stable=True)
@@ -42,7 +42,7 @@ def judged(detections: Detections, objects: Objects, iou_threshold: float = 0.5)
     return Judgement(right & ~ignored, ignored, missed)
 
 
-def _owners(detections: Detections, objects: Objects, iou_threshold: float) -> Tensor:
+def _owners(detections: Detections, objects: GroundTruth, iou_threshold: float) -> Tensor:
     """int64 [D]: the object that each detection belongs to, -1 for none."""
     if not len(objects.boxes):
         return torch.full_like(detections.classes, -1)
