@@ -54,3 +54,11 @@ def test_what_nobody_votes_for_stays() -> None:
     found = Detections(boxes, torch.tensor([0.9, 0]), torch.tensor([0, 0]))
     assert torch.equal(voted(found, found), boxes)
     assert voted(no_detections(), found).shape == voted(no_detections(), no_detections()).shape == (0, 4)
+
+
+def test_half_is_enough() -> None:
+    """A box of exactly half the area, inside the survivor, votes: the lower edges 10 and 5 meet in the middle."""
+    candidates = Detections(
+        torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5]]), torch.tensor([0.5, 0.5]), torch.tensor([0, 0])
+    )
+    assert voted(Detections(*(part[:1] for part in candidates)), candidates).tolist() == [[0, 0, 10, 7.5]]
