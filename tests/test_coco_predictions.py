@@ -66,10 +66,9 @@ def test_pycocotools_takes_the_file(tmp_path: Path) -> None:
     write_coco_predictions(
         tmp_path / "p.json", DetectionRecord(torch.tensor([5]), torch.zeros(0, 7), of_one(made)), STORE
     )
-    truth = COCO()
-    dataset: dict[str, list[Any]] = {"images": [{"id": 5}], "categories": [{"id": 3}], "annotations": []}
-    truth.dataset = {**dataset}
-    truth.createIndex()
+    dataset = {"images": [{"id": 5}], "categories": [{"id": 3}], "annotations": []}
+    (tmp_path / "truth.json").write_text(json.dumps(dataset))
+    truth = COCO(str(tmp_path / "truth.json"))
     annotations: list[Any] = [*truth.loadRes(str(tmp_path / "p.json")).dataset["annotations"]]
     (found,) = annotations
     assert (found["image_id"], found["category_id"]) == (5, 3)

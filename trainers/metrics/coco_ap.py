@@ -47,6 +47,10 @@ def coco_evaluation(record: DetectionRecord, classes: int, *, use_classes: bool,
     """pycocotools' evaluation of at least one image, accumulated: its `eval` holds precision [T, R, K, A, M] and recall
     [T, K, A, M], -1 where there is no object; detections: how many of an image count, M ascending numbers.
     """
+    about = {
+        "images": [{"id": image} for image in record.images.tolist()],
+        "categories": [{"id": place} for place in range(classes)],
+    }
     held = [
         {**_annotation(number, image, place, box), "iscrowd": int(difficult)}
         for number, (image, place, difficult, *box) in enumerate(record.objects.tolist(), 1)
@@ -56,7 +60,7 @@ def coco_evaluation(record: DetectionRecord, classes: int, *, use_classes: bool,
         for number, (image, place, score, *box) in enumerate(record.detections.tolist(), 1)
     ]
     with redirect_stdout(io.StringIO()):
-        truth, found = (_coco(record.images.tolist(), classes, annotations) for annotations in (held, made))
+        truth, found = (_coco({**about, "annotations": annotations}) for annotations in (held, made))
         evaluation = COCOeval(truth, found, "bbox")
         evaluation.params.useCats, evaluation.params.maxDets = int(use_classes), list(detections)
         evaluation.evaluate()
@@ -70,13 +74,10 @@ def mean_known(values: np.ndarray) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def _coco(images: Sequence[int], classes: int, annotations: list[Any]) -> COCO:
+def _coco(dataset: Any) -> COCO:
+    """dataset: as in an annotation file, of which pycocotools declares more keys than its evaluation reads."""
     coco = COCO()
-    numbered: dict[str, list[Any]] = {
-        "images": [{"id": image} for image in images],
-        "categories": [{"id": place} for place in range(classes)],
-    }
-    coco.dataset = {**numbered, "annotations": annotations}
+    coco.dataset = dataset
     coco.createIndex()
     return coco
 
