@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...pipelines.errors import InputError
-from ..classification_config import check_least
+from ..checks import check_least
 from .box_matching import IGNORED, match, proper
 from .rpn import RegionProposalNetwork, RPNConfig, RPNHead, RPNOutput, Sampler, check_threshold
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...pipelines.errors import InputError
-from ..classification_config import check_count, check_least
+from ..checks import check_count, check_least
 from .box_matching import NEGATIVE
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from ...pipelines.errors import InputError
-from ..classification_config import check_choice, check_count
+from ..checks import check_choice, check_count
 from .cascade_rpn import CascadeConfig, CascadeRPN
 from .constrained_sampling import ConstrainedConfig, ConstrainedSampler
 from .detector import Detector

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from ..classification_config import check_count
+from ..checks import check_count
 from .rpn import check_threshold
 
 

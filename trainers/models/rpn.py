@@ -18,7 +18,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes
 
 from ...pipelines.errors import InputError
-from ..classification_config import check_count
+from ..checks import check_count
 from .box_matching import match
 
 STRIDE = 16  # pixels between the cells of the feature map
