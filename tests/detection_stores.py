@@ -42,7 +42,9 @@ def make_detection_store(path: Path, count: int = 30) -> ImageStore:
     return write_store(path, [(jpeg(photo(i, *hw)), hw, boxes_of(i, *hw, i % 5)) for i, hw in enumerate(sizes)])
 
 
-def squares(seed: int, height: int = 64, width: int = 96, difficult: bool = False) -> tuple[bytes, tuple[int, int], Boxes]:
+def squares(
+    seed: int, height: int = 64, width: int = 96, difficult: bool = False
+) -> tuple[bytes, tuple[int, int], Boxes]:
     """Bright squares (class 0) and dark ones (class 1) on grey noise, in one to three columns of the picture."""
     rng = np.random.default_rng(seed)
     image = rng.normal(128, 8, (height, width, 3))

@@ -89,7 +89,12 @@ def test_the_training_evaluation_is_that_of_evaluate(folder: Path, trained: tupl
     assert found["ap50"] == pytest.approx(trained[1]["ap50"], abs=1e-9)
     assert found["picture"] == str(png) and png.stat().st_size > 10_000
     assert json.loads(json.dumps(found)) == found
-    assert (found["scales"], found["longer_sides"], found["score_threshold"], found["images"]) == ([64], [1000], 0.01, 7)
+    assert (found["scales"], found["longer_sides"], found["score_threshold"], found["images"]) == (
+        [64],
+        [1000],
+        0.01,
+        7,
+    )
     assert np.mean([one["ap50"] for one in found["per_class"].values()]) == pytest.approx(found["ap50"])
     objects = ImageStore(folder / "val.lmdb").objects()
     assert sum(one["objects"] for one in found["per_class"].values()) == len(objects.labels)
@@ -226,9 +231,7 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
     """
     learnable_store(tmp_path / "train.lmdb", 32)
     learnable_store(tmp_path / "val.lmdb", 6)
-    path = Path(
-        classifiers.train(tiny_config(tmp_path, "classifier", model="resnet10t", epochs=1))["checkpoint"]
-    )
+    path = Path(classifiers.train(tiny_config(tmp_path, "classifier", model="resnet10t", epochs=1))["checkpoint"])
     theirs = checkpoint.load(path)["state_dict"]
     context = dataclasses.replace(SMALL, global_context="pretrained", frozen_norm=True)
     model: Any = detection_job.prepare(config_of(folder, start_from=path, network=context), CPU, 1).network()
@@ -244,7 +247,9 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
     config = config_of(folder, start_from=trained[0] / "best.pt", **stores)
     found = detection_job.prepare(config, CPU, 1).network().state_dict()
     saved = checkpoint.load(trained[0] / "best.pt")["state_dict"]
-    other = {name for name in found if not torch.equal(found[name], saved[name])} if found.keys() == saved.keys() else {}
+    other = (
+        {name for name in found if not torch.equal(found[name], saved[name])} if found.keys() == saved.keys() else {}
+    )
     assert other == {"classifier.weight", "classifier.bias", "regressor.weight", "regressor.bias"}
 
     wrong = config_of(folder, start_from=path, network=dataclasses.replace(SMALL, backbone="resnet18"))
@@ -263,6 +268,8 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, t
         ({"val_store": tmp_path / "more.lmdb"}, "it adds class 2"),
         ({"batch_size": 33}, "fewer than the 33 of one step"),
         ({"network": dataclasses.replace(SMALL, backbone="vgg16")}, "detectors stand on ResNets, and vgg16 is none"),
+        ({"network": dataclasses.replace(SMALL, frozen_norm=True)}, "frozen_norm .* give start_from too"),
+        ({"network": dataclasses.replace(SMALL, global_context="pretrained")}, "needs start_from"),
         ({"start_from": tmp_path / "none.pt"}, r"there is no checkpoint .*none\.pt"),
     ]
     for options, sentence in wrong:
@@ -276,8 +283,6 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, t
         ({"shorter_side": (64, 64)}, "shorter_side must differ, got 64, 64"),
         ({"longer_side": 0}, "longer_side must be at least 64 px"),
         ({"order": "class_aware"}, "order must be one of"),
-        ({"network": dataclasses.replace(SMALL, frozen_norm=True)}, "frozen_norm .* give start_from too"),
-        ({"network": dataclasses.replace(SMALL, global_context="pretrained")}, "needs start_from"),
     ]:
         with pytest.raises(InputError, match=sentence):
             config_of(folder, **options)

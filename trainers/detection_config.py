@@ -69,10 +69,6 @@ class TrainConfig(TrainingConfig):
         check_side("longer_side", self.longer_side)
         check_choice("side_per", self.side_per, SidePer)
         check_choice("order", self.order, OrderName)
-        if self.start_from is None and self.network.global_context == "pretrained":
-            raise InputError("global_context pretrained needs start_from; give a checkpoint, or random in its place")
-        if self.start_from is None and self.network.frozen_norm:
-            raise InputError("frozen_norm keeps statistics that only trained weights have; give start_from too")
 
     @property
     def identity(self) -> dict[str, Any]:

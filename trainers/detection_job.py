@@ -60,7 +60,9 @@ class DetectionJob(Job):
             found = start_from(model, config.start_from, config.network.backbone)
             if self.ranks.is_first:
                 count, left = len(found.taken), len(found.left)
-                logger.info("%s: %d weights are taken, %d have no place or another shape", config.start_from, count, left)
+                logger.info(
+                    "%s: %d weights are taken, %d have no place or another shape", config.start_from, count, left
+                )
         return model.to(self.ranks.device)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -111,6 +113,10 @@ class DetectionJob(Job):
 
 def prepare(config: TrainConfig, ranks: Ranks, threads: int) -> DetectionJob:
     """The job; raises InputError for what a user can get wrong, before anything is written."""
+    if config.start_from is None and config.network.global_context == "pretrained":
+        raise InputError("global_context pretrained needs start_from; give a checkpoint, or random in its place")
+    if config.start_from is None and config.network.frozen_norm:
+        raise InputError("frozen_norm keeps statistics that only trained weights have; give start_from too")
     return DetectionJob(**opened_parts(config, ranks, threads, task=TASK, check=check_objects))
 
 
