@@ -1,4 +1,4 @@
-"""The ablation of object detection: the talk's parts on one backbone, balanced sampling and the test, at equal steps."""
+"""The ablation of object detection: the talk's parts on one backbone, balanced sampling, the test, at equal steps."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from sdali.trainers.models.rpn import RPNConfig
 CPU = Ranks(device=torch.device("cpu"))
 SMALL = DetectionConfig(
     backbone="resnet10t", roi_size=4, regions=16,
-    rpn=RPNConfig(anchor_sizes=(16, 32), anchor_ratios=(1.0,), width=32, considered=100, proposals=20),
+    rpn=RPNConfig(anchor_sizes=(24,), anchor_ratios=(1.0,), width=32, considered=100, proposals=20),
 )  # fmt: skip
 ALL_PARTS = dataclasses.replace(SMALL, cascade_rpn=True, constrained="rpn", global_context="random", ohem=True)
 FPN = dataclasses.replace(SMALL, neck="fpn", rpn=dataclasses.replace(SMALL.rpn, anchor_sizes=(16, 24, 32, 48, 64)))
@@ -64,14 +64,14 @@ def config_of(folder: Path, out: str = "run", **options: Any) -> TrainConfig:
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     """A run that has learnt what squares are."""
-    config = config_of(folder, "trained", epochs=24, batch_size=4, schedule="cosine", evaluate_every=24)
+    config = config_of(folder, "trained", epochs=14, batch_size=4, lr=3e-3, schedule="cosine", evaluate_every=14)
     return config.out, train(config)
 
 
 def test_a_run_learns(trained: tuple[Path, dict[str, Any]]) -> None:
     """Most squares are found, from random weights; every loss is in the log, and falls."""
     out, result = trained
-    assert result["ap50"] > 0.6 and result["best_ap50"] >= result["ap50"] and result["steps"] == 192
+    assert result["ap50"] > 0.5 and result["best_ap50"] >= result["ap50"] and result["steps"] == 112
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["event"] == "train"]
     for name in ("rpn_objectness", "rpn_box", "classification", "box"):

@@ -112,9 +112,9 @@ def find(
 
 
 def figures(records: Records, classes: Sequence[str], rules: DetectionRules) -> dict[str, Any]:
-    """Plain JSON: `ap`, `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large` (COCO), `voc_map` (area), `voc_map_11_point`,
-    `recall50`, `recall70`, `ar` (of proposals), and `per_class`: of each by name `ap`, `ap50`, `voc_ap`,
-    `voc_ap_11_point` and `objects`. None where there is no object.
+    """Plain JSON: `ap`, `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large` (COCO), `voc_map` (area),
+    `voc_map_11_point`, `recall50`, `recall70`, `ar` (of proposals), and `per_class`: of each by name `ap`, `ap50`,
+    `voc_ap`, `voc_ap_11_point` and `objects`. None where there is no object.
     """
     coco, voc = coco_ap(records.detections, len(classes)), voc_ap(records.detections, len(classes))
     each = {

@@ -1,4 +1,4 @@
-"""Recipes of object detection: whole training configurations, each a function that gives keyword arguments of TrainConfig.
+"""Recipes of object detection: whole training configurations, each a function that gives TrainConfig's arguments.
 
     paths = {"store": Path("voc.lmdb"), "val_store": Path("voc.val.lmdb"), "out": Path("run")}
     config = TrainConfig(**recipe("bccd_cpu"), **paths)

@@ -2,7 +2,8 @@
 
 log.jsonl holds one JSON object a line, each with `event` and `time` (Unix seconds):
     start     the configuration and what was resolved from it; `step` above 0 after a resumption
-    train     step, epoch, loss (mean since the last such line) and its parts, learning_rate, images_per_second, data_wait_share
+    train     step, epoch, loss and its parts (means since the last such line), learning_rate, images_per_second,
+              data_wait_share
     evaluate  step, epoch, and the numbers of the result: of a classifier top1, top5, loss, images
     end       the result of the run
 A resumed run appends: where steps occur twice, the later line is the one that counts.
