@@ -25,7 +25,7 @@ from sdali.trainers import checkpoint, detection_job
 from sdali.trainers import classification as classifiers
 from sdali.trainers.coco_predictions import read_coco_predictions
 from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig, evaluate, load_detector, train
-from sdali.trainers.detection_evaluation import truth_of
+from sdali.trainers.detection_evaluation import Records, figures, record_detections, truth_of
 from sdali.trainers.distributed import Ranks
 from sdali.trainers.metrics.coco_ap import coco_ap
 from sdali.trainers.metrics.detection_record import DetectionRecord
@@ -122,6 +122,28 @@ def test_evaluate_equals_a_loop_by_hand(
     assert coco_ap(record, 2)["ap"] == pytest.approx(result["ap"])
 
 
+def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    """Their shares of 7 images, the last batch of the second empty, make the record of one rank, and its figures."""
+    model, saved = load_detector(trained[0] / "last.pt", "cpu")
+    store, rules = ImageStore(folder / "val.lmdb"), DetectionRules()
+
+    def records(rank: int, world_size: int) -> tuple[DetectionRecord, DetectionRecord]:
+        statistics = Statistics.from_dict(saved["statistics"])
+        share = {"rank": rank, "world_size": world_size, "statistics": statistics, "device": "cpu", "threads": 1}
+        loader = detection.test_loader(store, shorter_side=64, **share)  # type: ignore[arg-type]
+        batches = ([batch] for batch in loader)
+        found = record_detections([model], batches, store=store, rules=rules, ranks=CPU, precision="float32")
+        loader.close()
+        return found
+
+    first, second = records(0, 2), records(1, 2)
+    assert (len(first[0].images), len(second[0].images)) == (4, 3)
+    both = Records(*(mine.merge(theirs) for mine, theirs in zip(first, second, strict=True)))
+    result = figures(both, store.classes, rules)
+    assert result == figures(Records(*records(0, 1)), store.classes, rules)
+    assert result["ap50"] == pytest.approx(trained[1]["ap50"], abs=1e-9)
+
+
 def by_hand(loaded: Any, store: ImageStore, image: int, scales: Any, flip: bool) -> tuple[Any, ...]:
     """Boxes, scores and classes of one image."""
     height, width = store.sizes[image].tolist()
@@ -182,10 +204,11 @@ def test_batches_of_any_objects_have_finite_losses(folder: Path, tmp_path: Path,
         torch.manual_seed(2)
         losses[name] = job.loss(model, batch)
         total = torch.stack(list(losses[name].values())).sum()
+        model.zero_grad()
         total.backward()
         assert total.isfinite() and total > 0
-    gradients = [weight.grad for weight in model.parameters()]
-    assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
+        gradients = [weight.grad for weight in model.parameters()]  # none is missing, which DDP would wait for
+        assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
     assert losses["none"]["box"] == losses["difficult"]["box"] == 0 < losses["many"]["box"]
 
 
