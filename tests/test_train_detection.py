@@ -226,7 +226,7 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
     one = [(data, hw, boxes._replace(labels=boxes.labels * 0)) for data, hw, boxes in map(squares, range(8))]
     for name in ("train", "val"):
         write_store(tmp_path / f"one.{name}.lmdb", one, 1)
-    stores = {"store": tmp_path / "one.train.lmdb", "val_store": tmp_path / "one.val.lmdb"}
+    stores: dict[str, Any] = {"store": tmp_path / "one.train.lmdb", "val_store": tmp_path / "one.val.lmdb"}
     config = config_of(folder, start_from=trained[0] / "best.pt", **stores)
     found = detection_job.prepare(config, CPU, 1).network().state_dict()
     saved = checkpoint.load(trained[0] / "best.pt")["state_dict"]
