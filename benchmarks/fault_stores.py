@@ -159,9 +159,9 @@ def images_content(path: Path) -> Content:
 
 
 def maps_content(path: Path) -> Content:
-    """The same of a heatmap store; its maps one by one and as a loader reads them."""
-    store = HeatmapStore(path)
-    content: Content = {"images": store.header["images_digest"]}
+    """The same of a heatmap store beside its images; its maps one by one and as a loader reads them."""
+    store, images = HeatmapStore(path), ImageStore(path.with_name(IMAGES))
+    content: Content = {"belongs to its images": _or_none(lambda: store.check(images) or True)}
     for index in range(len(store)):
         content[f"map {index}"] = _or_none(lambda index=index: store[index].tolist())
         content[f"cells {index}"] = _or_none(lambda index=index: store.cells(np.array([index])).values.tolist())

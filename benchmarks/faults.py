@@ -9,12 +9,14 @@ import json
 import logging
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import tyro.extras
+from tyro.conf import Positional
 
 from ..pipelines.errors import InputError
 from ..pipelines.progress import track
+from .fault_kills import kills
 from .fault_stores import damaged_stores
 from .tables import show
 
@@ -39,11 +41,28 @@ class Stores:
         return record
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kills:
+    """Commands killed at random moments and given again lose nothing and publish nothing by halves."""
+
+    what: Positional[Literal["build", "cams", "train"]]
+    """sdali build, sdali cams or sdali train."""
+
+    count: int = 20
+    """Kills."""
+
+    seed: int = 0
+    """Of the moments."""
+
+    def run(self) -> dict[str, Any]:
+        return kills(self.what, self.count, seed=self.seed, progress=track)
+
+
 def main() -> int:
     """The module as a command: exit status 0, 1 where something failed, or 2 with one sentence."""
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores}).run()
+        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "kills": Kills}).run()
     except InputError as error:
         print(f"sdali: {error}", file=sys.stderr)
         return 2

@@ -138,7 +138,7 @@ class ImageStore:
         if (sizes != store_format.BYTES_A_BOX * counts).any():
             raise InputError(f"{self.path} has boxes that are not complete; build it again")
         for index in np.flatnonzero(counts).tolist():
-            if zlib.crc32(file[begins[index] : begins[index] + sizes[index]]) != self._box_crc32[index]:
+            if zlib.crc32(file[begins[index] : begins[index] + sizes[index]].data) != self._box_crc32[index]:
                 raise self._bad(index, "is damaged: the CRC32 of its box differs from the one at build; build it again")
         labels, difficult = file[at[:, None] + np.arange(8)].view("<i4").T
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
