@@ -13,7 +13,7 @@ from .errors import InputError
 from .heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, Cells, decode, decode_batch
 from .lmdb_read import find
 from .store_format import key
-from .store_open import shared_environment
+from .store_open import shared_file
 from .store_read import ImageStore
 
 KIND = "a heatmap store"
@@ -25,14 +25,13 @@ class HeatmapStore:
 
     Attributes: `path`; `header`, a dict with `images_digest`, `method`, `model_digest`, `count` and `digest` (SHA-256
     of all records). May be pickled (it reopens by path and refuses another content) and used after a fork. Raises
-    InputError, before any page is mapped, for a file that is missing, foreign, truncated or unfinished.
+    InputError for a file that is missing, foreign, truncated or unfinished.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._environment = shared_environment(self.path, KIND)
-        self._maps = self._environment.database(MAPS)
-        self._tree = bytes(self._environment.get(MAPS, None) or b"")
+        self._file = shared_file(self.path, KIND)
+        self._maps = self._file.database(MAPS)
         self.header: dict[str, Any] = self._read_header()
         self._count: int = self.header["count"]
 
@@ -46,7 +45,7 @@ class HeatmapStore:
         """
         if not 0 <= index < self._count:
             raise IndexError(f"{self.path} has no map {index}: its indices are 0 to {self._count - 1}")
-        record = self._environment.get(key(index), self._maps)
+        record = self._file.get(key(index), self._maps)
         try:
             return decode(b"" if record is None else record)
         except ValueError as error:
@@ -54,13 +53,13 @@ class HeatmapStore:
 
     def cells(self, indices: np.ndarray) -> Cells:
         """The maps of int64 [N] images, as one batch; raises as indexing does."""
-        file = self._environment.file
+        file = self._file.file
         try:
-            return decode_batch(file, *find(file, self._tree, indices))
+            return decode_batch(file, *find(file, self._maps or b"", indices))
         except ValueError:
             for index in indices.tolist():
-                self[index]  # names the culprit
-            raise
+                self[index]  # names the culprit, unless the damage lies on the way to it
+            raise InputError(f"the pages of {self.path} are damaged; {AGAIN}") from None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(self._count))
@@ -73,8 +72,7 @@ class HeatmapStore:
             )
 
     def _read_header(self) -> dict[str, Any]:
-        database = self._environment.database(HEADER)
-        raw = None if database is None else self._environment.get(HEADER_KEY, database)
+        raw = self._file.get(HEADER_KEY, self._file.database(HEADER))
         try:
             header = json.loads(bytes(raw or b"{}"))
             kind, schema = header.get("format", "foreign LMDB file"), header.get("schema")
@@ -84,6 +82,9 @@ class HeatmapStore:
             raise InputError(f"{self.path} is not {KIND} but a {kind}; name a file made by sdali cams")
         if schema != SCHEMA:
             raise InputError(f"{self.path} has schema version {schema}, this sdali reads {SCHEMA}; {AGAIN}")
+        texts, count = (header.get("images_digest"), header.get("method"), header.get("digest")), header.get("count")
+        if not all(isinstance(text, str) for text in texts) or type(count) is not int or count < 1:
+            raise InputError(f"{self.path} has no legible header; {AGAIN}")
         return header
 
     def __getstate__(self) -> dict[str, Any]:

@@ -22,11 +22,12 @@ _BIG, _NODE, _KEY = lmdb_pages.ON_BIG_PAGES, lmdb_pages.NODE.size, 8
 def find(file: np.ndarray, database: bytes | memoryview, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each record begins and how many bytes it has, int64 [N] each; -1 and 0 where there is none.
 
-    file: uint8, the whole file; database: the database's record in the main one; indices: int64 [N], the keys.
+    file: uint8, the whole file; database: the database's record in the main one, empty where there is none; indices:
+    int64 [N], the keys.
     """
     begins, sizes = np.full(len(indices), -1), np.zeros(len(indices), np.int64)
     page_bytes = int(file[40:44].view("<u4")[0])
-    root = lmdb_pages.DATABASE.unpack(database)[-1]
+    root = lmdb_pages.DATABASE.unpack(database)[-1] if database else lmdb_pages.NO_PAGE
     if 2 <= root < len(file) // page_bytes:  # not so where the database is empty
         _find(file, page_bytes, root, np.ascontiguousarray(indices), begins, sizes)
     return begins, sizes

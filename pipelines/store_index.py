@@ -11,13 +11,13 @@ import numpy as np
 from . import store_format
 from .errors import InputError
 from .store_format import HEADER, HEADER_KEY, INDEX
-from .store_open import SharedEnvironment
+from .store_open import SharedFile
 
 
-def read_header(environment: SharedEnvironment, path: Path) -> dict[str, Any]:
+def read_header(file: SharedFile, path: Path) -> dict[str, Any]:
     """The header of an image store; raises InputError for any other LMDB file and for another schema version."""
-    database = environment.database(HEADER)
-    raw = None if database is None else environment.get(HEADER_KEY, database)
+    database = file.database(HEADER)
+    raw = file.get(HEADER_KEY, database)
     if raw is None:
         raise InputError(f"{path} is an LMDB file but not an image store; name one made by sdali build")
     try:
@@ -43,22 +43,43 @@ def _is_complete(header: dict[str, Any]) -> bool:
     if ignore_index is not None and not (isinstance(ignore_index, int) and 0 <= ignore_index <= 255):
         return False
     counted = isinstance(header.get("count"), int) and header["count"] > 0
-    return columns == expected and counted and isinstance(header.get("digest"), str)
+    named = all(isinstance(name, str) for name in classes)
+    return columns == expected and counted and named and isinstance(header.get("digest"), str)
 
 
-def read_columns(environment: SharedEnvironment, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Every column as a flat read-only array over the map; raises InputError where one does not fit the count."""
-    database, count = environment.database(INDEX), header["count"]
+def read_columns(file: SharedFile, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Every column as a flat read-only array over the map, all of them those of the digest.
+
+    Raises InputError where one does not fit the count, the digest, the classes or the file.
+    """
+    database, count = file.database(INDEX), header["count"]
     columns: dict[str, np.ndarray] = {}
     for name, dtype in header["columns"].items():
-        raw = None if database is None else environment.get(name.encode(), database)
+        raw = file.get(name.encode(), database)
         expected = store_format.column_bytes(name, dtype, count)
         if raw is None or (expected is not None and raw.nbytes != expected):
             raise InputError(f"the column {name} of {path} does not fit its {count} samples; build it again")
         columns[name] = _array(raw, dtype)
-    if columns["name_offsets"][-1] != len(columns["names"]):
+    if store_format.digest(columns, header["classes"], header.get("ignore_index")) != header["digest"]:
+        raise InputError(f"the columns of {path} do not match its digest; build it again")
+    for name, (low, high) in _limits(len(header["classes"]), file.file.size).items():
+        if name in columns and not low <= columns[name].min() <= columns[name].max() <= high:
+            raise InputError(f"the column {name} of {path} has values that cannot be; build it again")
+    offsets = columns["name_offsets"]
+    if offsets[0] != 0 or offsets[-1] != len(columns["names"]) or (offsets[1:] < offsets[:-1]).any():
         raise InputError(f"the column names of {path} does not fit its {count} samples; build it again")
     return columns
+
+
+def _limits(classes: int, file_bytes: int) -> dict[str, tuple[int, int]]:
+    """Lowest and highest value of columns that a stranger may have made up; no record is larger than its file."""
+    return {
+        "labels": (-1, classes - 1),
+        "sizes": (1, np.iinfo(np.int32).max),
+        "byte_sizes": (1, file_bytes),
+        "mask_byte_sizes": (0, file_bytes),
+        "box_counts": (-1, file_bytes // store_format.BYTES_A_BOX),
+    }
 
 
 def _array(raw: memoryview, dtype: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Columns and records are zero-copy views of the map and keep it alive; nothing is unpickled. A store object may be
 pickled (it reopens by path and refuses another content) and used after a fork. Several objects of one file share one
-environment (store_open says how).
+map (store_open says how).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .boxes import Boxes, Objects, none_found
 from .errors import BadSampleError, InputError
 from .store_format import BOXES, IMAGES, MASKS
 from .store_index import read_columns, read_header
-from .store_open import SharedEnvironment, shared_environment
+from .store_open import SharedFile, shared_file
 
 if TYPE_CHECKING:
     from .statistics import Statistics
@@ -53,16 +53,17 @@ class ImageStore:
     EXIF orientation; `byte_sizes` int64 [N]; `names`, a sequence of relative source paths; `digest` (hex, identity of
     the content); `header` (dict); `has_masks`, `has_boxes`; `ignore_index`, in the masks the value of pixels without a
     class, None where the classes are those of the images. The arrays are read-only.
-    Raises InputError, before any page is mapped, for a file that is missing, foreign, truncated or of another schema.
+    Raises InputError for a file that is missing, foreign, truncated or of another schema, and for columns that are not
+    those of the digest.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        environment = shared_environment(self.path)
-        self._environment: SharedEnvironment | None = environment
-        self._databases = {name: environment.database(name) for name in (IMAGES, MASKS, BOXES)}
-        self.header = read_header(environment, self.path)
-        columns = self._columns = read_columns(environment, self.path, self.header)
+        file = shared_file(self.path)
+        self._file: SharedFile | None = file
+        self._databases = {name: file.database(name) for name in (IMAGES, MASKS, BOXES)}
+        self.header = read_header(file, self.path)
+        columns = read_columns(file, self.path, self.header)
         self.classes = tuple(str(name) for name in self.header["classes"])
         self.digest: str = self.header["digest"]
         self.labels, self.byte_sizes, self._crc32 = columns["labels"], columns["byte_sizes"], columns["crc32"]
@@ -82,11 +83,10 @@ class ImageStore:
         With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record,
         InputError for an index outside the store.
         """
-        environment = self._opened()
-        database = self._databases[IMAGES]
+        file, database = self._opened(), self._databases[IMAGES]
         views = []
         for index in self._checked(indices):
-            view = environment.get(store_format.key(index), database)
+            view = file.get(store_format.key(index), database)
             views.append(self._sound(index, view, self.byte_sizes, self._crc32 if check else None, "image"))
         return views
 
@@ -125,20 +125,22 @@ class ImageStore:
         return store_format.decode_boxes(self._sound(index, view, sizes, self._box_crc32, "box"), count)
 
     def objects(self) -> Objects:
-        """The objects of all images, without their edges: read in one pass without a loop, CRC32s unchecked."""
+        """The objects of all images, without their edges, for 2 us an image; raises InputError for a damaged record."""
         from .lmdb_read import find  # here, so that opening a store loads no numba
 
-        if self._box_counts is None:
+        if self._box_counts is None or self._box_crc32 is None:
             raise InputError(f"{self.path} has no boxes; build it from a source that has")
-        environment, counts = self._opened(), np.maximum(self._box_counts, 0)
-        tree = bytes(environment.get(BOXES, None) or b"")
-        begins, sizes = find(environment.file, tree, np.arange(len(self)))
+        file, counts = self._opened().file, np.maximum(self._box_counts, 0)
+        begins, sizes = find(file, self._databases[BOXES] or b"", np.arange(len(self)))
         images = np.arange(len(self)).repeat(counts)
         flags = np.arange(len(images)) - (counts.cumsum() - counts)[images]  # place within the image
         at = begins[images] + 16 * counts[images] + 8 * flags
         if (sizes != store_format.BYTES_A_BOX * counts).any():
             raise InputError(f"{self.path} has boxes that are not complete; build it again")
-        labels, difficult = environment.file[at[:, None] + np.arange(8)].view("<i4").T
+        for index in np.flatnonzero(counts).tolist():
+            if zlib.crc32(file[begins[index] : begins[index] + sizes[index]].data) != self._box_crc32[index]:
+                raise self._bad(index, "is damaged: the CRC32 of its box differs from the one at build; build it again")
+        labels, difficult = file[at[:, None] + np.arange(8)].view("<i4").T
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise InputError(f"{self.path} has boxes of no class, so it is damaged; build it again")
         return Objects(images, labels.astype(np.int64), difficult != 0)
@@ -166,15 +168,10 @@ class ImageStore:
             raise InputError(f"{self.path} has no sample {outside[0]}: its indices are 0 to {len(self) - 1}")
         return positions.tolist()
 
-    def _opened(self) -> SharedEnvironment:
-        if self._environment is None:
+    def _opened(self) -> SharedFile:
+        if self._file is None:
             raise InputError(f"{self.path} has been closed; open it again with ImageStore")
-        return self._environment
-
-    def check_columns(self) -> None:
-        """Raise InputError unless the columns are those the digest was taken from (reads all of them)."""
-        if store_format.digest(self._columns, self.classes, self.ignore_index) != self.digest:
-            raise InputError(f"the columns of {self.path} do not match its digest; build it again")
+        return self._file
 
     @property
     def statistics(self) -> Statistics | None:
@@ -185,7 +182,7 @@ class ImageStore:
 
     def close(self) -> None:
         """Let go of the file; views and columns already handed out stay valid."""
-        self._environment = None
+        self._file = None
 
     def __enter__(self) -> ImageStore:
         return self

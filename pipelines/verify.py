@@ -107,11 +107,10 @@ def in_batches(items: Iterable[tuple[Item, int]]) -> Iterator[list[Item]]:
 
 
 def verify_store(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> list[BadSample]:
-    """Every sample of the store that is damaged, in order: columns, CRC32, full decode, mask and boxes are checked.
+    """Every sample of the store that is damaged, in order: CRC32, full decode, mask and boxes are checked.
 
-    Raises InputError where the columns contradict the digest, or DALI is missing.
+    Raises InputError where DALI is missing.
     """
-    store.check_columns()
     decoder = FullDecode(workers)
     pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
     bad: list[BadSample] = []

@@ -1,8 +1,7 @@
-"""What the detection loaders promise: images and boxes exact by position, whatever batch they come in."""
+"""What the detection loaders promise: images and boxes together, sides, padding, orders, what is refused."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -45,17 +44,6 @@ def by_position(*batches: dict) -> dict[int, tuple[bytes, ...]]:
     }
 
 
-@pytest.mark.parametrize(("batch_size", "threads", "world_size"), [(4, 1, 1), (15, 2, 1), (3, 2, 2), (3, 1, 4)])
-def test_an_epoch_is_the_same_however_it_is_split(store, batch_size: int, threads: int, world_size: int) -> None:
-    """With a side for each sample: byte for byte by position, for batch sizes, threads, and the union of the ranks."""
-    whole = by_position(*make(store, 1, threads=1, side_per="sample"))
-    options = {"threads": threads, "world_size": world_size, "side_per": "sample"}
-    ranks = [make(store, batch_size, rank=rank, **options) for rank in range(world_size)]
-    union = by_position(*(batch for rank in ranks for batch in rank))
-    assert sorted(union) == list(range(COUNT // (batch_size * world_size) * batch_size * world_size))
-    assert all(union[position] == whole[position] for position in union)
-
-
 def test_a_side_for_each_step_is_the_same_on_all_ranks(store) -> None:
     """Two ranks of 3 are one of 6; sides differ between steps, and no side gets longer than it may."""
     together = make(store, 6, augmentation=DetectionAugmentation())
@@ -79,24 +67,6 @@ def test_padding_is_the_batch_s_own(store) -> None:
             assert batch["image"].shape == (5, 3, height, width)
             for image, (tall, wide) in zip(batch["image"], batch["size"].tolist(), strict=True):
                 assert not image[:, tall:].any() and not image[:, :, wide:].any() and image[:, :tall, :wide].any()
-
-
-@pytest.mark.parametrize("stop", [1, 4, 7])
-def test_resume_equals_not_having_stopped(store, stop: int) -> None:
-    """After any batch, through JSON, into another batch size where each sample has its own side."""
-    undisturbed = make(store, side_per="sample")
-    want = by_position(*undisturbed)
-    loader = make(store, side_per="sample")
-    for step, _ in enumerate(loader, 1):
-        if step == stop:
-            break
-    resumed = make(store, 2, side_per="sample")
-    resumed.load_state_dict(json.loads(json.dumps(loader.state_dict())))
-    got = by_position(*resumed)
-    if stop == len(loader):
-        assert by_position(*undisturbed).items() <= got.items()
-    else:
-        assert min(got) == stop * 4 and all(got[position] == want[position] for position in got if position in want)
 
 
 def test_batches_are_what_is_documented(store) -> None:

@@ -65,7 +65,6 @@ def test_what_is_added_is_read(tmp_path: Path) -> None:
     assert [bytes(view) for view in store.read(range(20))] == [bytes([i]) * (3000 + i) for i in range(20)]
     assert store._crc32.tolist() == [zlib.crc32(bytes([i]) * (3000 + i)) for i in range(20)]
     assert store.header["provenance"] == {"by": "test"}
-    store.check_columns()
 
 
 def test_the_file_is_lmdb_0_9_with_ordered_keys(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def save(path: str | Path, contents: dict[str, Any]) -> None:
             partial.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes had half written of checkpoints in `folder`; no other may write there."""
+    for partial in folder.glob("*.pt.*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def _save(contents: dict[str, Any], file: Any) -> None:
     """torch reports a failed write as a RuntimeError about its archive; the OSError behind it says why."""
     try:

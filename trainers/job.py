@@ -22,6 +22,7 @@ from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
 from . import resume
+from .checkpoint import remove_leftovers
 from .classes import check_same_classes
 from .distributed import Ranks
 from .loop import Run
@@ -164,6 +165,8 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
             at = resume.standing(job.saved, loader, job.images_a_step)
         with write_errors(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
+            if job.ranks.is_first:
+                remove_leftovers(config.out)
         lengths = {"epochs": config.epochs, "steps_per_epoch": len(loader)}
 
         def evaluate(network: nn.Module) -> dict[str, Any]:

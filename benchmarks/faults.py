@@ -1,0 +1,74 @@
+"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|kills ...`, counts as flags.
+
+The last line of stdout is one JSON document; the exit status is 1 where anything happened that must not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tyro.extras
+from tyro.conf import Positional
+
+from ..pipelines.errors import InputError
+from ..pipelines.progress import track
+from .fault_kills import kills
+from .fault_stores import damaged_stores
+from .tables import show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """Damaged stores and a stranger's are refused or read right."""
+
+    count: int = 2000
+    """Damaged files."""
+
+    seed: int = 0
+    """Of the damage."""
+
+    def run(self) -> dict[str, Any]:
+        record = damaged_stores(self.count, seed=self.seed, progress=track)
+        outcomes = sorted({outcome for found in record["outcomes"].values() for outcome in found})
+        rows = [
+            [kind, *(str(found.get(outcome, 0)) for outcome in outcomes)] for kind, found in record["outcomes"].items()
+        ]
+        show(f"{self.count:,} damaged stores", ["damage", *outcomes], rows)
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kills:
+    """Commands killed at random moments and given again lose nothing and publish nothing by halves."""
+
+    what: Positional[Literal["build", "cams", "train"]]
+    """sdali build, sdali cams or sdali train."""
+
+    count: int = 20
+    """Kills."""
+
+    seed: int = 0
+    """Of the moments."""
+
+    def run(self) -> dict[str, Any]:
+        return kills(self.what, self.count, seed=self.seed, progress=track)
+
+
+def main() -> int:
+    """The module as a command: exit status 0, 1 where something failed, or 2 with one sentence."""
+    logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "kills": Kills}).run()
+    except InputError as error:
+        print(f"sdali: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(record))
+    return 1 if record["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
