@@ -100,7 +100,7 @@ def test_the_gradient_is_that_of_one_batch(ranks: tuple[Path, list[dict[str, Any
 
 
 def test_ranks_stop_and_go_on_together(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
-    """9 images in steps of 2 x 2 are 2 steps an epoch; both ranks leave as for SIGTERM, and have one score in the end."""
+    """9 images in steps of 2 x 2 are 2 steps an epoch; both ranks leave as for SIGTERM, and have one score at last."""
     found = ranks[1]
     assert [(one["stopped"], one["result"]["steps"], one["result"]["ranks"]) for one in found] == [(143, 4, 2)] * 2
     assert found[0]["result"]["score"] == found[1]["result"]["score"] == found[0]["evaluation"]["score"]
