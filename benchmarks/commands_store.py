@@ -85,7 +85,8 @@ class Build:
     """Of --split and of the scenes."""
 
     split: float | None = None
-    """Share of each class that goes to STORE.train.lmdb; the rest goes to STORE.val.lmdb."""
+    """Share of each class, or of all images where they have none (masks), that goes to STORE.train.lmdb; the rest goes to
+    STORE.val.lmdb."""
 
     workers: int | None = None
     """Threads. None: one a core."""

@@ -1,14 +1,17 @@
-"""What the README shows is what happens: its example of scene parsing, run as it stands there."""
+"""What the README shows is what happens: its example of scene parsing, run as it stands there; its flags, parsed."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 from parsing_stores import make_parsing_store
 
+from sdali.benchmarks.cli import main
+from sdali.benchmarks.commands_parsing import EvaluateParsing, TrainParsing
 from sdali.cams.rare_classes import from_rare_classes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,3 +34,21 @@ def test_the_parsing_example_does_what_its_comments_say(tmp_path: Path, monkeypa
 
     exec(LINE.sub(r"    look(\1)  # ", example), {"look": look})
     assert found == [*promised[:2], *promised[2:] * 2]
+
+
+def test_its_commands_of_scene_parsing_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `sdali train parsing` and `evaluate parsing`, with all flags of the table of choices besides."""
+    section = (ROOT / "README.md").read_text("utf-8").split("### Training and evaluating\n")[1].split("\n## ")[0]
+    commands = re.findall(r"^sdali ((?:train|evaluate) parsing .*)$", section.replace("\\\n", " "), re.MULTILINE)
+    assert len(commands) == 5
+    choices = [
+        cell for row in re.findall(r"^\| .* \| (`.*) \|$", section, re.MULTILINE) for cell in row.split("`")[1::2]
+    ]
+    flags = " ".join(cell for cell in choices if cell.startswith("--") and not cell.endswith("*"))
+    made: list[object] = []
+    for kind in (TrainParsing, EvaluateParsing):
+        monkeypatch.setattr(kind, "run", lambda config: made.append(config))
+    assert [main(shlex.split(command)) for command in [*commands, f"{commands[0]} {flags}"]] == [0] * 6
+    chosen = made[-1]
+    assert isinstance(chosen, TrainParsing)
+    assert (chosen.network.auxiliary, chosen.augmentation.crop.p_sda, chosen.resume) == (True, 0.5, True)

@@ -20,7 +20,9 @@ from training import learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, parsing
 from sdali.pipelines.config import Colour, ParsingAugmentation, ParsingCrop
+from sdali.pipelines.sources_masks import encode_mask
 from sdali.pipelines.statistics import Statistics
+from sdali.pipelines.store_write import StoreWriter
 from sdali.trainers import checkpoint, parsing_job
 from sdali.trainers import classification as classifiers
 from sdali.trainers.distributed import Ranks
@@ -238,3 +240,23 @@ def test_median_frequency_weighs_each_pixel_by_its_class(folder: Path) -> None:
     expected = F.cross_entropy(scores.permute(0, 2, 3, 1)[kept], masks[kept], weights)
     batch = {"image": scores, "mask": masks}
     assert job.loss(torch.nn.Identity(), batch).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_where_predictions_go_is_checked_before_anything_is_counted(
+    folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is no folder; of two images that differ in their ending alone one would be lost."""
+    monkeypatch.setattr("sdali.trainers.parsing_test.count_pixels", None)
+    (tmp_path / "file").write_text("mine")
+    config = EvaluateConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb", predictions=tmp_path / "file")
+    with pytest.raises(InputError, match=r"cannot make the folder .*file \(File exists\)"):
+        evaluate(config)
+    assert (tmp_path / "file").read_text() == "mine"
+    with StoreWriter(
+        tmp_path / "twins.lmdb", classes=ImageStore(folder / "val.lmdb").classes, has_masks=True, ignore_index=IGNORE
+    ) as writer:
+        for name, (data, mask) in [("a/0.jpg", striped(0)), ("a/0.jpeg", striped(1))]:
+            writer.add(data, label=-1, height=48, width=64, name=name, mask=encode_mask(mask))
+    with pytest.raises(InputError, match=r"a/0\.jpg and a/0\.jpeg would both be written to .*a/0\.png"):
+        evaluate(dataclasses.replace(config, store=tmp_path / "twins.lmdb", predictions=tmp_path / "new"))
+    assert not (tmp_path / "new").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
             store = ImageStore(config.store)
             check_masks_of_classes(store)
             check_same_classes(store, saved["classes"], config.checkpoint)
+            if config.predictions is not None:
+                _check_folder(config.predictions, store)
             test = _Test(config, model, saved, store, ranks, threads)
             begun = time.perf_counter()
             result = test.count(progress if ranks.is_first else silent).compute()
@@ -122,13 +125,34 @@ class _Test:
             )
 
 
+def _check_folder(folder: Path, store: ImageStore) -> None:
+    """Make the folder; raises InputError, before anything is counted, where predictions could not be written into it,
+    or two images would have one file.
+    """
+    images = {}
+    for name in store.names:
+        path = _prediction_path(folder, name)
+        if (other := images.setdefault(path, name)) != name:
+            raise InputError(f"{other} and {name} would both be written to {path}; build the store with one of them")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder} ({error.strerror}); give --predictions another") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write into the folder {folder}; give --predictions another")
+
+
+def _prediction_path(folder: Path, name: str) -> Path:
+    relative = PurePosixPath(name).with_suffix(".png")
+    if relative.is_absolute() or ".." in relative.parts:
+        raise InputError(f"the image {name!r} would be written outside {folder}; build the store again")
+    return folder / relative
+
+
 def _write(folder: Path, names: list[str], predictions: Tensor) -> None:
     """One PNG of class indices for each image, int64 [B, H, W]."""
     for name, prediction in zip(names, predictions.cpu().numpy().astype(np.uint8), strict=True):
-        relative = PurePosixPath(name).with_suffix(".png")
-        if relative.is_absolute() or ".." in relative.parts:
-            raise InputError(f"the image {name!r} would be written outside {folder}; build the store again")
-        path = folder / relative
+        path = _prediction_path(folder, name)
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode_mask(prediction))
