@@ -32,7 +32,7 @@ class Graph(Protocol):
     def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
 
 
-Replace = Callable[[np.ndarray, BadSampleError], np.ndarray]
+Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]  # rows, what is wrong, and in which places
 
 
 class Engine:
@@ -49,7 +49,8 @@ class Engine:
     def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
         """Rows and the DALI outputs (a tensor list each) of each batch of rows, in order.
 
-        `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
+        `replace` makes other rows for a batch with a bad sample, which stands in the places given, int64 [n]; without
+        it BadSampleError names the sample.
         """
         self._check_process()
         self._drain()
@@ -77,18 +78,27 @@ class Engine:
                 if not self._pending:
                     return None
                 rows, error = self._pending[0]  # feeding stopped here
+                places = _places(rows, error)
             except RuntimeError as failure:
                 rows = self._pending[0][0]
-                error = self._culprit(rows) or failure
+                places, error = self._culprit(rows) or (None, failure)
             else:
                 rows, _ = self._pending.popleft()
                 return rows, outputs
             self._pipeline = None
-            if replace is None or not isinstance(error, BadSampleError):
+            if replace is None or places is None or not isinstance(error, BadSampleError):
                 self._pending.clear()
                 self._batches = iter(())
                 raise error from None
-            self._requeue(replace(rows, error))
+            self._requeue(self._replaced(rows, error, places, replace))
+
+    def _replaced(self, rows: np.ndarray, error: BadSampleError, places: np.ndarray, replace: Replace) -> np.ndarray:
+        try:
+            return replace(rows, error, places)
+        except InputError:  # too many
+            self._pending.clear()
+            self._batches = iter(())
+            raise
 
     def _requeue(self, rows: np.ndarray) -> None:
         """Feed `rows` in place of the first pending batch, then the other pending ones, then the rest."""
@@ -114,15 +124,15 @@ class Engine:
         """The buffers that the graph makes of a batch."""
         return self._graph.feed(self._graph.read(self._store, first_views(rows)["index"]), rows)
 
-    def _culprit(self, rows: np.ndarray) -> BadSampleError | None:
-        """The first sample of the batch that fails alone."""
+    def _culprit(self, rows: np.ndarray) -> tuple[np.ndarray, BadSampleError] | None:
+        """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why."""
         singles = (self._feed(one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
-        for index in first_views(rows)["index"].tolist():
+        for place, index in enumerate(first_views(rows)["index"].tolist()):
             try:
                 pipeline.run()
             except RuntimeError as failure:
-                return self._undecodable(index, failure)
+                return np.array([place]), self._undecodable(index, failure)
         return None
 
     def _undecodable(self, index: int, failure: RuntimeError) -> BadSampleError:
@@ -168,6 +178,11 @@ class Engine:
         self._runs += 1
         self._drain()
         self._pipeline = None
+
+
+def _places(rows: np.ndarray, error: Any) -> np.ndarray | None:
+    """Where a sample that cannot be read stands; None where the error is another."""
+    return np.flatnonzero(first_views(rows)["index"] == error.index) if isinstance(error, BadSampleError) else None
 
 
 def _reason(failure: RuntimeError) -> str:
