@@ -156,9 +156,12 @@ class Engine:
         return self._pipeline
 
     def _drain(self) -> None:
-        """Throw away what is in flight, so that the next run starts clean."""
+        """Throw away what is in flight, so that the next run starts clean.
+
+        Also where nothing is: a run that was left with its last batch has not taken notice of its end.
+        """
         self._batches = iter(())
-        if self._pipeline is None or not self._pending:
+        if self._pipeline is None:
             return
         try:
             while True:
