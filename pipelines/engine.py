@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -36,7 +37,10 @@ Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]  # rows
 
 
 class Engine:
-    """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time."""
+    """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time.
+
+    Attributes: `blocked_seconds`, how long the last batch was waited for, without what feeding a later one took.
+    """
 
     def __init__(self, store: ImageStore, graph: Graph, batch_size: int) -> None:
         self._store, self._graph, self._batch_size = store, graph, batch_size
@@ -44,6 +48,7 @@ class Engine:
         self._batches: Iterator[np.ndarray] = iter(())
         self._pending: deque[tuple[np.ndarray, Any]] = deque()  # rows and their buffers, or the error of feeding them
         self._runs = 0
+        self.blocked_seconds = self._feeding_seconds = 0.0
         self._pid = os.getpid()
 
     def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
@@ -71,6 +76,7 @@ class Engine:
     def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
         """The next batch, None at the end."""
         while True:
+            begun, self._feeding_seconds = time.perf_counter(), 0.0
             try:
                 outputs = self._built().run()
             except StopIteration:
@@ -83,6 +89,7 @@ class Engine:
                 rows = self._pending[0][0]
                 places, error = self._culprit(rows) or (None, failure)
             else:
+                self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
                 rows, _ = self._pending.popleft()
                 return rows, outputs
             self._pipeline = None
@@ -110,7 +117,7 @@ class Engine:
         """DALI asks for the next batch; what cannot be read ends the feeding, and is reported when due."""
         if self._pending and isinstance(self._pending[-1][1], InputError):
             raise StopIteration
-        rows = np.zeros(0)
+        begun, rows = time.perf_counter(), np.zeros(0)
         try:
             rows = next(self._batches)
             buffers = self._feed(rows)
@@ -118,6 +125,7 @@ class Engine:
             self._pending.append((rows, error))
             raise StopIteration from None
         self._pending.append((rows, buffers))
+        self._feeding_seconds += time.perf_counter() - begun
         return buffers
 
     def _feed(self, rows: np.ndarray) -> Any:

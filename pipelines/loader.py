@@ -21,6 +21,7 @@ from .order_lists import ClassLists
 from .plan import first_views
 from .replacement import Replacements
 from .store_read import ImageStore
+from .waiting import READY_SECONDS, Counters, Waiting
 
 logger = logging.getLogger("sdali")
 
@@ -83,6 +84,7 @@ class Loader:
         self._under_way = False  # an epoch has begun and not come to its end
         self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows
         self._indices_of: tuple[int, np.ndarray] | None = None
+        self._waiting = Waiting()
         self._replacements = Replacements(store, planner, seed, max_bad_share)
         self._check_length()
 
@@ -100,6 +102,15 @@ class Loader:
     def skipped(self) -> list[tuple[int, str]]:
         """The bad samples replaced so far, see Replacements."""
         return self._replacements.skipped
+
+    @property
+    def counters(self) -> Counters:
+        """Batches and samples handed out, seconds waited on either side, see waiting.Counters."""
+        return self._waiting.counters
+
+    def on_batch(self, hook: Callable[[Counters], None] | None) -> None:
+        """Call `hook` with the counters before each batch goes out, for metrics of a user's own; None: no more."""
+        self._waiting.on_batch = hook
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, with the next batch."""
@@ -150,13 +161,15 @@ class Loader:
         self._engine.close()
 
     def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
+        self._waiting.begin()
         while True:
             moves = self._moves
             skip = self._on_error == "skip"
             replace = self._replacements.of_epoch(self._epoch, self._step_start) if skip else None
             for rows, outputs in self._engine.run(self._row_batches(), replace):
                 self._position = self._step_start(rows) + self._step
-                yield self._batch(rows, outputs)
+                yield self._counted(self._batch(rows, outputs), ready=self._engine.blocked_seconds < READY_SECONDS)
+                self._waiting.ask()
                 if moves != self._moves:
                     break
             else:
@@ -165,6 +178,10 @@ class Loader:
                 self._epoch, self._position, self._under_way = self._epoch + 1, 0, False
                 return
             self._under_way = True
+
+    def _counted(self, batch: dict[str, Any], *, ready: bool) -> dict[str, Any]:
+        self._waiting.hand_out(len(batch["index"]), ready=ready)
+        return batch
 
     def _row_batches(self) -> Iterator[np.ndarray]:
         """Plan rows of this rank's batches from the current position to the end of the epoch; no empty ones."""
@@ -181,7 +198,7 @@ class Loader:
         if self._position < self._end():
             rows = self._planner.rows(self._epoch, self._length, np.zeros(0, np.int64))
             self._position = self._length
-            yield self._batch(rows, None)
+            yield self._counted(self._batch(rows, None), ready=True)
 
     def _batch(self, rows: np.ndarray, outputs: Any) -> dict[str, Any]:
         tensors = self._empty()
