@@ -85,7 +85,7 @@ class Build:
     """Of --split and of the scenes."""
 
     split: float | None = None
-    """Share of each class, or of all images where they have none (masks), that goes to STORE.train.lmdb; the rest goes to
+    """Share of each class, or of all images where they have none (masks), that goes to STORE.train.lmdb; the rest to
     STORE.val.lmdb."""
 
     workers: int | None = None

@@ -52,6 +52,7 @@ def train_loader(
     dtype: Dtype = "float32",
     colour_on: ColourOn = "loader",
     on_error: Literal["raise", "skip"] = "raise",
+    max_bad_share: float = 0.01,
     pin_memory: bool = False,
 ) -> Loader:
     """Random windows of every image, jittered and normalised: the recipe's training side.
@@ -66,8 +67,10 @@ def train_loader(
     crop=plain_crop. targets: float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out
     as `target`. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
     colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8 ones and adds `colour` float32
-    [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there. Raises
-    InputError for anything that cannot be used.
+    [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there.
+    on_error: a sample that cannot be read or decoded raises BadSampleError when its batch is due, or with "skip" is
+    replaced (see replacement) and listed in loader.skipped, until more than one and more than max_bad_share of the
+    store's samples are bad. Raises InputError for anything that cannot be used.
     """
     opened = opened_store(store)
     if targets is not None:
@@ -93,7 +96,7 @@ def train_loader(
         opened, planner, 1, size, device, threads, dtype, colour_on,
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=True, on_error=on_error, pin_memory=pin_memory, targets=targets,
+        drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory, targets=targets,
     )  # fmt: skip
 
 
@@ -138,7 +141,7 @@ def test_loader(
     return _loader(
         opened, planner, crops, size, device, threads, dtype, colour_on,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", pin_memory=pin_memory,
+        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory,
     )  # fmt: skip
 
 

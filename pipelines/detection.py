@@ -49,6 +49,7 @@ def train_loader(
     world_size: int = 1,
     dtype: Dtype = "float32",
     on_error: Literal["raise", "skip"] = "raise",
+    max_bad_share: float = 0.01,
     pin_memory: bool = False,
 ) -> Loader:
     """Images scaled to a shorter side, flipped and jittered at random, padded to the batch's largest; boxes with them.
@@ -87,7 +88,7 @@ def train_loader(
         order=order if epoch_length is None else in_epochs_of(order, epoch_length),
         labels=opened.labels if order.name in ("shuffle", "sequential") else _lists(opened),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=True, on_error=on_error, pin_memory=pin_memory,
+        drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory,
     )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_loader(
     return _loader(
         opened, planner, size_divisor, device, threads, dtype,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", pin_memory=pin_memory,
+        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,11 +33,14 @@ class Graph(Protocol):
     def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
 
 
-Replace = Callable[[np.ndarray, BadSampleError], np.ndarray]
+Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]  # rows, what is wrong, and in which places
 
 
 class Engine:
-    """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time."""
+    """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time.
+
+    Attributes: `blocked_seconds`, how long the last batch was waited for, without what feeding a later one took.
+    """
 
     def __init__(self, store: ImageStore, graph: Graph, batch_size: int) -> None:
         self._store, self._graph, self._batch_size = store, graph, batch_size
@@ -44,12 +48,14 @@ class Engine:
         self._batches: Iterator[np.ndarray] = iter(())
         self._pending: deque[tuple[np.ndarray, Any]] = deque()  # rows and their buffers, or the error of feeding them
         self._runs = 0
+        self.blocked_seconds = self._feeding_seconds = 0.0
         self._pid = os.getpid()
 
     def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
         """Rows and the DALI outputs (a tensor list each) of each batch of rows, in order.
 
-        `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
+        `replace` makes other rows for a batch with a bad sample, which stands in the places given, int64 [n]; without
+        it BadSampleError names the sample.
         """
         self._check_process()
         self._drain()
@@ -70,6 +76,7 @@ class Engine:
     def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
         """The next batch, None at the end."""
         while True:
+            begun, self._feeding_seconds = time.perf_counter(), 0.0
             try:
                 outputs = self._built().run()
             except StopIteration:
@@ -77,18 +84,28 @@ class Engine:
                 if not self._pending:
                     return None
                 rows, error = self._pending[0]  # feeding stopped here
+                places = _places(rows, error)
             except RuntimeError as failure:
                 rows = self._pending[0][0]
-                error = self._culprit(rows) or failure
+                places, error = self._culprit(rows) or (None, failure)
             else:
+                self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
                 rows, _ = self._pending.popleft()
                 return rows, outputs
             self._pipeline = None
-            if replace is None or not isinstance(error, BadSampleError):
+            if replace is None or places is None or not isinstance(error, BadSampleError):
                 self._pending.clear()
                 self._batches = iter(())
                 raise error from None
-            self._requeue(replace(rows, error))
+            self._requeue(self._replaced(rows, error, places, replace))
+
+    def _replaced(self, rows: np.ndarray, error: BadSampleError, places: np.ndarray, replace: Replace) -> np.ndarray:
+        try:
+            return replace(rows, error, places)
+        except InputError:  # too many
+            self._pending.clear()
+            self._batches = iter(())
+            raise
 
     def _requeue(self, rows: np.ndarray) -> None:
         """Feed `rows` in place of the first pending batch, then the other pending ones, then the rest."""
@@ -100,7 +117,7 @@ class Engine:
         """DALI asks for the next batch; what cannot be read ends the feeding, and is reported when due."""
         if self._pending and isinstance(self._pending[-1][1], InputError):
             raise StopIteration
-        rows = np.zeros(0)
+        begun, rows = time.perf_counter(), np.zeros(0)
         try:
             rows = next(self._batches)
             buffers = self._feed(rows)
@@ -108,21 +125,22 @@ class Engine:
             self._pending.append((rows, error))
             raise StopIteration from None
         self._pending.append((rows, buffers))
+        self._feeding_seconds += time.perf_counter() - begun
         return buffers
 
     def _feed(self, rows: np.ndarray) -> Any:
         """The buffers that the graph makes of a batch."""
         return self._graph.feed(self._graph.read(self._store, first_views(rows)["index"]), rows)
 
-    def _culprit(self, rows: np.ndarray) -> BadSampleError | None:
-        """The first sample of the batch that fails alone."""
+    def _culprit(self, rows: np.ndarray) -> tuple[np.ndarray, BadSampleError] | None:
+        """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why."""
         singles = (self._feed(one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
-        for index in first_views(rows)["index"].tolist():
+        for place, index in enumerate(first_views(rows)["index"].tolist()):
             try:
                 pipeline.run()
             except RuntimeError as failure:
-                return self._undecodable(index, failure)
+                return np.array([place]), self._undecodable(index, failure)
         return None
 
     def _undecodable(self, index: int, failure: RuntimeError) -> BadSampleError:
@@ -146,9 +164,12 @@ class Engine:
         return self._pipeline
 
     def _drain(self) -> None:
-        """Throw away what is in flight, so that the next run starts clean."""
+        """Throw away what is in flight, so that the next run starts clean.
+
+        Also where nothing is: a run that was left with its last batch has not taken notice of its end.
+        """
         self._batches = iter(())
-        if self._pipeline is None or not self._pending:
+        if self._pipeline is None:
             return
         try:
             while True:
@@ -168,6 +189,11 @@ class Engine:
         self._runs += 1
         self._drain()
         self._pipeline = None
+
+
+def _places(rows: np.ndarray, error: Any) -> np.ndarray | None:
+    """Where a sample that cannot be read stands; None where the error is another."""
+    return np.flatnonzero(first_views(rows)["index"] == error.index) if isinstance(error, BadSampleError) else None
 
 
 def _reason(failure: RuntimeError) -> str:

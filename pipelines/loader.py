@@ -14,16 +14,16 @@ from typing import Any, Literal, NoReturn, Protocol
 import numpy as np
 import torch
 
-from .draws import Purpose, uniforms
 from .engine import Engine, Graph
-from .errors import BadSampleError, InputError
+from .errors import InputError
 from .order import Order
 from .order_lists import ClassLists
 from .plan import first_views
+from .replacement import Replacements
 from .store_read import ImageStore
+from .waiting import READY_SECONDS, Counters, Waiting
 
 logger = logging.getLogger("sdali")
-_MAX_ATTEMPTS = 100
 
 
 class Planner(Protocol):
@@ -63,13 +63,14 @@ class Loader:
         world_size: int,
         drop_last: bool,
         on_error: Literal["raise", "skip"],
+        max_bad_share: float,
         pin_memory: bool,
         uncoloured: bool,
         targets: np.ndarray | None = None,
         labels: np.ndarray | ClassLists | None = None,
         annotations: Callable[[np.ndarray], dict[str, Any]] | None = None,
     ) -> None:
-        _check(batch_size, rank, world_size, on_error)
+        _check(batch_size, rank, world_size, on_error, max_bad_share)
         self.store, self.batch_size = store, batch_size
         self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
         self._targets = None if targets is None else torch.from_numpy(targets)
@@ -83,7 +84,8 @@ class Loader:
         self._under_way = False  # an epoch has begun and not come to its end
         self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows
         self._indices_of: tuple[int, np.ndarray] | None = None
-        self.skipped: list[tuple[int, str]] = []
+        self._waiting = Waiting()
+        self._replacements = Replacements(store, planner, seed, max_bad_share)
         self._check_length()
 
     def __len__(self) -> int:
@@ -95,6 +97,20 @@ class Loader:
     def epoch(self) -> int:
         """The epoch under way, or the next one where none is."""
         return self.state_dict()["epoch"]
+
+    @property
+    def skipped(self) -> list[tuple[int, str]]:
+        """The bad samples replaced so far, see Replacements."""
+        return self._replacements.skipped
+
+    @property
+    def counters(self) -> Counters:
+        """Batches and samples handed out, seconds waited on either side, see waiting.Counters."""
+        return self._waiting.counters
+
+    def on_batch(self, hook: Callable[[Counters], None] | None) -> None:
+        """Call `hook` with the counters before each batch goes out, for metrics of a user's own; None: no more."""
+        self._waiting.on_batch = hook
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, with the next batch."""
@@ -145,12 +161,15 @@ class Loader:
         self._engine.close()
 
     def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
-        replace = self._replacement if self._on_error == "skip" else None
+        self._waiting.begin()
         while True:
             moves = self._moves
+            skip = self._on_error == "skip"
+            replace = self._replacements.of_epoch(self._epoch, self._step_start) if skip else None
             for rows, outputs in self._engine.run(self._row_batches(), replace):
                 self._position = self._step_start(rows) + self._step
-                yield self._batch(rows, outputs)
+                yield self._counted(self._batch(rows, outputs), ready=self._engine.blocked_seconds < READY_SECONDS)
+                self._waiting.ask()
                 if moves != self._moves:
                     break
             else:
@@ -159,6 +178,10 @@ class Loader:
                 self._epoch, self._position, self._under_way = self._epoch + 1, 0, False
                 return
             self._under_way = True
+
+    def _counted(self, batch: dict[str, Any], *, ready: bool) -> dict[str, Any]:
+        self._waiting.hand_out(len(batch["index"]), ready=ready)
+        return batch
 
     def _row_batches(self) -> Iterator[np.ndarray]:
         """Plan rows of this rank's batches from the current position to the end of the epoch; no empty ones."""
@@ -175,7 +198,7 @@ class Loader:
         if self._position < self._end():
             rows = self._planner.rows(self._epoch, self._length, np.zeros(0, np.int64))
             self._position = self._length
-            yield self._batch(rows, None)
+            yield self._counted(self._batch(rows, None), ready=True)
 
     def _batch(self, rows: np.ndarray, outputs: Any) -> dict[str, Any]:
         tensors = self._empty()
@@ -204,27 +227,6 @@ class Loader:
         if self._indices_of is None or self._indices_of[0] != epoch:
             self._indices_of = epoch, self._order.indices(self._labels, self._seed, epoch)
         return self._indices_of[1]
-
-    def _replacement(self, rows: np.ndarray, error: BadSampleError) -> np.ndarray:
-        """The batch with the bad sample's rows drawn again: a function of (seed, epoch, position, attempt)."""
-        if (error.index, error.name) not in self.skipped:
-            self.skipped.append((error.index, error.name))
-        logger.warning("skipped: %s", error)
-        bad = {index for index, _ in self.skipped}
-        if len(bad) == len(self.store):
-            raise InputError(f"every sample of {self.store.path} is bad, the last: {error}")
-        rows = rows.copy()
-        for place in np.flatnonzero(rows["index"] == error.index):
-            rows[place] = self._drawn_again(int(rows["position"][place]), self._step_start(rows), bad)
-        return rows
-
-    def _drawn_again(self, position: int, step: int, bad: set[int]) -> np.ndarray:
-        for attempt in range(1, _MAX_ATTEMPTS):
-            u = uniforms(self._seed, self._epoch, Purpose.REPLACEMENT, position, 1, 1, attempt)[0, 0]
-            index = int(u * len(self.store))
-            if index not in bad:
-                return self._planner.rows(self._epoch, position, np.array([index]), attempt, step)[0]
-        raise InputError(f"{_MAX_ATTEMPTS} samples drawn in a row are bad in {self.store.path}; build it again")
 
     def _step_start(self, rows: np.ndarray) -> int:
         return int(first_views(rows)["position"][0]) - self._rank * self.batch_size
@@ -261,9 +263,11 @@ def whole_number(name: str, value: object) -> None:
         raise InputError(f"{name} must be at least 1 and whole, got {value!r}")
 
 
-def _check(batch_size: int, rank: int, world_size: int, on_error: str) -> None:
+def _check(batch_size: int, rank: int, world_size: int, on_error: str, max_bad_share: float) -> None:
     whole_number("batch_size", batch_size)
     if not 0 <= rank < world_size:
         raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    if not (isinstance(max_bad_share, int | float) and 0 <= max_bad_share <= 1):
+        raise InputError(f"max_bad_share must be within [0, 1], got {max_bad_share!r}")

@@ -46,6 +46,7 @@ def train_loader(
     world_size: int = 1,
     dtype: Dtype = "float32",
     on_error: Literal["raise", "skip"] = "raise",
+    max_bad_share: float = 0.01,
     pin_memory: bool = False,
 ) -> Loader:
     """Each image scaled at random and cropped or padded to `size`, jittered and normalised, and its mask alike.
@@ -72,7 +73,7 @@ def train_loader(
         opened, planner, False, (height, width), device, threads, dtype,
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=True, on_error=on_error, pin_memory=pin_memory,
+        drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory,
     )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_loader(
     return _loader(
         opened, planner, True, (smallest[0], smallest[1]), device, threads, dtype,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", pin_memory=pin_memory,
+        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory,
     )  # fmt: skip
 
 

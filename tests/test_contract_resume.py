@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import contract
@@ -129,6 +129,9 @@ def test_break_begins_a_new_epoch_and_a_loaded_state_takes_effect_at_once(
     layout = layout_of(name, UNDISTURBED)
     assert layout is not None
     loader = opened(name, stores[CASES[name].store], layout, "cpu")
+    for _ in islice(loader, len(loader)):
+        pass  # all of an epoch, and not asked whether there is more
+    loader.set_epoch(0)
     for _ in loader:
         break
     again = {}
@@ -137,6 +140,9 @@ def test_break_begins_a_new_epoch_and_a_loaded_state_takes_effect_at_once(
         if number == 2:
             break
     assert again and again.items() <= whole.items() and all(key.startswith("1 ") for key in again)
+    for _ in islice(loader, len(loader)):
+        pass
+    assert by_position(3, loader) and loader.epoch == 4
     loader.load_state_dict(states[1])
     jumped, step = [], layout.batch_size
     for number, batch in enumerate(loader):

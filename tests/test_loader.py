@@ -18,9 +18,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return make_store(tmp_path_factory.mktemp("store") / "s.lmdb", 150)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "threads", "world_size"), [(16, 1, 1), (64, 1, 1), (64, 2, 1), (16, 2, 2), (16, 1, 4), (37, 2, 4)]
-)
 def test_epochs_differ_and_repeat(store) -> None:
     """Another epoch is another order and other windows; set_epoch goes back to the same bytes."""
     loader = make(store)

@@ -27,7 +27,7 @@ class FakeLoader:
 
     def __init__(self, delay: float = 0.0) -> None:
         self.epoch = self.place = 0
-        self.delay = delay
+        self.delay, self.skipped = delay, []
 
     def __len__(self) -> int:
         return self.batches

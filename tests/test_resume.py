@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_engine import flip_a_byte
 from training import learnable_store, tiny_config
 
 from sdali.pipelines import InputError
@@ -200,3 +202,20 @@ def test_classes_must_be_those_of_the_checkpoint(folder: Path) -> None:
     other = dataclasses.replace(config, store=folder / "a.lmdb", val_store=folder / "b.lmdb")
     with pytest.raises(InputError, match="it lacks bright and it adds light"):
         train(other)
+
+
+def test_bad_samples_are_replaced_counted_and_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--on-error skip: the run ends as ever, with the sample in skipped.txt, the log and the progress line; without it
+    the sample is named.
+    """
+    store = learnable_store(folder / "bad.lmdb", 100)
+    flip_a_byte(store, 17)
+    config = dataclasses.replace(tiny_config(folder, "skipping", epochs=1), store=folder / "bad.lmdb")
+    with pytest.raises(InputError, match=r"sample 17 .*17\.jpg\) of .*bad\.lmdb is damaged"):
+        train(config)
+    config = dataclasses.replace(config, out=folder / "skipped", on_error="skip")
+    assert train(config)["steps"] == 6
+    assert (config.out / "skipped.txt").read_text() == f"17\t{store.names[17]}\n"
+    assert "1 bad samples skipped" in capsys.readouterr().err
+    lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines if line["event"] == "train"] == [1]

@@ -51,6 +51,7 @@ class ClassificationJob(Job):
             targets=self.targets,
             plain_from=config.epochs - config.plain_epochs if config.plain_epochs else None,
             plain_crop=config.test_crop,
+            **self.skipping,
             **self.loading,
         )
 

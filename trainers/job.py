@@ -109,6 +109,11 @@ class Job(ABC):
         }
 
     @property
+    def skipping(self) -> dict[str, Any]:
+        """What the loader for training does with bad samples."""
+        return {"on_error": self.config.on_error, "max_bad_share": self.config.max_bad_share}
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What every checkpoint of the run says beside its state."""
         return {

@@ -29,6 +29,7 @@ from . import checkpoint
 from .distributed import Ranks
 from .run_log import RunLog
 from .signals import Stopped, StopSignals
+from .skipped import write_skipped
 from .standing import Standing, Stopwatch
 
 DIVERGED = "training has diverged; lower --lr or raise --warmup-epochs, with --resume to go on from the last checkpoint"
@@ -79,6 +80,10 @@ class Run:
     signals: StopSignals
     log: RunLog
     stopwatch: Stopwatch
+    listed: int = 0
+    """Bad samples that this rank has written to skipped.txt."""
+    skipped: int = 0
+    """Bad samples that all ranks have replaced since this start."""
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -128,10 +133,11 @@ def train_epoch(run: Run) -> None:
         run.at.step += 1
         if run.ema is not None:
             run.ema.update(run.model, run.at.step)
+        note_skipped(run)
         mean_loss, means, stop = agree(run, loss, parts)
         check_finite(mean_loss, run.at.step, rate)
         run.at.images += len(batch["index"]) * run.ranks.world_size
-        run.log.step(run.at, mean_loss, rate, means)
+        run.log.step(run.at, mean_loss, rate, means, skipped=run.skipped)
         if stop:
             raise Stopped(stop)
         if run.save_minutes and time.monotonic() - run.saved_at >= 60 * run.save_minutes:
@@ -174,15 +180,23 @@ def timed(loader: Loader, at: Standing) -> Iterator[dict[str, Any]]:
         yield batch
 
 
+def note_skipped(run: Run) -> None:
+    """List the bad samples that have been replaced since the last step."""
+    if found := run.loader.skipped[run.listed :]:
+        write_skipped(run.out, found)
+        run.listed += len(found)
+
+
 def agree(run: Run, loss: Tensor, parts: dict[str, Tensor]) -> tuple[float, dict[str, float], int]:
     """What the ranks tell each other after a step: the mean loss and its parts, the signal to stop for, 0 for none."""
     wall, cpu = run.stopwatch.lap()
-    own = torch.tensor([run.signals.received, cpu], dtype=torch.float64, device=loss.device)
+    own = torch.tensor([run.signals.received, cpu, run.listed], dtype=torch.float64, device=loss.device)
     losses = torch.stack([value.detach().double() for value in (loss, *parts.values())])
-    *totals, stop, cpu = run.ranks.sum(torch.cat([losses, own])).tolist()
+    *totals, stop, cpu, skipped = run.ranks.sum(torch.cat([losses, own])).tolist()
     run.at.loop_seconds += wall
     run.at.wall_seconds += wall
     run.at.cpu_seconds += cpu
+    run.skipped = round(skipped)
     mean, *means = (total / run.ranks.world_size for total in totals)
     return mean, dict(zip(parts, means, strict=True)), run.signals.agreed(stop)
 

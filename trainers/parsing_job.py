@@ -46,6 +46,7 @@ class ParsingJob(Job):
             seed=config.seed,
             augmentation=config.augmentation,
             epoch_length=config.epoch_length,
+            **self.skipping,
             **self.loading,
         )
 

@@ -3,7 +3,7 @@
 log.jsonl holds one JSON object a line, each with `event` and `time` (Unix seconds):
     start     the configuration and what was resolved from it; `step` above 0 after a resumption
     train     step, epoch, loss and its parts (means since the last such line), learning_rate, images_per_second,
-              data_wait_share
+              data_wait_share, skipped (bad samples replaced since this start; skipped.txt lists them)
     evaluate  step, epoch, and the numbers of the result: of a classifier top1, top5, loss, images
     end       the result of the run
 A resumed run appends: where steps occur twice, the later line is the one that counts.
@@ -64,17 +64,22 @@ class RunLog:
                 self._file.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
                 self._file.flush()
 
-    def step(self, at: Standing, loss: float, rate: float, parts: Mapping[str, float] | None = None) -> None:
-        """After each step: `loss` is the mean of its batches, of `parts` by name, `rate` its learning rate."""
+    def step(
+        self, at: Standing, loss: float, rate: float, parts: Mapping[str, float] | None = None, *, skipped: int = 0
+    ) -> None:
+        """After each step: `loss` is the mean of its batches, of `parts` by name, `rate` its learning rate, `skipped`
+        the number of bad samples so far.
+        """
         self._losses += loss
         for name, value in (parts or {}).items():
             self._parts[name] = self._parts.get(name, 0.0) + value
         steps = at.step - self._then.step
-        values = {"loss": self._losses / steps, "learning_rate": rate, **at.rates_since(self._then)}
+        values = {"loss": self._losses / steps, "learning_rate": rate, **at.rates_since(self._then), "skipped": skipped}
         epoch = min((at.step - 1) // self._steps_per_epoch + 1, self._epochs)
         self._words = (
             f"loss {values['loss']:.3f}, {values['images_per_second']:,.0f} images/s, "
             f"{values['data_wait_share']:.0%} waiting for data"
+            + (f", {skipped:,} bad samples skipped" if skipped else "")
         )
         self._display.show(at.step, f"epoch {epoch}/{self._epochs}, {self._words}")
         if steps >= STEPS_BETWEEN_RECORDS or at.step % self._steps_per_epoch == 0:

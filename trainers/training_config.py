@@ -13,6 +13,7 @@ from .machine import Precision
 from .schedule import Schedule
 
 Optimizer = Literal["sgd", "adamw"]
+OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,13 @@ class TrainingConfig:
     deterministic: bool = False
     """Use only deterministic kernels, which may be slower: two runs on one machine then agree bit for bit."""
 
+    on_error: OnError = "raise"
+    """A training image, mask or box record that cannot be read ends the run, or is replaced by another, counted, and
+    listed in skipped.txt. Evaluations never replace any."""
+
+    max_bad_share: float = 0.01
+    """--on-error skip: share of the training images beyond which bad ones end the run; a single one never does."""
+
     resume: bool = False
     """Continue from last.pt in the output folder, or start where there is none."""
 
@@ -103,6 +111,9 @@ class TrainingConfig:
         check_choice("optimizer", self.optimizer, Optimizer)
         check_choice("schedule", self.schedule, Schedule)
         check_choice("precision", self.precision, Precision)
+        check_choice("on_error", self.on_error, OnError)
+        if not 0 <= self.max_bad_share <= 1:
+            raise InputError(f"max_bad_share must be within [0, 1], got {self.max_bad_share}")
         if self.lr == 0:
             raise InputError("lr must be above 0, got 0")
         if self.warmup_epochs > self.epochs:
