@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate classification": (".commands_train", "top-1, top-5, calibration on a store; crops, scales, networks"),
     "train parsing": (".commands_parsing", "train a network of scene parsing: plain, Mixed Context, Message Passing"),
     "evaluate parsing": (".commands_parsing", "mean IoU and pixel accuracy of whole images; scales, mirror images"),
+    "train detection": (".commands_detection", "train a detector, Faster R-CNN with the talk's parts as switches"),
+    "evaluate detection": (
+        ".commands_detection",
+        "average precision, recall of proposals; scales, flip, voting, networks",
+    ),
     "confusion": (".commands_train", "which classes a checkpoint confuses, for --soft-labels"),
     "ensemble": (
         ".commands_ensemble",

@@ -25,9 +25,11 @@ def boxes_of(seed: int, height: int, width: int, count: int) -> Boxes:
     return Boxes(np.concatenate([low, high], 1).astype(np.float32), labels, rng.random(count) < 0.2)
 
 
-def write_store(path: Path, samples: Sequence[tuple[bytes, tuple[int, int], Boxes | None]]) -> ImageStore:
+def write_store(
+    path: Path, samples: Sequence[tuple[bytes, tuple[int, int], Boxes | None]], classes: int = CLASSES
+) -> ImageStore:
     """A store of encoded images of these heights and widths, and their objects."""
-    with StoreWriter(path, classes=[f"class {k}" for k in range(CLASSES)], has_boxes=True) as writer:
+    with StoreWriter(path, classes=[f"class {k}" for k in range(classes)], has_boxes=True) as writer:
         for index, (data, (height, width), boxes) in enumerate(samples):
             writer.add(data, label=-1, height=height, width=width, name=f"{index}.jpg", boxes=boxes)
     return ImageStore(path)
@@ -38,6 +40,22 @@ def make_detection_store(path: Path, count: int = 30) -> ImageStore:
     rng = np.random.default_rng(count)
     sizes = [(int(height), int(width)) for height, width in rng.integers(30, 100, (count, 2))]
     return write_store(path, [(jpeg(photo(i, *hw)), hw, boxes_of(i, *hw, i % 5)) for i, hw in enumerate(sizes)])
+
+
+def squares(
+    seed: int, height: int = 64, width: int = 96, difficult: bool = False
+) -> tuple[bytes, tuple[int, int], Boxes]:
+    """Bright squares (class 0) and dark ones (class 1) on grey noise, in one to three columns of the picture."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(128, 8, (height, width, 3))
+    count = int(rng.integers(1, 4))
+    sides, labels = rng.integers(18, 28, count), rng.integers(0, 2, count)
+    x = rng.permutation(3)[:count] * (width // 3) + rng.integers(0, width // 3 - sides + 1)
+    y = rng.integers(0, height - sides + 1)
+    for left, top, side, label in zip(x, y, sides, labels, strict=True):
+        image[top : top + side, left : left + side] += 90 if label == 0 else -90
+    found = Boxes(np.stack([x, y, x + sides, y + sides], 1).astype(np.float32), labels, np.full(count, difficult))
+    return jpeg(np.clip(image, 0, 255).astype(np.uint8)), (height, width), found
 
 
 def rectangles(seed: int) -> tuple[bytes, tuple[int, int], Boxes]:

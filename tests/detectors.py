@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdali.trainers.detection_fusion import final_detections
+from sdali.trainers.detections import Detections
 from sdali.trainers.models.detection import DetectionConfig, create_detector
+from sdali.trainers.models.detector import Regions
 from sdali.trainers.models.rpn import RPNConfig
 
 SIZES = torch.tensor([[96, 128], [80, 100]])
@@ -20,6 +23,11 @@ def small(classes: int = 3, **fields: Any) -> Any:
     rpn = RPNConfig(width=32, considered=200, proposals=fields.pop("proposals", 20))
     given = {"backbone": "resnet10t", "roi_size": 4, "regions": 16, "rpn": rpn, **fields}
     return awake(create_detector(DetectionConfig(**given), classes))
+
+
+def detected(regions: Regions, size: tuple[int, int], score_threshold: float = 0.05) -> Detections:
+    """With torchvision's other thresholds."""
+    return final_detections(*regions, size, score_threshold=score_threshold, nms_threshold=0.5, limit=100)
 
 
 def awake(network: nn.Module) -> nn.Module:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from detecting import boxes as random_boxes
+from detectors import random_boxes as regions_in_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import RoIHeads
 
 from sdali.trainers.detection_fusion import averaged, final_detections, fused_proposals
 from sdali.trainers.detections import Detections
@@ -128,6 +130,19 @@ def test_a_diverged_model_finds_nothing() -> None:
         assert len(only([[0.9, 0.1]], [[bad]]).scores) == 0
     assert len(only([[NAN, NAN]], [[whole]]).scores) == 0
     assert only([[0.9, 0.1]], [[[-5.0, -5, 99, 99]]]).boxes.tolist() == [whole]
+
+
+def test_detections_are_torchvisions() -> None:
+    """From the same logits and codes; boxes are clipped to the image, and there are more than the limit."""
+    torch.manual_seed(0)
+    heads = RoIHeads(nn.Identity(), nn.Identity(), nn.Identity(), 0.5, 0.5, 16, 0.25, None, 0.1, 0.4, 25)
+    logits, codes, proposals = torch.randn(60, 4), torch.randn(60, 16), regions_in_image(60)
+    boxes, scores, labels = heads.postprocess_detections(logits, codes, [proposals], [(80, 100)])
+    softmax, decoded = logits.softmax(1).roll(-1, 1), heads.box_coder.decode(codes, [proposals])[:, 1:]
+    found = final_detections(softmax, decoded, (80, 100), score_threshold=0.1, nms_threshold=0.4, limit=25)
+    assert len(boxes[0]) == 25
+    for ours, theirs in zip(found, (boxes[0], scores[0], labels[0] - 1), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_without_proposals() -> None:

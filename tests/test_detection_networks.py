@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from detectors import ALL_PARTS, SIZES, images, random_boxes, small, truth
+from detectors import ALL_PARTS, SIZES, detected, images, random_boxes, small, truth
 from torch import Tensor
 from torchvision.ops import box_iou
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers.models.detection import DetectionConfig, create_detector
-from sdali.trainers.models.detections import detections
 from sdali.trainers.models.rpn import RPNConfig
 
 KINDS: dict[str, dict[str, Any]] = {"base": {}, "all": ALL_PARTS, "fpn": {"neck": "fpn"}}
@@ -178,7 +177,7 @@ def test_two_images_are_learnt(parts: dict[str, Any]) -> None:
     with torch.no_grad():
         found = made.eval()(batch, SIZES)
     for regions, size, of_image, names in zip(found, SIZES.tolist(), boxes, labels, strict=True):
-        kept, _, classes = detections(regions, size, score_threshold=0.5)
+        kept, _, classes = detected(regions, size, score_threshold=0.5)
         overlap = box_iou(of_image, kept) * (names[:, None] == classes)
         assert (overlap.max(1).values > 0.5).all() and len(kept) <= 4
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from detectors import SIZES, images, small, truth
+from detectors import SIZES, detected, images, small, truth
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
-
-from sdali.trainers.models.detections import detections
 
 
 class Backbone(nn.Module):
@@ -79,7 +77,7 @@ def test_detections_are_torchvisions() -> None:
         ours = made(images(), SIZES)
         proposals = made.proposals(made.features(images()), SIZES)
     for regions, size, expected in zip(ours, SIZES.tolist(), theirs, strict=True):
-        boxes, scores, classes = detections(regions, size)
+        boxes, scores, classes = detected(regions, size)
         assert len(expected["labels"])
         assert torch.equal(classes, expected["labels"] - 1)
         torch.testing.assert_close(boxes, expected["boxes"])

@@ -40,6 +40,17 @@ def test_intervals_end_with_the_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {(line["images_per_second"], line["data_wait_share"]) for line in lines(log.path)} == {(4.0, 0.25)}
 
 
+def test_parts_of_the_loss_are_averaged_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the same interval; the next begins anew."""
+    monkeypatch.setattr(run_log, "STEPS_BETWEEN_RECORDS", 2)
+    at = Standing()
+    with RunLog(tmp_path, at, epochs=1, steps_per_epoch=4, describe=describe, enabled=True) as log:
+        for step, box in enumerate([1.0, 3.0, 5.0, 6.0], 1):
+            at.step = step
+            log.step(at, 10 * box, 0.1, {"box": box})
+    assert [(line["loss"], line["loss_box"]) for line in lines(log.path)] == [(20.0, 2.0), (55.0, 5.5)]
+
+
 def test_a_new_run_starts_a_new_log_and_a_resumed_one_appends(tmp_path: Path) -> None:
     """Nothing of a run that is resumed is lost; nothing of another one is left."""
     for step, events in [(0, ["a"]), (0, ["b"]), (5, ["b", "c"])]:

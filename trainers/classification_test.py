@@ -76,7 +76,7 @@ def opened_test(
                 "crops": crops,
                 "random_crop": trained_crop(first["config"]),
                 "random_flip": random_flip,
-                "statistics": _common_statistics(paths, contents),
+                "statistics": common_statistics(paths, contents),
                 "device": str(ranks.device),
                 "threads": threads,
                 "rank": ranks.rank,
@@ -114,7 +114,7 @@ def trained_crop(config: dict[str, Any]) -> Crop:
     return Crop(**{name[len(prefix) :]: value for name, value in config.items() if name.startswith(prefix)})
 
 
-def _common_statistics(paths: Sequence[Path], contents: Sequence[dict[str, Any]]) -> Statistics:
+def common_statistics(paths: Sequence[Path], contents: Sequence[dict[str, Any]]) -> Statistics:
     """All networks see the same tensors, so they must have been trained on the same normalisation."""
     first = contents[0]["statistics"]
     for path, saved in zip(paths, contents, strict=True):

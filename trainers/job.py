@@ -1,6 +1,6 @@
 """What a training run of any task is made of: a configuration, and what it means here; each task fills in the rest.
 
-classification_job, parsing_job -> Job -> opened_run -> Run, which loop.fit trains
+classification_job, parsing_job, detection_job -> Job -> opened_run -> Run, which loop.fit trains
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Job(ABC):
         """Untrained, on its device; torch's random state has been set."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """Mean loss of a batch, with gradients, in float32 whatever the network's precision."""
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor | dict[str, Tensor]:
+        """Mean loss of a batch, or the parts of it by name, with gradients, in float32 whatever the precision."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module, loader: Loader, stop: Callable[[], int]) -> dict[str, Any]:

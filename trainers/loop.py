@@ -51,8 +51,8 @@ class Run:
     epochs: int
     seed: int
 
-    loss: Callable[[nn.Module, dict[str, Any]], Tensor]
-    """Mean loss of a batch, with gradients."""
+    loss: Callable[[nn.Module, dict[str, Any]], Tensor | dict[str, Tensor]]
+    """Mean loss of a batch, with gradients; of several by name it is their sum, and the log has each."""
 
     learning_rate: Callable[[int], float]
     """Of a step."""
@@ -119,17 +119,19 @@ def train_epoch(run: Run) -> None:
         rate = run.learning_rate(run.at.step)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        loss = run.loss(run.trained, batch)
+        found = run.loss(run.trained, batch)
+        parts = found if isinstance(found, dict) else {}
+        loss = torch.stack(list(parts.values())).sum() if isinstance(found, dict) else found
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()
         run.at.step += 1
         if run.ema is not None:
             run.ema.update(run.model, run.at.step)
-        mean_loss, stop = agree(run, loss)
+        mean_loss, means, stop = agree(run, loss, parts)
         check_finite(mean_loss, run.at.step, rate)
         run.at.images += len(batch["index"]) * run.ranks.world_size
-        run.log.step(run.at, mean_loss, rate)
+        run.log.step(run.at, mean_loss, rate, means)
         if stop:
             raise Stopped(stop)
         if run.save_minutes and time.monotonic() - run.saved_at >= 60 * run.save_minutes:
@@ -172,15 +174,17 @@ def timed(loader: Loader, at: Standing) -> Iterator[dict[str, Any]]:
         yield batch
 
 
-def agree(run: Run, loss: Tensor) -> tuple[float, int]:
-    """What the ranks tell each other after a step: the mean loss, and the signal to stop for, 0 for none."""
+def agree(run: Run, loss: Tensor, parts: dict[str, Tensor]) -> tuple[float, dict[str, float], int]:
+    """What the ranks tell each other after a step: the mean loss and its parts, the signal to stop for, 0 for none."""
     wall, cpu = run.stopwatch.lap()
     own = torch.tensor([run.signals.received, cpu], dtype=torch.float64, device=loss.device)
-    total, stop, cpu = run.ranks.sum(torch.cat([loss.detach().double().view(1), own])).tolist()
+    losses = torch.stack([value.detach().double() for value in (loss, *parts.values())])
+    *totals, stop, cpu = run.ranks.sum(torch.cat([losses, own])).tolist()
     run.at.loop_seconds += wall
     run.at.wall_seconds += wall
     run.at.cpu_seconds += cpu
-    return total / run.ranks.world_size, run.signals.agreed(stop)
+    mean, *means = (total / run.ranks.world_size for total in totals)
+    return mean, dict(zip(parts, means, strict=True)), run.signals.agreed(stop)
 
 
 def spend(run: Run) -> None:

@@ -40,7 +40,7 @@ class TrainConfig(TrainingConfig):
     """Height and width of the training windows, pixels."""
 
     schedule: Schedule = "poly"
-    """How the learning rate falls to 0: cosine, or poly, (1 - done) to the power of 0.9."""
+    """How the learning rate falls: cosine, poly, (1 - done) to the power of 0.9, or step, by 10 at 2/3 and 8/9."""
 
     class_balance: Balance = "none"
     """Weight of a pixel in the loss; median_frequency: median frequency of the classes by its own (SegNet)."""

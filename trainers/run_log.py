@@ -2,7 +2,8 @@
 
 log.jsonl holds one JSON object a line, each with `event` and `time` (Unix seconds):
     start     the configuration and what was resolved from it; `step` above 0 after a resumption
-    train     step, epoch, loss (mean since the last such line), learning_rate, images_per_second, data_wait_share
+    train     step, epoch, loss and its parts (means since the last such line), learning_rate, images_per_second,
+              data_wait_share
     evaluate  step, epoch, and the numbers of the result: of a classifier top1, top5, loss, images
     end       the result of the run
 A resumed run appends: where steps occur twice, the later line is the one that counts.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,7 @@ class RunLog:
         self.path = out / "log.jsonl"
         self._describe = describe
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
-        self._then, self._losses = replace(at), 0.0
+        self._then, self._losses, self._parts = replace(at), 0.0, dict[str, float]()
         self._words = ""  # how training went lately
         self._file = self._board = None
         self._display: Display = Silent()
@@ -63,9 +64,11 @@ class RunLog:
                 self._file.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
                 self._file.flush()
 
-    def step(self, at: Standing, loss: float, rate: float) -> None:
-        """After each step: `loss` is the mean of its batches, `rate` its learning rate."""
+    def step(self, at: Standing, loss: float, rate: float, parts: Mapping[str, float] | None = None) -> None:
+        """After each step: `loss` is the mean of its batches, of `parts` by name, `rate` its learning rate."""
         self._losses += loss
+        for name, value in (parts or {}).items():
+            self._parts[name] = self._parts.get(name, 0.0) + value
         steps = at.step - self._then.step
         values = {"loss": self._losses / steps, "learning_rate": rate, **at.rates_since(self._then)}
         epoch = min((at.step - 1) // self._steps_per_epoch + 1, self._epochs)
@@ -75,9 +78,10 @@ class RunLog:
         )
         self._display.show(at.step, f"epoch {epoch}/{self._epochs}, {self._words}")
         if steps >= STEPS_BETWEEN_RECORDS or at.step % self._steps_per_epoch == 0:
+            values |= {f"loss_{name}": total / steps for name, total in self._parts.items()}
             self.record("train", step=at.step, epoch=epoch, **values)
             self._plot("train", at.step, values)
-            self._then, self._losses = replace(at), 0.0
+            self._then, self._losses, self._parts = replace(at), 0.0, {}
 
     def evaluated(self, at: Standing, result: dict[str, Any]) -> None:
         """After each evaluation: the numbers of the result are kept."""

@@ -54,7 +54,7 @@ class TrainingConfig:
     """Epochs over which the learning rate rises linearly."""
 
     schedule: Schedule = "cosine"
-    """How it then falls to 0: cosine, or poly, (1 - done) to the power of 0.9."""
+    """How it then falls: cosine, poly, (1 - done) to the power of 0.9, or step, by 10 at 2/3 and 8/9 of the run."""
 
     ema: float = 0.0
     """Decay a step of the average of the weights that is then evaluated, saved and used, such as 0.999; its start is

@@ -7,7 +7,7 @@ Each of the talk's parts is a switch here and a file of its own: `cascade_rpn.py
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
@@ -86,6 +86,12 @@ class DetectionConfig:
                 raise InputError(f"the neck fpn is a baseline without {name}; leave that out, or use c4")
             if len(self.rpn.anchor_sizes) != LEVELS:
                 raise InputError(f"the neck fpn needs {LEVELS} anchor_sizes, got {len(self.rpn.anchor_sizes)}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DetectionConfig:
+        """From what dataclasses.asdict makes of one."""
+        parts = {"rpn": RPNConfig, "cascade": CascadeConfig, "ratio": ConstrainedConfig, "mining": OHEMConfig}
+        return cls(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
 
 
 def create_detector(config: DetectionConfig, classes: int) -> Detector:

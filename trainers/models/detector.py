@@ -30,7 +30,7 @@ class Detector(nn.Module):
 
     In training also the ground truth of each image, boxes float32 [K, 4] and labels int64 [K], K from 0 up; boxes
     without width or height, or not finite, are left out. Gives a dictionary of losses, to be summed.
-    In test gives Regions for the detector's own proposals, for `detections.detections`.
+    In test gives Regions for the detector's own proposals, for `detection_fusion.final_detections`.
     """
 
     backbone: Any

@@ -71,7 +71,7 @@ class FasterRCNN(Detector):
         if self.context is not None:
             context = self.context(self.pooled(features, whole_images(sizes, features)))
             counts = torch.tensor([len(of_image) for of_image in regions], device=seen.device)
-            seen = torch.cat([seen, context.repeat_interleave(counts, 0)], 1)
+            seen = torch.cat([seen, context.repeat_interleave(counts, 0, output_size=len(seen))], 1)
         return self.classifier(seen).float(), codes
 
     def pooled(self, features: Tensor, regions: list[Tensor]) -> Tensor:
