@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sdali.trainers.localization_rule import Scored, answers, detector_classes, top_labels, whole_image
+from sdali.trainers.detections import Scored
+from sdali.trainers.localization_rule import answers, detector_classes, top_labels, whole_image
 
 SIZE = 100, 120  # px
 NAN = torch.nan
@@ -21,6 +22,7 @@ def scored(rows: list[tuple[list[float], list[float], list[list[float]]]], class
     boxes, softmax, moved = ([row[place] for row in rows] for place in range(3))
     return Scored(
         torch.tensor(boxes).view(-1, 4),
+        torch.arange(len(rows), 0, -1.0),
         torch.tensor(softmax).view(-1, classes + 1),
         torch.tensor(moved).view(-1, classes, 4),
     )
@@ -30,8 +32,8 @@ FAR, NEAR, NEXT = [60.0, 60, 90, 90], [10.0, 10, 30, 30], [10.0, 10, 30, 32]
 TWO = scored([(FAR, [0.7, 0.1, 0.2], [FAR, FAR]), (NEAR, [0.2, 0.6, 0.2], [NEAR, NEAR])])
 
 
-def answered(classes: list[float], of: Scored, **options) -> list[tuple[int, list[float]]]:
-    found = answers(torch.tensor(classes), of, SIZE, **options)
+def answered(classes: list[float], of: Scored, top: int, **options) -> list[tuple[int, list[float]]]:
+    found = answers(top_labels(torch.tensor([classes]), top)[0], of, SIZE, **options)
     assert found.labels.dtype == np.int64 and found.boxes.dtype == np.float64
     return list(zip(found.labels.tolist(), found.boxes.tolist(), strict=True))
 
@@ -125,13 +127,13 @@ def test_boxes_are_those_of_the_highest_scores(seed: int, proposals: int, top: i
     rng = np.random.default_rng(seed)
     own = torch.from_numpy(np.stack([random_boxes(rng, proposals) for _ in range(4)], 1)).float()
     softmax = torch.from_numpy(rng.dirichlet(np.ones(5), proposals)).float().view(-1, 5)
-    of = Scored(own[:, 0], softmax, own)
+    of = Scored(own[:, 0], torch.arange(proposals, 0, -1.0), softmax, own)
     likely = torch.from_numpy(rng.random(4))
-    found = answers(likely, of, SIZE, top=top, voting_threshold=None)
+    found = answers(top_labels(likely[None], top)[0], of, SIZE, voting_threshold=None)
     assert found.labels.tolist() == sorted(range(4), key=lambda label: -likely[label])[:top]
     for label, box in zip(found.labels.tolist(), found.boxes, strict=True):
         edges = np.array(_reference(label, of))
         assert np.abs(box - 1 - edges + [0, 0, 1, 1]).max() <= 0.5
     mixed: Tensor = torch.from_numpy(rng.permutation(proposals))
-    again = answers(likely, Scored(*(part[mixed] for part in of)), SIZE, top=top, voting_threshold=None)
+    again = answers(torch.from_numpy(found.labels), Scored(*(part[mixed] for part in of)), SIZE, voting_threshold=None)
     np.testing.assert_array_equal(again.boxes, found.boxes)

@@ -10,45 +10,32 @@ Source: the talk ("LOC = CLS + DET"); the fallbacks are our choice.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 from .detection_fusion import final_detections
+from .detections import Scored
 from .localization_answers import Answers, inclusive_pixels
 
 _ANY_NMS = 0.5  # suppression never takes the best detection of a class, so nothing depends on it
 
 
-class Scored(NamedTuple):
-    """What detectors say of R shared proposals of one image, R from 0 up, in its pixels."""
+def answers(labels: Tensor, scored: Scored, size: tuple[int, int], voting_threshold: float | None = 0.5) -> Answers:
+    """A box for each of these classes of an image, int64 [A], the most certain first, such as a row of `top_labels`.
 
-    proposals: Tensor
-    """float [R, 4]."""
-    softmax: Tensor
-    """float [R, C + 1], the background last."""
-    boxes: Tensor
-    """float [R, C, 4], for each class its own."""
-
-
-def answers(
-    classes: Tensor, scored: Scored, size: tuple[int, int], *, top: int = 5, voting_threshold: float | None = 0.5
-) -> Answers:
-    """The `top` most likely classes of an image with a box each; as many as there are classes, if those are fewer.
-
-    classes: float [C], higher for more likely; equal ones in their order. size: of the image, height and width.
-    voting_threshold: see final_detections.
+    size: of the image, height and width; what is `scored` is in its pixels. voting_threshold: see final_detections.
     """
-    labels = top_labels(classes[None], top)[0]
     boxes = torch.stack([box_of(label, scored, size, voting_threshold) for label in labels.tolist()])
     return Answers(labels.cpu().numpy(), inclusive_pixels(boxes.cpu().numpy(), *size))
 
 
 def top_labels(classes: Tensor, top: int) -> Tensor:
-    """int64 [B, top]: the most likely of C classes, float [B, C], the most likely first; no number is least likely."""
+    """int64 [B, top]: the most likely of C classes, float [B, C], or all if there are fewer; the most likely first.
+
+    Equal ones come in their order, and what is no number is least likely.
+    """
     return classes.nan_to_num(nan=-torch.inf).argsort(dim=1, descending=True, stable=True)[:, :top]
 
 
