@@ -23,8 +23,8 @@ def test_there_and_back(original: tuple[int, int], size: tuple[int, int], mirror
     there = view.from_original(boxes)
     assert (there[..., 2:] >= there[..., :2]).all()
     torch.testing.assert_close(view.to_original(there), boxes, rtol=0, atol=1e-9)
-    whole = view.from_original(torch.tensor([0.0, 0, original[1], original[0]]))
-    assert whole.tolist() == pytest.approx([0, 0, size[1], size[0]])
+    whole = view.from_original(torch.tensor([0.0, 0, original[1], original[0]], dtype=torch.float64))
+    assert whole.tolist() == pytest.approx([0, 0, size[1], size[0]], abs=1e-9)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from detection_by_hand import by_hand
 from detection_stores import squares, write_store
 from test_resume import at_step, state_difference
-from torchvision.ops import batched_nms, clip_boxes_to_image, nms
 from training import learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, detection
@@ -25,7 +25,7 @@ from sdali.trainers import checkpoint, detection_job
 from sdali.trainers import classification as classifiers
 from sdali.trainers.coco_predictions import read_coco_predictions
 from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig, evaluate, load_detector, train
-from sdali.trainers.detection_evaluation import truth_of
+from sdali.trainers.detection_evaluation import Records, figures, record_detections, truth_of
 from sdali.trainers.distributed import Ranks
 from sdali.trainers.metrics.coco_ap import coco_ap
 from sdali.trainers.metrics.detection_record import DetectionRecord
@@ -111,10 +111,11 @@ def test_evaluate_equals_a_loop_by_hand(
     result = evaluate(
         EvaluateConfig(checkpoint=paths, store=val, precision="float32", rules=rules, predictions=file, **views)
     )
-    store, loaded = ImageStore(val), [load_detector(path, "cpu") for path in paths]
+    store, models = ImageStore(val), [load_detector(path, "cpu")[0] for path in paths]
     found = read_coco_predictions(file, store)
-    for image in range(len(store)):
-        expected = by_hand(loaded, store, image, views.get("scales", (64,)), views.get("flip", False))
+    loaders = [detection.test_loader(store, shorter_side=side, device="cpu") for side in views.get("scales", (64,))]
+    for image, batches in enumerate(zip(*loaders, strict=True)):
+        expected = by_hand(models, batches, views.get("flip", False))
         torch.testing.assert_close(found[image].scores, expected[1], atol=1e-4, rtol=0)
         torch.testing.assert_close(found[image].boxes, expected[0], atol=0.01, rtol=0)
         assert torch.equal(found[image].classes, expected[2])
@@ -122,45 +123,26 @@ def test_evaluate_equals_a_loop_by_hand(
     assert coco_ap(record, 2)["ap"] == pytest.approx(result["ap"])
 
 
-def by_hand(loaded: Any, store: ImageStore, image: int, scales: Any, flip: bool) -> tuple[Any, ...]:
-    """Boxes, scores and classes of one image."""
-    height, width = store.sizes[image].tolist()
-    looks = []
-    for side in scales:
-        statistics = Statistics.from_dict(loaded[0][1]["statistics"])
-        loader = detection.test_loader(store, shorter_side=side, statistics=statistics, device="cpu")
-        batch = next(batch for batch in loader if batch["index"].item() == image)
+def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+    """Their shares of 7 images, the last batch of the second empty, make the record of one rank, and its figures."""
+    model, saved = load_detector(trained[0] / "last.pt", "cpu")
+    store, rules = ImageStore(folder / "val.lmdb"), DetectionRules()
+
+    def records(rank: int, world_size: int) -> tuple[DetectionRecord, DetectionRecord]:
+        statistics = Statistics.from_dict(saved["statistics"])
+        share = {"rank": rank, "world_size": world_size, "statistics": statistics, "device": "cpu", "threads": 1}
+        loader = detection.test_loader(store, shorter_side=64, **share)  # type: ignore[arg-type]
+        batches = ([batch] for batch in loader)
+        found = record_detections([model], batches, store=store, rules=rules, ranks=CPU, precision="float32")
         loader.close()
-        high, wide = batch["size"][0].tolist()
-        for mirrored in (False, True)[: 1 + flip]:
-            pixels = batch["image"].clone()
-            if mirrored:
-                pixels[..., :high, :wide] = batch["image"][..., :high, :wide].flip(3)
-            looks += [(model, pixels, batch["size"], mirrored) for model, _ in loaded]
+        return found
 
-    def back(boxes: torch.Tensor, look: Any) -> torch.Tensor:
-        high, wide = look[2][0].tolist()
-        if look[3]:
-            boxes = torch.stack([wide - boxes[..., 2], boxes[..., 1], wide - boxes[..., 0], boxes[..., 3]], -1)
-        return boxes * torch.tensor([width / wide, height / high] * 2)
-
-    with torch.no_grad():
-        features = [look[0].features(look[1]) for look in looks]
-        pairs = [look[0].proposals(own, look[2])[0] for look, own in zip(looks, features, strict=True)]
-        boxes = torch.cat([back(pair[0], look) for pair, look in zip(pairs, looks, strict=True)])
-        boxes = boxes[nms(boxes, torch.cat([pair[1] for pair in pairs]), 0.7)[:25]]
-        scores, moved = torch.zeros(len(boxes), 3), torch.zeros(len(boxes), 2, 4)
-        for look, own in zip(looks, features, strict=True):
-            high, wide = look[2][0].tolist()
-            there = boxes * torch.tensor([wide / width, high / height] * 2)
-            if look[3]:
-                there = torch.stack([wide - there[:, 2], there[:, 1], wide - there[:, 0], there[:, 3]], 1)
-            said = look[0].classify(own, [there], look[2])[0]
-            scores, moved = scores + said.scores / len(looks), moved + back(said.boxes, look) / len(looks)
-    rows, classes = (scores[:, :2] > 0.05).nonzero(as_tuple=True)
-    moved, scores = clip_boxes_to_image(moved, (height, width))[rows, classes], scores[rows, classes]
-    kept = batched_nms(moved, scores, classes, 0.4)[:9]
-    return moved[kept], scores[kept], classes[kept]
+    first, second = records(0, 2), records(1, 2)
+    assert (len(first[0].images), len(second[0].images)) == (4, 3)
+    both = Records(*(mine.merge(theirs) for mine, theirs in zip(first, second, strict=True)))
+    result = figures(both, store.classes, rules)
+    assert result == figures(Records(*records(0, 1)), store.classes, rules)
+    assert result["ap50"] == pytest.approx(trained[1]["ap50"], abs=1e-9)
 
 
 @pytest.mark.parametrize("network", [SMALL, ALL_PARTS, FPN], ids=["base", "all parts", "fpn"])
@@ -182,10 +164,11 @@ def test_batches_of_any_objects_have_finite_losses(folder: Path, tmp_path: Path,
         torch.manual_seed(2)
         losses[name] = job.loss(model, batch)
         total = torch.stack(list(losses[name].values())).sum()
+        model.zero_grad()
         total.backward()
         assert total.isfinite() and total > 0
-    gradients = [weight.grad for weight in model.parameters()]
-    assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
+        gradients = [weight.grad for weight in model.parameters()]  # none is missing, which DDP would wait for
+        assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
     assert losses["none"]["box"] == losses["difficult"]["box"] == 0 < losses["many"]["box"]
 
 
@@ -243,7 +226,7 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
     one = [(data, hw, boxes._replace(labels=boxes.labels * 0)) for data, hw, boxes in map(squares, range(8))]
     for name in ("train", "val"):
         write_store(tmp_path / f"one.{name}.lmdb", one, 1)
-    stores = {"store": tmp_path / "one.train.lmdb", "val_store": tmp_path / "one.val.lmdb"}
+    stores: dict[str, Any] = {"store": tmp_path / "one.train.lmdb", "val_store": tmp_path / "one.val.lmdb"}
     config = config_of(folder, start_from=trained[0] / "best.pt", **stores)
     found = detection_job.prepare(config, CPU, 1).network().state_dict()
     saved = checkpoint.load(trained[0] / "best.pt")["state_dict"]

@@ -17,6 +17,7 @@ from .metrics.mean_iou import MeanIou
 from .signals import Stopped
 
 Seen = Callable[[dict[str, Any], Tensor], None]
+SCORES = 2**27  # of a test batch; a few copies of them are in memory at a time
 
 
 @torch.inference_mode()
@@ -56,19 +57,27 @@ def mean_softmax(model: nn.Module, scales: Sequence[Tensor], size: Sequence[int]
     """float32 [B, K, *size]: the mean over scales, and mirror images, of the softmax of scores brought to `size`.
 
     scales: the same images, [B, 3, h, w] of any sizes. Source: the talk (multi-scale and flip in the test); that
-    softmax is averaged is our choice.
+    softmax is averaged is our choice. It is added up in place: at 150 classes an image of 2 megapixels has 1.2 GB of
+    scores.
     """
     total: Tensor | None = None
     for images in scales:
         for mirrored in (False, True)[: 1 + flip]:
             scores = model(images.flip(3) if mirrored else images)
             scores = scores.flip(3) if mirrored else scores
-            softmax = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=False).softmax(1)
-            total = softmax if total is None else total + softmax
+            if scores.shape[2:] != tuple(size):
+                scores = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=False)
+            softmax = scores.softmax(1)
+            total = softmax if total is None else total.add_(softmax)
+            del scores, softmax  # before the next view's
     assert total is not None
-    return total / (len(scales) * (1 + flip))
+    return total.div_(len(scales) * (1 + flip))
 
 
 def whole_image_batch(store: ImageStore, batch_size: int) -> int:
-    """Images of a test batch: 1 where their sizes differ, which no tensor holds."""
-    return batch_size if len(np.unique(store.sizes, axis=0)) == 1 else 1
+    """Images of a test batch, at most `batch_size`: 1 where their sizes differ, which no tensor holds, and no more than
+    have 2**27 scores (0.5 GB) at their original size.
+    """
+    if len(np.unique(store.sizes, axis=0)) > 1:
+        return 1
+    return min(batch_size, max(1, SCORES // (len(store.classes) * int(store.sizes[0].prod()))))

@@ -64,23 +64,33 @@ class ParsingJob(Job):
         return model
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """Mean cross-entropy of the pixels that have a class, 0 where none has; an auxiliary head adds its own."""
+        """Mean cross-entropy of the pixels that have a class, 0 where none has; an auxiliary head adds its own.
+
+        The mean is over the pixels of all ranks, since one may have few: a rank divides its sum by the mean over the
+        ranks of their pixels, so that DDP's mean of the gradients is the gradient that one process would get.
+        """
         device = self.ranks.device
         images, masks = (batch[name].to(device, non_blocking=True) for name in ("image", "mask"))
         with autocast(device, self.precision):
             scores = model(images)
+        pixels = self._pixels(masks)
         if isinstance(scores, tuple):
-            main, auxiliary = (self._entropy(part, masks) for part in scores)
+            main, auxiliary = (self._entropy(part, masks) / pixels for part in scores)
             return main + self.config.auxiliary_weight * auxiliary
-        return self._entropy(scores, masks)
+        return self._entropy(scores, masks) / pixels
 
     def _entropy(self, scores: Tensor, masks: Tensor) -> Tensor:
+        """The sum over this rank's pixels, weighted by class."""
         assert self.store.ignore_index is not None
-        ignored, weights = self.store.ignore_index, self.class_weights
-        total = F.cross_entropy(scores.float(), masks, weights, ignore_index=ignored, reduction="sum")
-        labelled = masks[masks != ignored]
-        mass = weights[labelled].sum() if weights is not None else labelled.new_tensor(len(labelled), dtype=total.dtype)
-        return total / torch.where(mass > 0, mass, torch.ones_like(mass))
+        ignored = self.store.ignore_index
+        return F.cross_entropy(scores.float(), masks, self.class_weights, ignore_index=ignored, reduction="sum")
+
+    def _pixels(self, masks: Tensor) -> Tensor:
+        """float32: the pixels that have a class, weighted by it, a mean over the ranks; 1 where there are none."""
+        labelled, weights = masks[masks != self.store.ignore_index], self.class_weights
+        own = labelled.new_tensor(len(labelled)) if weights is None else weights[labelled].sum()
+        total = self.ranks.sum(own.double()) / self.ranks.world_size
+        return torch.where(total > 0, total, torch.ones_like(total)).float()
 
     def evaluate(self, model: nn.Module, loader: Loader, stop: Callable[[], int]) -> dict[str, Any]:
         return count_pixels(
