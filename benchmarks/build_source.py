@@ -17,7 +17,8 @@ _FLAGS = {
     "class_names": (None, ("masks", "voc")),
     "ignore_index": (None, ("masks",)),
     "preset": (None, ("masks",)),
-    "subset": (None, ("masks", "voc")),
+    "subset": (None, ("masks", "voc", "ilsvrc-loc")),
+    "boxes_from_masks": ((), ("folder",)),
     "images_dataset": ("images", ("hdf5",)),
     "labels_dataset": ("labels", ("hdf5",)),
     "classes_dataset": (None, ("hdf5",)),
@@ -34,14 +35,24 @@ def source_of(flags: Build) -> Source:
         if getattr(flags, name) != default and flags.format not in formats:
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} goes with --format {' or '.join(formats)}, not {flags.format}; leave it out")
-    make = {"folder": _folder, "masks": _masks, "voc": _voc, "coco": _coco, "hdf5": _hdf5, "scenes": _scenes}
+    make = {
+        "folder": _folder,
+        "masks": _masks,
+        "voc": _voc,
+        "coco": _coco,
+        "ilsvrc-loc": _ilsvrc_loc,
+        "hdf5": _hdf5,
+        "scenes": _scenes,
+    }
     return make[flags.format](flags)
 
 
 def _folder(flags: Build) -> Source:
     from ..pipelines.sources_folder import folder
 
-    return folder(flags.source, masks=flags.masks, annotations=flags.annotations)
+    return folder(
+        flags.source, masks=flags.masks, annotations=flags.annotations, boxes_from_masks=flags.boxes_from_masks
+    )
 
 
 def _masks(flags: Build) -> Source:
@@ -78,6 +89,12 @@ def _coco(flags: Build) -> Source:
     if flags.annotations is None:
         raise InputError("--format coco needs --annotations FILE.json; SOURCE is the folder of its images")
     return coco(flags.source, flags.annotations)
+
+
+def _ilsvrc_loc(flags: Build) -> Source:
+    from ..pipelines.sources_ilsvrc import ilsvrc_loc
+
+    return ilsvrc_loc(flags.source, subset=flags.subset)
 
 
 def _hdf5(flags: Build) -> Source:

@@ -36,6 +36,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         ".commands_detection",
         "average precision, recall of proposals; scales, flip, voting, networks",
     ),
+    "train localization": (".commands_localization", "train a detector where every image has a class and its boxes"),
+    "evaluate localization": (
+        ".commands_localization",
+        "ILSVRC's localization error of a classifier and a detector; label or box wrong, baselines",
+    ),
     "confusion": (".commands_train", "which classes a checkpoint confuses, for --soft-labels"),
     "ensemble": (
         ".commands_ensemble",

@@ -26,17 +26,18 @@ class Build:
     """Flags of `sdali build`."""
 
     source: Positional[str]
-    """A folder of images, or an HDF5 file; for voc and --preset the data set's folder; for --format scenes the number
-    of pictures to generate."""
+    """A folder of images, or an HDF5 file; for voc, ilsvrc-loc and --preset the data set's folder; for --format scenes
+    the number of pictures to generate."""
 
     store: Positional[Path]
     """The store to be, such as pets.lmdb."""
 
-    format: Literal["folder", "masks", "voc", "coco", "hdf5", "scenes"] = "folder"
+    format: Literal["folder", "masks", "voc", "coco", "ilsvrc-loc", "hdf5", "scenes"] = "folder"
     """folder: sub-folders are classes, images anywhere below them. masks: images whose pixels have classes, for scene
     parsing: with --masks and --class-names, or with --preset. voc: JPEGImages/, Annotations/, ImageSets/Main/ with
-    --subset. coco: images of --annotations FILE.json. hdf5: a dataset of encoded images (variable-length
-    uint8) or of pixels (uint8), one row each. scenes: generated pictures with masks and boxes."""
+    --subset. coco: images of --annotations FILE.json. ilsvrc-loc: Data/, Annotations/, ImageSets/, devkit/ of ILSVRC's
+    classification and localization, with --subset. hdf5: a dataset of encoded images (variable-length uint8) or of
+    pixels (uint8), one row each. scenes: generated pictures with masks and boxes."""
 
     masks: Path | None = None
     """folder, masks: masks of the images, PNG of class indices, found by the images' names."""
@@ -44,6 +45,9 @@ class Build:
     annotations: Path | None = None
     """coco: the JSON file. folder: a folder of VOC XML files, found by the images' names; each box is of its image's
     class."""
+
+    boxes_from_masks: tuple[int, ...] = ()
+    """folder: a box of the image's class around all pixels of these values in its mask, such as 1 3."""
 
     class_names: Path | None = None
     """masks: a text file of the classes, one a line for the mask values 0, 1, ... without --ignore-index, or
@@ -58,7 +62,8 @@ class Build:
     ignored."""
 
     subset: str | None = None
-    """--preset: which part, train or val. None: train. voc: the name of a list in ImageSets/Main/. None: all images."""
+    """--preset: which part, train or val. None: train. voc: the name of a list in ImageSets/Main/. None: all images.
+    ilsvrc-loc: train_loc, train_cls or val. None: train_loc."""
 
     images_dataset: str = "images"
     """hdf5: where the images are."""

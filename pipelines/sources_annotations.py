@@ -43,18 +43,7 @@ class AnnotationFolder(FolderBeside):
 
         Raises InputError with a reason that names the file.
         """
-        path = self.found(name)
-        try:
-            annotation = parsed(read_file(path))
-            if isinstance(label_of, int):
-                labels = [label_of] * len(annotation.names)
-            else:
-                labels = [_label(object_name, label_of) for object_name in annotation.names]
-        except InputError as error:
-            raise InputError(f"has the annotation {path}, which {error}") from None
-        except OSError as error:
-            raise InputError(f"has the annotation {path}, which cannot be read: {error.strerror or error}") from None
-        return annotation.boxes._replace(labels=np.array(labels, np.int64)), annotation.size
+        return boxes_in(self.found(name), label_of)
 
     def class_names(self) -> list[str]:
         """Names of all objects in all files, sorted; files that cannot be read are refused at their image's turn."""
@@ -67,6 +56,21 @@ class AnnotationFolder(FolderBeside):
         if not names:
             raise InputError(f"{self.root} has no annotation with an object; name the folder of the VOC XML files")
         return sorted(names)
+
+
+def boxes_in(path: Path, label_of: Mapping[str, int] | int) -> tuple[Boxes, tuple[int, int] | None]:
+    """Boxes of one file, and the image size stated; see AnnotationFolder.load."""
+    try:
+        annotation = parsed(read_file(path))
+        if isinstance(label_of, int):
+            labels = [label_of] * len(annotation.names)
+        else:
+            labels = [_label(object_name, label_of) for object_name in annotation.names]
+    except InputError as error:
+        raise InputError(f"has the annotation {path}, which {error}") from None
+    except OSError as error:
+        raise InputError(f"has the annotation {path}, which cannot be read: {error.strerror or error}") from None
+    return annotation.boxes._replace(labels=np.array(labels, np.int64)), annotation.size
 
 
 def parsed(data: bytes) -> Annotation:

@@ -8,43 +8,64 @@ DALI does not decode, so that nothing is missing from a store silently: the buil
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import InputError
 from .sources import LazyItems, Loaded, Source, SourceItem, natural_key, read_file
 from .sources_annotations import AnnotationFolder
 from .sources_beside import shared_stems
-from .sources_masks import MaskFolder
+from .sources_masks import MaskFolder, box_around
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
 EXTENSIONS += (".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".ico")
 
 
-def folder(path: str | Path, *, masks: str | Path | None = None, annotations: str | Path | None = None) -> Source:
+def folder(
+    path: str | Path,
+    *,
+    masks: str | Path | None = None,
+    annotations: str | Path | None = None,
+    boxes_from_masks: Sequence[int] = (),
+) -> Source:
     """A folder of class folders, or of images without classes (label -1).
 
     `masks`: a folder of PNGs of class indices; the image a/b.jpg takes a/b.png, else b.png from anywhere below it.
     `annotations`: a folder of VOC XML files, found alike; each box is of its image's class, whatever name it has there.
+    `boxes_from_masks`: values of the masks; a box of the image's class goes around all of its pixels of these values.
     Raises InputError for a folder that is missing or has no images, for an empty class folder, for images both inside
-    and outside class folders, and for annotations of images without classes.
+    and outside class folders, for boxes of images without classes, and for boxes from masks that are not given or from
+    both masks and annotations.
     """
     root, mask_root = Path(path), None if masks is None else Path(masks)
     names = image_names(root, mask_root)
     classes = _classes(root, names, mask_root)
     labels = {name: label for label, name in enumerate(classes)}
-    if annotations is not None and not classes:
+    _check_box_values(boxes_from_masks, masks, annotations)
+    if (annotations is not None or boxes_from_masks) and not classes:
         raise InputError(f"{root} has no class folders, whose classes the boxes would have; use --format voc or coco")
     mask_folder = None if mask_root is None else MaskFolder(mask_root, shared_stems(names))
     annotated = None if annotations is None else AnnotationFolder(Path(annotations), shared_stems(names))
-    items = FolderItems(root, names, [labels.get(name.split("/")[0], -1) for name in names], mask_folder, annotated)
+    of_image = [labels.get(name.split("/")[0], -1) for name in names]
+    items = FolderItems(root, names, of_image, mask_folder, annotated, boxes_from_masks)
     return Source(
         classes,
         items,
         has_masks=mask_folder is not None,
-        has_boxes=annotated is not None,
+        has_boxes=annotated is not None or bool(boxes_from_masks),
         description=f"folder {root}",
     )
+
+
+def _check_box_values(values: Sequence[int], masks: object, annotations: object) -> None:
+    if not values:
+        return
+    if masks is None:
+        raise InputError("boxes from masks need masks; give the folder of masks too")
+    if annotations is not None:
+        raise InputError("boxes come from masks or from annotations; give one of them")
+    if outside := [value for value in values if not 0 <= value <= 255]:
+        raise InputError(f"values of masks are 0 to 255, and boxes are asked for of {outside[0]}; correct it")
 
 
 def image_names(root: Path, masks: Path | None) -> list[str]:
@@ -70,9 +91,10 @@ class FolderItems(LazyItems):
         labels: list[int],
         masks: MaskFolder | None,
         annotations: AnnotationFolder | None = None,
+        box_values: Sequence[int] = (),
     ) -> None:
         self._root, self._names, self._labels = root, names, labels
-        self._masks, self._annotations = masks, annotations
+        self._masks, self._annotations, self._box_values = masks, annotations, box_values
 
     def __len__(self) -> int:
         return len(self._names)
@@ -83,7 +105,10 @@ class FolderItems(LazyItems):
         def load() -> Loaded:
             data = read_file(os.path.join(self._root, name))
             boxes, size = (None, None) if annotations is None else annotations.load(name, label)
-            return Loaded(data, None if masks is None else masks.load(name), boxes, size)
+            mask = None if masks is None else masks.load(name)
+            if mask is not None and self._box_values:
+                boxes = box_around(mask, self._box_values, label)
+            return Loaded(data, mask, boxes, size)
 
         return SourceItem(name, label, load, "" if masks is None else masks.file_of(name))
 

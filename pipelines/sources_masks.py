@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .boxes import Boxes, none_found
 from .errors import InputError
 from .image_chunks import png_header
 from .image_parts import MAX_PIXELS
@@ -78,6 +79,24 @@ def _indices(data: bytes, bits: int, colour: int) -> np.ndarray:
     except Exception as error:  # Pillow raises whatever its parsers run into
         raise InputError(f"cannot be decoded ({error})") from None
     return pixels // _GREY_STEP.get(bits, 1) if colour == _GREY else pixels
+
+
+def box_around(data: bytes, values: Sequence[int], label: int) -> Boxes:
+    """The one box around all pixels of these values in a single-channel uint8 PNG; none where there is no such pixel.
+
+    Raises InputError with a reason for what cannot be decoded.
+    """
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise InputError("cannot be decoded")
+    wanted = np.isin(pixels, values)
+    rows, columns = (np.flatnonzero(wanted.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return none_found()
+    edges = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    return Boxes(np.array([edges], np.float32), np.array([label]), np.zeros(1, bool))
 
 
 def encode_mask(mask: np.ndarray) -> bytes:

@@ -169,3 +169,43 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=reason):
             as_index_png(data)
+
+
+def _masked(root: Path, masks: dict[str, np.ndarray]) -> Path:
+    for name, mask in masks.items():
+        _touch(root, f"i/{name}.jpg")
+        (root / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "m" / f"{name}.png").write_bytes(_png(Image.fromarray(mask)))
+    return root
+
+
+@given(st.integers(0, 10_000))
+def test_a_box_goes_around_the_pixels_of_some_values(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Pixel (x, y) is the box (x, y, x + 1, y + 1); brute force over pixels; the class is the image's."""
+    rng = np.random.default_rng(seed)
+    mask = np.where(rng.random((9, 12)) < 0.04, rng.integers(1, 4, (9, 12)), 0).astype(np.uint8)
+    root = _masked(tmp_path_factory.mktemp("boxes"), {"cat/a": mask, "dog/b": mask})
+    source = folder(root / "i", masks=root / "m", boxes_from_masks=[1, 3])
+    wanted = [(x, y) for y in range(9) for x in range(12) if mask[y, x] in (1, 3)]
+    assert source.has_boxes and source.has_masks
+    for label, item in enumerate(source.items):
+        boxes = item.load().boxes
+        assert boxes is not None
+        assert boxes.labels.tolist() == [label] * bool(wanted) and not boxes.difficult.any()
+        if wanted:
+            xs, ys = zip(*wanted, strict=True)
+            assert boxes.xyxy.tolist() == [[min(xs), min(ys), max(xs) + 1, max(ys) + 1]]
+
+
+def test_boxes_from_masks_that_cannot_be(tmp_path: Path) -> None:
+    root = _masked(tmp_path, {"cat/a": np.ones((4, 5), np.uint8)})
+    _touch(tmp_path, "flat/a.jpg")
+    images, masks = root / "i", root / "m"
+    with pytest.raises(InputError, match="boxes from masks need masks"):
+        folder(images, boxes_from_masks=[1])
+    with pytest.raises(InputError, match="from masks or from annotations"):
+        folder(images, masks=masks, annotations=masks, boxes_from_masks=[1])
+    with pytest.raises(InputError, match="are 0 to 255, and boxes are asked for of 256"):
+        folder(images, masks=masks, boxes_from_masks=[1, 256])
+    with pytest.raises(InputError, match="has no class folders"):
+        folder(tmp_path / "flat", masks=masks, boxes_from_masks=[1])

@@ -16,7 +16,7 @@ from ..pipelines.store_read import ImageStore
 from .detection_config import DetectionRules
 from .detection_fusion import averaged, final_detections, fused_proposals
 from .detection_views import View
-from .detections import Detections, GroundTruth
+from .detections import Detections, GroundTruth, Scored
 from .distributed import Ranks
 from .machine import autocast
 from .metrics.coco_ap import coco_ap
@@ -83,6 +83,27 @@ def find(
     models: Sequence[Detector], batches: Sequence[dict[str, Any]], rules: DetectionRules, device: torch.device
 ) -> list[tuple[Detections, Detections]]:
     """Detections, and the proposals they were chosen from, in each image of a batch that is given in several views."""
+    found = []
+    for original, scored in zip(_originals(batches[0]), score(models, batches, rules, device), strict=True):
+        detections = final_detections(
+            scored.softmax,
+            scored.boxes,
+            original,
+            score_threshold=rules.score_threshold,
+            nms_threshold=rules.nms,
+            limit=rules.detections,
+            voting_threshold=rules.voting,
+        )
+        boxes, scores = scored.proposals, scored.scores
+        proposals = Detections(boxes, scores, torch.zeros_like(scores, dtype=torch.int64))
+        found.append((_on_cpu(detections), _on_cpu(proposals)))
+    return found
+
+
+def score(
+    models: Sequence[Detector], batches: Sequence[dict[str, Any]], rules: DetectionRules, device: torch.device
+) -> list[Scored]:
+    """What all models say of the proposals that they share, in each image of a batch that is given in several views."""
     looks = [_look(model, batch, device) for batch in batches for model in models]
     proposed = [look.model.proposals(look.features, look.sizes) for look in looks]
     fused = []
@@ -94,21 +115,13 @@ def find(
     for look in looks:
         regions = [view.from_original(boxes) for view, (boxes, _) in zip(look.views, fused, strict=True)]
         said.append(look.model.classify(look.features, regions, look.sizes))
-    found = []
+    scored = []
     for image, (boxes, scores) in enumerate(fused):
         views = [(own[image].scores, look.views[image].to_original(own[image].boxes))
                  for look, own in zip(looks, said, strict=True)]  # fmt: skip
-        detections = final_detections(
-            *averaged(views),
-            looks[0].views[image].original,
-            score_threshold=rules.score_threshold,
-            nms_threshold=rules.nms,
-            limit=rules.detections,
-            voting_threshold=rules.voting,
-        )
-        proposals = Detections(boxes, scores, torch.zeros_like(scores, dtype=torch.int64))
-        found.append((_on_cpu(detections), _on_cpu(proposals)))
-    return found
+        softmax, moved = averaged(views)
+        scored.append(Scored(boxes, scores, softmax, moved))
+    return scored
 
 
 def figures(records: Records, classes: Sequence[str], rules: DetectionRules) -> dict[str, Any]:
@@ -142,10 +155,15 @@ def truth_of(store: ImageStore, image: int) -> GroundTruth:
 def _look(model: Detector, batch: dict[str, Any], device: torch.device) -> _Look:
     flips, sizes = batch["plan"]["flip"].tolist(), batch["size"]
     views = [
-        View(original=tuple(original), size=tuple(size), mirrored=bool(flip))
-        for original, size, flip in zip(batch["original_size"].tolist(), sizes.tolist(), flips, strict=True)
+        View(original=original, size=tuple(size), mirrored=bool(flip))
+        for original, size, flip in zip(_originals(batch), sizes.tolist(), flips, strict=True)
     ]
     return _Look(model, model.features(batch["image"].to(device, non_blocking=True)), sizes, views)
+
+
+def _originals(batch: dict[str, Any]) -> list[tuple[int, int]]:
+    """Heights and widths of a batch's images as they are in the store."""
+    return [(height, width) for height, width in batch["original_size"].tolist()]
 
 
 def _on_cpu(found: Detections) -> Detections:

@@ -55,7 +55,7 @@ def save_detection_pictures(
 
     Right, wrong and missed are as in voc_ap. Raises InputError where the file cannot be written.
     """
-    rows = [_row(one, [_printable(name) for name in classes], iou_threshold) for one in pictures]
+    rows = [_row(one, [printable(name) for name in classes], iou_threshold) for one in pictures]
     titles = "Objects", f"Detections: right (IoU above {iou_threshold:g}), wrong, missed"
     encoded = io.BytesIO()
     contact_sheet([(title, 1) for title in titles], rows, HEIGHT).save(encoded, "PNG")
@@ -152,8 +152,8 @@ def _row(one: DetectionPicture, classes: Sequence[str], iou_threshold: float) ->
     ]
     counts = [sum(mark.colour == colour for mark in made) for colour in (RIGHT, WRONG, MISSED)]
     details = "{} right, {} wrong, {} missed".format(*counts)
-    return Row(name=_printable(one.name), details=details, cells=sides)
+    return Row(name=printable(one.name), details=details, cells=sides)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name)

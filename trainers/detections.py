@@ -37,3 +37,16 @@ class Detections(NamedTuple):
 def no_detections() -> Detections:
     """Of an image in which nothing is found."""
     return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+
+
+class Scored(NamedTuple):
+    """What is said of R proposals of one image, R from 0 up."""
+
+    proposals: Tensor
+    """float [R, 4], the best first."""
+    scores: Tensor
+    """float [R], of the proposals."""
+    softmax: Tensor
+    """float [R, C + 1], the background last."""
+    boxes: Tensor
+    """float [R, C, 4], for each class its own, not clipped."""
