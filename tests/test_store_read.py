@@ -199,16 +199,16 @@ def test_a_store_without_masks_or_boxes_says_so(tmp_path: Path) -> None:
 
 
 def test_opening_takes_no_time_per_sample(tmp_path: Path) -> None:
-    """A million samples open in far less than a second: columns are views, not loops."""
+    """A million samples open in far less than a CPU second: columns are views, hashed without a loop."""
     count = 1_000_000
     with StoreWriter(tmp_path / "s.lmdb", classes=()) as writer:
         writer.add(b"x", label=-1, height=2, width=3, name="n")
         for name, column in writer._columns.items():  # as if a million samples had been added
             repeated = column[:2] if name == "sizes" else column[:1]
             column.extend(array("q", range(2, count + 1)) if name == "name_offsets" else repeated * (count - 1))
-    begun = time.perf_counter()
+    begun = time.process_time()
     store = ImageStore(tmp_path / "s.lmdb")
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
     assert len(store) == count and store.names[count - 1] == "n" and store.sizes[count - 1].tolist() == [2, 3]
 
 
