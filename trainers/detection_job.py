@@ -45,6 +45,7 @@ class DetectionJob(Job):
             augmentation=config.augmentation,
             order=config.order,
             epoch_length=config.epoch_length,
+            **self.skipping,
             **self.loading,
         )
 
