@@ -113,6 +113,15 @@ class SharedFile:
         """Zero-copy view of a record, None where there is none; the view keeps the map alive."""
         return None if database is None else lookup(self._view, self._meta.page_bytes, database, key)
 
+    def batch(self, indices: np.ndarray, database: bytes | None) -> list[memoryview | None]:
+        """As `get`, for the keys of samples, int64 [N], at a fraction of the cost; loads numba."""
+        from .lmdb_read import find
+
+        begins, sizes = find(self.file, database or b"", indices)
+        ends = begins + sizes
+        found = zip(begins.tolist(), ends.tolist(), strict=True)
+        return [self._view[begin:end] if begin >= 0 else None for begin, end in found]
+
 
 _files: weakref.WeakValueDictionary[tuple[int, ...], SharedFile] = weakref.WeakValueDictionary()
 _opening = threading.Lock()

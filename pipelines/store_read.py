@@ -24,6 +24,8 @@ from .store_open import SharedFile, shared_file
 if TYPE_CHECKING:
     from .statistics import Statistics
 
+_FEW = 4  # so many records are found in Python; for more the compiled search is loaded
+
 
 class Names(Sequence[str]):
     """The source paths, decoded one by one when asked for."""
@@ -83,12 +85,15 @@ class ImageStore:
         With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record,
         InputError for an index outside the store.
         """
-        file, database = self._opened(), self._databases[IMAGES]
-        views = []
-        for index in self._checked(indices):
-            view = file.get(store_format.key(index), database)
-            views.append(self._sound(index, view, self.byte_sizes, self._crc32 if check else None, "image"))
-        return views
+        file, database, wanted = self._opened(), self._databases[IMAGES], self._checked(indices)
+        crc32 = self._crc32 if check else None
+        if len(wanted) < _FEW:
+            views = [file.get(store_format.key(index), database) for index in wanted]
+        else:
+            views = file.batch(np.array(wanted, np.int64), database)
+        return [
+            self._sound(index, view, self.byte_sizes, crc32, "image") for index, view in zip(wanted, views, strict=True)
+        ]
 
     def mask(self, index: int) -> np.ndarray:
         """Class indices of every pixel, a fresh uint8 [H, W] array of the image's oriented size."""

@@ -67,6 +67,21 @@ def _flip(path: Path, record: bytes) -> None:
     path.write_bytes(content)
 
 
+def test_a_batch_is_its_records_one_by_one(path: Path) -> None:
+    """Any number of them, in any order, some twice; one that is damaged is named as it is alone."""
+    store = ImageStore(path)
+    order = np.random.default_rng(0).integers(0, 10, 40)
+    for count in (0, 1, 3, 4, 40):
+        batch = store.read(order[:count])
+        assert [bytes(view) for view in batch] == [bytes([i + 1]) * (5000 + i) for i in order[:count].tolist()]
+        assert all(view.readonly for view in batch)
+    del store, batch
+    _flip(path, b"\x08" * 5007)
+    for indices in ([7], range(10)):
+        with pytest.raises(BadSampleError, match=r"sample 7 \(猫/图7\.jpg\)"):
+            ImageStore(path).read(indices)
+
+
 def test_names_are_a_sequence(path: Path) -> None:
     """Names index, slice and count from the end like a list, and raise IndexError where it would."""
     names = ImageStore(path).names
