@@ -33,7 +33,9 @@ def by_hand(models: Sequence[Any], batches: Sequence[dict[str, Any]], flip: bool
         features = [look[0].features(look[1]) for look in looks]
         pairs = [look[0].proposals(own, look[2])[0] for look, own in zip(looks, features, strict=True)]
         boxes = torch.cat([back(pair[0], look) for pair, look in zip(pairs, looks, strict=True)])
-        boxes = boxes[nms(boxes, torch.cat([pair[1] for pair in pairs]), 0.7)[:25]]
+        scores = torch.cat([pair[1] for pair in pairs])
+        order = sorted(range(len(boxes)), key=lambda i: (-scores[i].item(), boxes[i].tolist()))  # scores may be equal
+        boxes = boxes[order][nms(boxes[order], scores[order], 0.7)[:25]]
         scores, moved = torch.zeros(len(boxes), 3), torch.zeros(len(boxes), 2, 4)
         for look, own in zip(looks, features, strict=True):
             high, wide = look[2][0].tolist()
