@@ -60,7 +60,7 @@ def bccd_set(data: Path | None, out: Path) -> DetectionSet:
         raise InputError("bccd needs --data, the folder that holds JPEGImages/, Annotations/ and ImageSets/")
     return DetectionSet(
         protocol=DetectionProtocol(
-            network=_network((16, 32, 64, 128)), shorter_side=240, scales=(200, 240, 288), epochs=8, epoch_length=204
+            network=_network((16, 32, 64, 128)), shorter_side=240, scales=(200, 240, 288), epochs=4, epoch_length=204
         ),
         train=stored(voc(data, subset="train"), out / "train.lmdb"),
         test=stored(voc(data, subset="val"), out / "test.lmdb"),
@@ -68,14 +68,14 @@ def bccd_set(data: Path | None, out: Path) -> DetectionSet:
 
 
 def scene_set(_: Path | None, out: Path) -> DetectionSet:
-    """Generated scenes of up to 5 objects: 600 to train on, 300 to test; and scenes of one for the classifier."""
+    """Generated scenes of up to 5 objects: 600 to train on, 150 to test; and scenes of one for the classifier."""
     labelled = scenes(1200, seed=2), scenes(200, seed=3)
     return DetectionSet(
         protocol=DetectionProtocol(
-            network=_network((32, 64, 128)), shorter_side=192, scales=(160, 192, 224), epochs=6, epoch_length=600
+            network=_network((32, 64, 128)), shorter_side=192, scales=(160, 192, 224), epochs=3, epoch_length=300
         ),
         train=stored(scenes(600, seed=0, objects=5), out / "train.lmdb"),
-        test=stored(scenes(300, seed=1, objects=5), out / "test.lmdb"),
+        test=stored(scenes(150, seed=1, objects=5), out / "test.lmdb"),
         labelled=(stored(labelled[0], out / "labelled.lmdb"), stored(labelled[1], out / "labelled_test.lmdb")),
     )
 
@@ -147,7 +147,7 @@ class DetectionTrial:
 
 def _network(anchors: tuple[float, ...]) -> DetectionConfig:
     """What a CPU can train: regions of 7 x 7 cells, few of them."""
-    return DetectionConfig(backbone="resnet18", roi_size=7, regions=64, rpn=RPNConfig(anchor_sizes=anchors))
+    return DetectionConfig(backbone="resnet10t", roi_size=7, regions=32, rpn=RPNConfig(anchor_sizes=anchors))
 
 
 def _tested(name: str, **views: Any) -> Any:

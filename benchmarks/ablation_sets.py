@@ -87,17 +87,22 @@ def pet_set(data: Path | None, out: Path) -> ImageSet:
     """DATA/images, a folder a breed, and DATA/trimaps (1 is the pet): numbers that end in 0, 1 or 2 are the test."""
     if data is None:
         raise InputError("pets needs --data, the folder that holds images/ and trimaps/")
-    whole = folder(data / "images", masks=data / "trimaps")
-    tested = [Path(item.name).stem[-1] in "012" for item in whole.items]
-    train, test = (
-        _subset(whole, [item for item, of_test in zip(whole.items, tested, strict=True) if of_test == wanted])
-        for wanted in (False, True)
-    )
+    train, test = trained_and_tested(folder(data / "images", masks=data / "trimaps"))
     return ImageSet(
         protocol=Protocol(epochs=40, foreground=(1,)),
         train=stored(train, out / "train.lmdb"),
         test=stored(test, out / "test.lmdb"),
     )
+
+
+def trained_and_tested(pets: Source) -> tuple[Source, Source]:
+    """The split of the pets: photographs whose numbers end in 0, 1 or 2 are the test."""
+    tested = [Path(item.name).stem[-1] in "012" for item in pets.items]
+    train, test = (
+        _subset(pets, [item for item, of_test in zip(pets.items, tested, strict=True) if of_test == wanted])
+        for wanted in (False, True)
+    )
+    return train, test
 
 
 SETS: dict[str, Callable[[Path | None, Path], ImageSet]] = {

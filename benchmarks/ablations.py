@@ -24,14 +24,20 @@ from ..pipelines.errors import InputError
 from ..trainers.sides import Sides
 from .ablation_classification import CLASSIFICATION
 from .ablation_detection import DETECTION
+from .ablation_localization import LOCALIZATION
 from .ablation_parsing import PARSING
 from .ablation_study import Row, Study
 from .hardware import machine
 from .tables import show
 from .throughput import check_writable, write_json
 
-Task = Literal["classification", "parsing", "detection"]
-STUDIES: dict[Task, Study] = {"classification": CLASSIFICATION, "parsing": PARSING, "detection": DETECTION}
+Task = Literal["classification", "parsing", "detection", "localization"]
+STUDIES: dict[Task, Study] = {
+    "classification": CLASSIFICATION,
+    "parsing": PARSING,
+    "detection": DETECTION,
+    "localization": LOCALIZATION,
+}
 
 # Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; for more, the last errs on the wide side.
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -44,8 +50,8 @@ class Ablations:
     task: Positional[Task]
 
     images: Annotated[str | None, arg(name="set")] = None
-    """classification: scenes (generated), imagenette, or pets. parsing: camvid. detection: bccd, or scenes. None: the
-    first of them."""
+    """classification: scenes (generated), imagenette, or pets. parsing: camvid. detection: bccd, or scenes.
+    localization: pet_heads, or pets. None: the first of them."""
 
     data: Path | None = None
     """Folder of the photographs, for all sets but scenes."""
