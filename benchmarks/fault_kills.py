@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
-import os
 import signal
 import tempfile
 import time
@@ -159,9 +158,7 @@ def _run(arguments: Sequence[str], limit: float = SECONDS_A_COMMAND) -> tuple[fl
         assert receiver.poll(SECONDS_A_COMMAND) and receiver.recv() == "begun", "the command did not begin"
         begun = time.monotonic()
         process.join(limit)
-        if process.is_alive():
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
+        process.kill()  # nothing, where it has just ended
         process.join()
         if process.exitcode == -signal.SIGKILL:
             return None
