@@ -118,22 +118,27 @@ def test_after_a_kill_in_mid_epoch(folder: Path, undisturbed: dict[str, Any], mo
     assert state_difference(undisturbed, resumed(config)) == ""
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
 def test_after_a_signal_in_an_evaluation(
-    folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
-    """An evaluation is cut short, and made again by the resumed run before it trains on."""
-    config = tiny_config(folder, "evaluating", **EXACT)
+    """An evaluation is cut short, and made again by the resumed run before it trains on; after the last one there is
+    nothing to train, and the checkpoint is the undisturbed one all the same.
+    """
+    config = tiny_config(folder, f"evaluating{epoch}", **EXACT)
+    calls = iter(range(1, 9))
 
     def interrupted(*args: Any, **options: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGTERM)
+        if next(calls) == epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
         return count_hits(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(classification_job, "count_hits", interrupted)
         with pytest.raises(SystemExit):
             train(config)
-    left = checkpoint.load(config.out / "last.pt")
-    assert (left["standing"]["epoch"], left["standing"]["step"], left["standing"]["score"]) == (0, 6, None)
+    left = checkpoint.load(config.out / "last.pt")["standing"]
+    assert (left["epoch"], left["step"], left["score"] is None) == (epoch - 1, 6 * epoch, epoch == 1)
     done = resumed(config)
     assert state_difference(undisturbed, done) == ""
     assert done["standing"]["best_score"] == undisturbed["standing"]["best_score"]

@@ -71,8 +71,9 @@ def restore(
 
 
 def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Momenta as saved, options as configured now."""
-    groups = optimizer.state_dict()["param_groups"]
+    """Momenta as saved, options as configured now; but the learning rate, which each step sets, is the last step's."""
+    pairs = zip(optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True)
+    groups = [{**now, "lr": before["lr"]} for now, before in pairs]
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
