@@ -16,7 +16,7 @@ STD = (0.25, 0.2, 0.3)
 
 def network(classes: int = 4, **fields: Any) -> MessagePassing:
     torch.manual_seed(0)
-    return MessagePassing(classes, MessagePassingConfig(**fields), STD)
+    return MessagePassing(classes, MessagePassingConfig(**fields), STD).eval()
 
 
 def test_features_are_centres_and_mean_colours_in_bandwidths() -> None:
@@ -41,7 +41,7 @@ def test_scores_are_a_convolution_of_reduced_and_filtered() -> None:
     images[:, 0, :, 24:], images[:, 1, 40:] = 3.0, -3.0
     scores = torch.randn(1, 4, 8, 8)
     with torch.no_grad():
-        reduced = F.conv2d(scores, model.reduce.weight, model.reduce.bias)
+        reduced = F.conv2d(scores, model.reduce[0].weight).relu() / (1 + 1e-5) ** 0.5
         points = model.features(images, 8, 8)[0].flatten(1).T.double()
         kernel = (-(torch.cdist(points, points) ** 2) / 2).exp()
         filtered = reduced.flatten(2).double() @ (kernel / kernel.sum(1, keepdim=True)).T
@@ -69,10 +69,16 @@ def test_std_is_kept_with_the_weights() -> None:
 
 
 def test_gradients_reach_scores_and_parameters() -> None:
-    model, scores = network(), torch.randn(2, 4, 6, 5, requires_grad=True)
+    model, scores = network().train(), torch.randn(2, 4, 6, 5, requires_grad=True)
     model(scores, torch.randn(2, 3, 48, 40)).square().sum().backward()
     for tensor in (scores, *model.parameters()):
         assert tensor.grad is not None and tensor.grad.abs().sum() > 0
+
+
+def test_scale_of_the_scores_does_not_matter_in_training() -> None:
+    """Scores are free to grow; the step that the 3 x 3 convolution bears must not shrink with them."""
+    model, scores, images = network().train(), torch.randn(2, 4, 6, 5), torch.randn(2, 3, 48, 40)
+    torch.testing.assert_close(model(1000 * scores, images), model(scores, images), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 The score map is reduced to a few channels, these are averaged by a Gaussian over position and colour of the image, and
 a 3 x 3 convolution of both gives the new scores. There is no smoothness term. A CRF filters every class ten times and
-keeps what comes out for its gradient; this filters once, a fifth of the channels at 150 classes.
+keeps what comes out for its gradient; this filters once, a fifth of the channels at 150 classes. The batch norm and ReLU
+of the reduction are our choice: raw scores have no scale, and the 3 x 3 convolution on them diverges at rates that all
+other layers bear.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from ...pipelines.errors import InputError
 from ..checks import check_count
+from .mixed_context import convolution
 from .permutohedral import Lattice
 
 
@@ -50,7 +53,7 @@ class MessagePassing(nn.Module):
     def __init__(self, classes: int, config: MessagePassingConfig, std: Sequence[float]) -> None:
         super().__init__()
         self.config = config
-        self.reduce = nn.Conv2d(classes, config.channels, 1)
+        self.reduce = convolution(classes, config.channels, 1)
         self.classifier = nn.Conv2d(2 * config.channels, classes, 3, padding=1)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1))
 
