@@ -2,9 +2,10 @@
 
 The score map is reduced to a few channels, these are averaged by a Gaussian over position and colour of the image, and
 a 3 x 3 convolution of both gives the new scores. There is no smoothness term. A CRF filters every class ten times and
-keeps what comes out for its gradient; this filters once, a fifth of the channels at 150 classes. The batch norm and ReLU
-of the reduction are our choice: raw scores have no scale, and the 3 x 3 convolution on them diverges at rates that all
-other layers bear.
+keeps what comes out for its gradient; this filters once, a fifth of the channels at 150 classes.
+
+Batch norm and ReLU after the reduction are our choice: raw scores have no scale, and on them the 3 x 3 convolution
+diverges at learning rates that all other layers bear.
 """
 
 from __future__ import annotations
