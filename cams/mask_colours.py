@@ -81,9 +81,7 @@ def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndar
     return np.rint(tinted).astype(np.uint8)
 
 
-def legend(
-    names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, *, ignored: bool = True
-) -> Image.Image:
+def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, *, ignored: bool = True) -> Image.Image:
     """What the colours mean: the classes `shown` of all `names`, at least one, and `ignored` pixels; `width` px wide on
     white.
     """
