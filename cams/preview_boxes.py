@@ -34,7 +34,7 @@ MAX_PIXELS = 1 << 30  # the store has been built, so its images are wanted
 def preview_boxes(
     store: ImageStore, png: str | Path, *, count: int = 6, shorter_side: int = 224, seed: int = 0, how: Appearance
 ) -> dict[str, Any]:
-    """Draw a contact sheet of `count` images at random, with the tensors of 3 epochs, boxes coloured by class, and a legend.
+    """Draw a contact sheet of `count` images at random, the tensors of 3 epochs, and a legend of their boxes.
 
     shorter_side: of the tensors, px. how: colours, flip and kernels of the training. Returns a report that JSON can
     hold: `file`, `height`, `width`, `images` (names). Raises InputError for a count below 1, or a file that cannot be
