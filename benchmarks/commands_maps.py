@@ -116,7 +116,7 @@ class Cams:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Flags of `sdali preview`. A store for scene parsing is shown with its masks."""
+    """Flags of `sdali preview`. A store for scene parsing is shown with its masks, one of objects with its boxes."""
 
     store: Positional[Path]
     """The image store."""

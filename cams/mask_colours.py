@@ -81,9 +81,11 @@ def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndar
     return np.rint(tinted).astype(np.uint8)
 
 
-def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int) -> Image.Image:
-    """What the colours mean: the classes `shown` of all `names`, and ignored pixels, `width` px wide on white."""
-    entries = [(names[k], tuple(palette(len(names))[k].tolist())) for k in shown] + [("ignored", IGNORED)]
+def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, *, ignored: bool = True) -> Image.Image:
+    """What the colours mean: the classes `shown` of all `names`, at least one, and `ignored` pixels; `width` px wide on
+    white.
+    """
+    entries = [(names[k], tuple(palette(k + 1)[k].tolist())) for k in shown] + [("ignored", IGNORED)] * ignored
     caption = font(CAPTION_SIZE)
     column = CHIP + 8 + max(int(caption.getlength(name)) for name, _ in entries) + COLUMN_GAP
     columns = max((width - 2 * MARGIN + COLUMN_GAP) // column, 1)
@@ -93,7 +95,7 @@ def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int) 
     for place, (name, colour) in enumerate(entries):
         left, top = MARGIN + place % columns * column, place // columns * LINE
         chip = np.full((CHIP, CHIP, 3), colour, np.uint8)
-        if place == len(entries) - 1:
+        if place == len(shown):
             chip[_stripes(CHIP, CHIP)] = 255
         image.paste(Image.fromarray(chip), (left, top))
         draw.text((left + CHIP + 8, top + CHIP // 2), name, INK, caption, anchor="lm")

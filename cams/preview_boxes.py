@@ -21,29 +21,20 @@ from ..pipelines.image_pillow import decode
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
-from .overlay import SUPERSAMPLED, THICK, Colour
-from .sheet import Row, contact_sheet, fitted
+from .mask_colours import legend, palette
+from .overlay import SUPERSAMPLED, THICK
+from .sheet import Row, contact_sheet, fitted, stacked
 from .subset import Subset
 
 EPOCHS = 3  # whose tensors are shown
 CELL, PICTURE_ASPECT = 256, 4 / 3  # pixels
 MAX_PIXELS = 1 << 30  # the store has been built, so its images are wanted
-# Okabe and Ito's colours, which colour-blind readers tell apart; classes beyond take them again.
-COLOURS: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
 
 
 def preview_boxes(
     store: ImageStore, png: str | Path, *, count: int = 6, shorter_side: int = 224, seed: int = 0, how: Appearance
 ) -> dict[str, Any]:
-    """Draw a contact sheet of `count` images at random, with the tensors of 3 epochs, boxes coloured by class.
+    """Draw a contact sheet of `count` images at random, the tensors of 3 epochs, and a legend of their boxes.
 
     shorter_side: of the tensors, px. how: colours, flip and kernels of the training. Returns a report that JSON can
     hold: `file`, `height`, `width`, `images` (names). Raises InputError for a count below 1, or a file that cannot be
@@ -55,6 +46,9 @@ def preview_boxes(
     columns = _epochs(part, shorter_side, seed, how)
     rows = [_row(part, index, [column[index] for column in columns]) for index in range(len(part))]
     sheet = contact_sheet([("Image", 1), ("As the network gets it, in three epochs", EPOCHS)], rows, CELL)
+    shown = np.unique(np.concatenate([part.boxes(index).labels for index in range(len(part))])).tolist()
+    if shown:
+        sheet = stacked([sheet, legend(part.classes, shown, sheet.width, ignored=False)])
     with write_errors(Path(png)):
         sheet.save(png, format="PNG")
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
@@ -71,7 +65,7 @@ def boxes_drawn(picture: np.ndarray, boxes: Boxes) -> np.ndarray:
         corners = [left * SUPERSAMPLED, top * SUPERSAMPLED, right * SUPERSAMPLED - 1, bottom * SUPERSAMPLED - 1]
         if corners[2] < corners[0] or corners[3] < corners[1]:  # less than a quarter of a pixel
             continue
-        colour = (*COLOURS[label % len(COLOURS)], 128 if difficult else 255)
+        colour = (*palette(label + 1)[label].tolist(), 128 if difficult else 255)
         draw.rectangle(corners, outline=colour, width=round(THICK * SUPERSAMPLED))
     lines = layer.resize((width, height), Image.Resampling.BOX)
     return np.asarray(Image.alpha_composite(Image.fromarray(picture).convert("RGBA"), lines).convert("RGB"))

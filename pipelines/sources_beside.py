@@ -19,16 +19,16 @@ class FolderBeside:
         if not root.is_dir():
             raise InputError(f"{root} is no folder; name one that {purpose}")
         self.root, self._shared_stems, self._ending, self._what = root, shared_stems, ending, what
-        self._exact: dict[str, Path] = {}
+        self._exact: dict[str, list[Path]] = defaultdict(list)
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(root.rglob("*")):
             if path.suffix.lower() == ending and not path.name.startswith("."):
-                self._exact[path.relative_to(root).with_suffix("").as_posix()] = path
+                self._exact[path.relative_to(root).with_suffix("").as_posix()].append(path)
                 self._by_stem[path.stem].append(path)
 
     def files(self) -> list[Path]:
         """All of them, sorted."""
-        return list(self._exact.values())
+        return [path for paths in self._exact.values() for path in paths]
 
     def file_of(self, name: str) -> str:
         """Where the file of image `name` is, or should be."""
@@ -42,14 +42,14 @@ class FolderBeside:
             raise InputError(f"has no {self._what} {self.file_of(name)}")
         if len(found) > 1:
             raise InputError(
-                f"could have either of the {self._what}s {found[0]} and {found[1]}: arrange them as the images are"
+                f"could have either of the {self._what}s {found[0]} and {found[1]}: leave one, where the image is"
             )
         return found[0]
 
     def _candidates(self, name: str) -> list[Path]:
         exact = self._exact.get(Path(name).with_suffix("").as_posix())
         stem = Path(name).stem
-        return [exact] if exact else [] if stem in self._shared_stems else self._by_stem.get(stem, [])
+        return exact if exact else [] if stem in self._shared_stems else self._by_stem.get(stem, [])
 
 
 def shared_stems(names: list[str]) -> frozenset[str]:

@@ -42,12 +42,13 @@ def coco(images: str | Path, annotations: str | Path) -> Source:
     for what, values in {
         "image id": [one["id"] for one in lists["images"]],
         "file_name": [one["file_name"] for one in lists["images"]],
+        "annotation id": [one["id"] for one in lists["annotations"] if isinstance(one.get("id"), int)],
         "category id": [one["id"] for one in categories],
         "category name": classes,
     }.items():
-        value, times = Counter(values).most_common(1)[0]
-        if times > 1:
-            raise InputError(f"{path} has the {what} {value!r} {times} times; give each once")
+        for value, times in Counter(values).most_common(1):
+            if times > 1:
+                raise InputError(f"{path} has the {what} {value!r} {times} times; give each once")
     return Source(
         classes=classes,
         items=_CocoItems(root, lists["images"], *_by_image(path, lists, categories)),
@@ -91,7 +92,7 @@ def _by_image(
                 raise InputError(f"{path} has annotations[{number}] of {key} {one[key]}, which is not in its lists")
         places.append(place_of[one["image_id"]])
         labels.append(label_of[one["category_id"]])
-        crowds.append(bool(one.get("iscrowd")))
+        crowds.append(_is_crowd(path, number, one.get("iscrowd")))
         xywh.append(_numbers(path, number, one["bbox"]))
     order = np.argsort(np.array(places, np.int64), kind="stable")
     edges = np.array(xywh, np.float64).reshape(-1, 4)
@@ -102,8 +103,14 @@ def _by_image(
     return boxes, np.concatenate([[0], counts.cumsum()])
 
 
+def _is_crowd(path: Path, number: int, flag: object) -> bool:
+    if flag not in (None, 0, 1):  # False and True are these numbers
+        raise InputError(f"{path} has iscrowd {str(flag)[:60]!r} in annotations[{number}], which is 0 or 1; correct it")
+    return bool(flag)
+
+
 def _numbers(path: Path, number: int, bbox: list[Any]) -> list[float]:
-    if len(bbox) != 4 or not all(isinstance(value, int | float) for value in bbox):
+    if len(bbox) != 4 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in bbox):
         raise InputError(f"{path} has the bbox {str(bbox)[:60]} in annotations[{number}], not x, y, width, height")
     try:
         return [float(value) for value in bbox]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from .class_names import names_in
@@ -46,11 +47,17 @@ def _listed(path: Path, names: list[str]) -> list[str]:
     stems = [line.split()[0] for line in lines if line.strip()]
     if not stems:
         raise InputError(f"{path} lists no images; pass another --subset")
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise InputError(f"{path} lists {twice} twice; remove one of the lines")
-    full_name = {Path(name).with_suffix("").as_posix(): name for name in names}
-    return [full_name.get(stem, stem) for stem in stems]
+    full_names: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        full_names[Path(name).with_suffix("").as_posix()].append(name)
+    if shared := [stem for stem in stems if len(full_names.get(stem, ())) > 1]:
+        first, second = full_names[shared[0]][:2]
+        raise InputError(f"{path} lists {shared[0]}, which {first} and {second} are called; rename one of them")
+    listed = [full_names.get(stem, [stem])[0] for stem in stems]
+    name, times = Counter(listed).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path} lists {name} {times} times; give each image once")
+    return listed
 
 
 class _VocItems(LazyItems):

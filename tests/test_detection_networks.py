@@ -190,6 +190,8 @@ def test_two_images_are_learnt(parts: dict[str, Any]) -> None:
         ({"constrained": "both"}, "constrained must be one of none, rpn, all, got 'both'"),
         ({"global_context": "yes"}, "global_context must be one of none, random, pretrained, got 'yes'"),
         ({"ohem": True, "constrained": "all"}, "ohem chooses the head's regions itself; give constrained rpn with it"),
+        ({"roi_size": 2, "global_context": "random"}, "roi_size 2 leaves conv5 a single cell"),
+        ({"roi_size": 1, "regions": 1}, "roi_size 1 leaves conv5 a single cell"),
         ({"neck": "fpn", "ohem": True}, "the neck fpn is a baseline without ohem; leave that out, or use c4"),
         (
             {"neck": "fpn", "rpn": RPNConfig(anchor_sizes=(32, 64))},

@@ -107,6 +107,20 @@ def test_a_sheet_of_several(tmp_path: Path) -> None:
         assert coloured(pixels, colour).sum() > 200, colour
 
 
+def test_low_scores_are_left_out_and_the_title_says_so(tmp_path: Path) -> None:
+    """Of one box right at 0.4, at least 0.5 leaves an object missed; the titles of the two sheets differ."""
+    box = torch.tensor([[20.0, 20, 60, 60]])
+    objects = GroundTruth(box, torch.tensor([0]), torch.tensor([False]))
+    one = DetectionPicture("a", BLACK, Detections(box, torch.tensor([0.4]), torch.tensor([0])), objects)
+    sheets = []
+    for least in (0.4, 0.5):
+        save_detection_pictures(tmp_path / "d.png", [one], CLASSES, least_score=least)
+        sheets.append(np.asarray(Image.open(tmp_path / "d.png")))
+    found = [(coloured(sheet, RIGHT).any(), coloured(sheet, MISSED).any()) for sheet in sheets]
+    assert found == [(True, False), (False, True)]
+    assert (sheets[0][:50] != sheets[1][:50]).any()
+
+
 def test_boxes_shrink_with_their_image(tmp_path: Path) -> None:
     """An image of 960 px is shown at 480, so the box's sides are half as far apart."""
     picture = np.zeros((960, 960, 3), np.uint8)

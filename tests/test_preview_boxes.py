@@ -10,7 +10,8 @@ from detection_stores import make_detection_store
 from PIL import Image
 from test_cli import refusal_of, report_of
 
-from sdali.cams.preview_boxes import COLOURS, boxes_drawn
+from sdali.cams.mask_colours import palette
+from sdali.cams.preview_boxes import boxes_drawn
 from sdali.pipelines.boxes import Boxes
 
 
@@ -19,9 +20,9 @@ def test_outlines_lie_inside_the_boxes_edges() -> None:
     picture = np.full((40, 60, 3), 100, np.uint8)
     boxes = Boxes(np.array([[5.0, 6, 30, 20], [40, 10, 60, 40]]), np.array([1, 8]), np.array([False, True]))
     drawn = boxes_drawn(picture, boxes)
-    for (x0, y0, x1, y1), label, share in (((5, 6, 30, 20), 1, 1), ((40, 10, 60, 40), 1, 128 / 255)):
+    for (x0, y0, x1, y1), label, share in (((5, 6, 30, 20), 1, 1), ((40, 10, 60, 40), 8, 128 / 255)):
         edge = np.concatenate([drawn[y0, x0:x1], drawn[y1 - 1, x0:x1], drawn[y0:y1, x0], drawn[y0:y1, x1 - 1]])
-        want = share * np.array(COLOURS[label]) + (1 - share) * 100
+        want = share * palette(9)[label] + (1 - share) * 100
         assert np.abs(edge - want).max() <= 2
         assert (drawn[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4] == 100).all()
     outside = np.ones((40, 60), bool)
@@ -38,4 +39,6 @@ def test_the_command_draws_stores_of_objects(tmp_path: Path, capsys, count: int)
     assert len(report["images"]) == min(count, 6)
     with Image.open(tmp_path / "p.png") as sheet:
         assert sheet.size == (report["width"], report["height"])
+        below = np.asarray(sheet)[-60:]  # the legend
+    assert all((below == palette(4)[label]).all(2).any() for label in range(4)) == (count == 100)
     assert "leave out --cams" in refusal_of(capsys, *words, "--cams", tmp_path / "c.lmdb")

@@ -78,6 +78,13 @@ BAD = {
     "an image twice": (changed("images", 1, "id", to=7), "has the image id 7 2 times"),
     "a name twice": (changed("images", 1, "file_name", to="x/b.jpg"), "has the file_name 'x/b.jpg' 2 times"),
     "a category twice": (changed("categories", 1, "name", to="kite"), "has the category name 'kite' 2 times"),
+    "an annotation twice": (changed("annotations", 1, "id", to=1), "has the annotation id 1 2 times"),
+    "a crowd in words": (
+        changed("annotations", 0, "iscrowd", to="0"),
+        r"has iscrowd '0' in annotations\[0\], which is 0",
+    ),
+    "half a crowd": (changed("annotations", 0, "iscrowd", to=2), r"has iscrowd '2' in annotations\[0\]"),
+    "a flag in a box": (changed("annotations", 0, "bbox", to=[True, 2, 3, 4]), r"has the bbox \[True, 2, 3, 4\]"),
     "three numbers": (changed("annotations", 0, "bbox", to=[1, 2, 3]), r"has the bbox \[1, 2, 3\] in annotations\[0\]"),
     "words": (changed("annotations", 0, "bbox", to=[1, 2, 3, "x"]), r"has the bbox .* in annotations\[0\]"),
 }

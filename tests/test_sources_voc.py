@@ -172,7 +172,8 @@ def test_a_bad_annotation_stops_the_build_with_its_name(tmp_path: Path, capsys, 
         ("b\n\0\n", "is no name of a file"),
         ("b\nlink\n", "link.jpg points outside"),
         ("\n", "train.txt lists no images"),
-        ("b\nb\n", "train.txt lists b twice"),
+        ("b\nb\n", "train.txt lists b.jpg 2 times"),
+        ("b\nb.jpg\n", "train.txt lists b.jpg 2 times"),
     ],
 )
 def test_a_list_leads_to_images_of_the_folder_alone(tmp_path: Path, capsys, listed: str, reason: str) -> None:
@@ -182,6 +183,17 @@ def test_a_list_leads_to_images_of_the_folder_alone(tmp_path: Path, capsys, list
     (root / "Annotations/link.xml").write_text(xml([]), "utf-8")
     words = ("build", root, tmp_path / "s.lmdb", *COMMAND, "--subset", "train")
     assert re.search(reason, refusal_of(capsys, *words)) and list(tmp_path.glob("s.lmdb*")) == []
+
+
+def test_two_files_of_one_name_are_never_chosen_between(tmp_path: Path, capsys) -> None:
+    """Two annotations of one image, or two images that one line of a list could mean, are refused with both names."""
+    root = voc_folder(tmp_path / "v", {"a": xml([("cat", (1, 1, 9, 9), 0)])})
+    (root / "Annotations/a.XML").write_text(xml([("emu", (2, 2, 9, 9), 0)]), "utf-8")
+    words = ("build", root, tmp_path / "s.lmdb", *COMMAND, "--subset", "train")
+    assert re.search("either of the annotations .*a.XML and .*a.xml: leave one", refusal_of(capsys, *words))
+    (root / "Annotations/a.XML").unlink()
+    (root / "JPEGImages/a.jpeg").write_bytes(jpeg(photo(1, 40, 60)))
+    assert "train.txt lists a, which a.jpeg and a.jpg are called; rename one" in refusal_of(capsys, *words)
 
 
 def test_what_is_no_voc_folder_is_named(tmp_path: Path, capsys) -> None:

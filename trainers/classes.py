@@ -55,7 +55,7 @@ def check_same_classes(store: ImageStore, classes: Sequence[str], owner: object)
     """Raise InputError unless the store's classes are `classes`, those of `owner`, in the same order."""
     if difference := class_difference(store.classes, classes):
         raise InputError(
-            f"{store.path} does not have the classes of {owner}: {difference}; build both from the same class folders"
+            f"{store.path} does not have the classes of {owner}: {difference}; build both with the same classes"
         )
 
 

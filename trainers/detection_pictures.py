@@ -43,20 +43,29 @@ class DetectionPicture(NamedTuple):
     picture: np.ndarray
     """RGB uint8 [H, W, 3], the oriented original."""
     detections: Detections
-    """On the CPU, in the original's pixels; as they are, so leave out scores that are too low to show."""
+    """On the CPU, in the original's pixels."""
     objects: GroundTruth
     """On the CPU."""
 
 
 def save_detection_pictures(
-    path: str | Path, pictures: Sequence[DetectionPicture], classes: Sequence[str], iou_threshold: float = 0.5
+    path: str | Path,
+    pictures: Sequence[DetectionPicture],
+    classes: Sequence[str],
+    iou_threshold: float = 0.5,
+    least_score: float = 0,
 ) -> None:
     """Write a PNG with a row for each image, one at least: its objects, then its detections and what they missed.
 
-    Right, wrong and missed are as in voc_ap. Raises InputError where the file cannot be written.
+    Detections of less than the least score, which the title names, are taken for not made. Right, wrong and missed are
+    as in voc_ap. Raises InputError where the file cannot be written.
     """
-    rows = [_row(one, [printable(name) for name in classes], iou_threshold) for one in pictures]
-    titles = "Objects", f"Detections: right (IoU above {iou_threshold:g}), wrong, missed"
+    names = [printable(name) for name in classes]
+    rows = [_row(_sure(one, least_score), names, iou_threshold) for one in pictures]
+    titles = (
+        "Objects",
+        f"Detections of score {least_score:g} or more: right (IoU above {iou_threshold:g}), wrong, missed",
+    )
     encoded = io.BytesIO()
     contact_sheet([(title, 1) for title in titles], rows, HEIGHT).save(encoded, "PNG")
     with write_errors(Path(path)):
@@ -138,6 +147,11 @@ def _write(draw: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None
     y = max(0, min(top - high if top >= high else top, size[1] - high))
     draw.rectangle((x, y, x + wide, y + high), mark.colour)
     draw.text((x + PAD, y), mark.text, "black" if sum(mark.colour) > 330 else "white", text)
+
+
+def _sure(one: DetectionPicture, least_score: float) -> DetectionPicture:
+    kept = one.detections.scores >= least_score
+    return one._replace(detections=Detections(*(part[kept] for part in one.detections)))
 
 
 def _row(one: DetectionPicture, classes: Sequence[str], iou_threshold: float) -> Row:

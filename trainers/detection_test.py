@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from ..pipelines.progress import Track, silent
 from ..pipelines.store_read import ImageStore
@@ -17,7 +15,6 @@ from .detection_config import EvaluateConfig
 from .detection_evaluation import Records, figures, record_detections
 from .detection_job import check_objects
 from .detection_pictures import DetectionPicture, save_detection_pictures
-from .detections import Detections
 from .detectors import Detectors, opened_detectors
 from .distributed import Ranks, process_group
 from .machine import resolve_precision, threads_per_rank, torch_settings
@@ -82,16 +79,11 @@ def _write(config: EvaluateConfig, record: DetectionRecord, store: ImageStore) -
     if config.picture is not None:
         shown = set(shown_samples(store).tolist())
         pictures = [
-            DetectionPicture(store.names[image], decoded(store, image), _sure(found), objects)
+            DetectionPicture(store.names[image], decoded(store, image), found, objects)
             for image, found, objects in record.by_image()
             if image in shown
         ]
-        save_detection_pictures(Path(config.picture), pictures, store.classes)
-
-
-def _sure(found: Detections) -> Detections:
-    kept = torch.nonzero(found.scores >= SHOWN).flatten()
-    return Detections(*(part[kept] for part in found))
+        save_detection_pictures(config.picture, pictures, store.classes, least_score=SHOWN)
 
 
 def decoded(store: ImageStore, image: int) -> np.ndarray:

@@ -77,6 +77,12 @@ class DetectionConfig:
         check_choice("global_context", self.global_context, Context)
         check_count("roi_size", self.roi_size)
         check_count("regions", self.regions)
+        alone = self.global_context != "none" or self.regions == 1
+        if self.neck == "c4" and alone and self.roi_size < 3 and not self.frozen_norm:
+            raise InputError(
+                f"roi_size {self.roi_size} leaves conv5 a single cell, of which batch norm has no statistics; give 3 "
+                "or more, or frozen_norm"
+            )
         if self.ohem and self.constrained == "all":
             raise InputError("ohem chooses the head's regions itself; give constrained rpn with it, not all")
         if self.neck == "fpn":
