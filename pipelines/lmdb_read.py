@@ -55,9 +55,12 @@ class Searched:
 
     def find(self, places: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Begin and bytes as `find` gives them, of the keys `indices` in the files `places`, int64 [N] each."""
-        begins, sizes = np.full(len(indices), -1), np.zeros(len(indices), np.int64)
-        _find_in_files(self._table, places, np.argsort(places, kind="stable"), indices, begins, sizes)
-        return begins, sizes
+        order = np.argsort(places, kind="stable")  # the keys of one file behind each other
+        found, sizes = np.full(len(indices), -1), np.zeros(len(indices), np.int64)
+        _find_in_files(self._table, places[order], indices[order], found, sizes)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return found[back], sizes[back]
 
 
 @numba.njit("int64(Array(uint8, 1, 'C', True), int64, int64)", cache=CACHE)
@@ -203,20 +206,17 @@ def _pointer(_: Any, address: Any) -> Any:  # pragma: no cover
     return numba.types.voidptr(address), generated
 
 
-@numba.njit("int64(int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=CACHE)
-def _find_in_files(table, places, order, keys, begins, sizes):  # pragma: no cover
-    """`_find` for each run of one file in the order, into the keys' rows; table: address, bytes, page bytes, root."""
+@numba.njit("int64(int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=CACHE)
+def _find_in_files(table, places, keys, begins, sizes):  # pragma: no cover
+    """`_find` for each run of keys of one file; table: address, bytes, bytes of a page and root page of each file."""
     touched, start = np.int64(0), 0
-    while start < order.size:
-        place, stop = places[order[start]], start + 1
-        while stop < order.size and places[order[stop]] == place:
+    while start < places.size:
+        place, stop = places[start], start + 1
+        while stop < places.size and places[stop] == place:
             stop += 1
-        rows = order[start:stop]
         address, size, page_bytes, root = table[place]
         if root >= 0:
-            found, found_sizes = np.full(rows.size, -1), np.zeros(rows.size, np.int64)
             file = numba.carray(_pointer(address), (size,), np.uint8)  # pyright: ignore[reportCallIssue]
-            touched += _find(file, page_bytes, root, keys[rows], found, found_sizes)
-            begins[rows], sizes[rows] = found, found_sizes
+            touched += _find(file, page_bytes, root, keys[start:stop], begins[start:stop], sizes[start:stop])
         start = stop
     return touched
