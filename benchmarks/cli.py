@@ -23,6 +23,7 @@ from ..pipelines.errors import InputError
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (".demo", "the whole story on generated scenes: build, coarse model, CAMs, SDA training, report"),
     "build": (".commands_store", "images (+ labels, masks) -> LMDB store"),
+    "join": (".commands_store", "several store files -> a folder that opens as one store"),
     "info": (".commands_store", "header, counts per class, sizes; --verify reads and decodes everything"),
     "stats": (".commands_store", "mean, std and RGB PCA over the whole set, written beside the store"),
     "cams": (".commands_maps", "heatmap store from a trained classifier, from masks or boxes, or from an HDF5 file"),

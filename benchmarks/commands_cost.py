@@ -8,7 +8,7 @@ from typing import Any
 
 from ..pipelines.progress import track
 from .build_speed import build_speed
-from .scale import SAMPLES, scale
+from .scale import SAMPLES, SHARDS, scale
 from .stages import stages
 from .tables import show
 from .throughput import check_writable, write_json
@@ -79,6 +79,13 @@ class BenchScale:
     samples: tuple[int, ...] = SAMPLES
     """Numbers of samples; 10 million need 3 GB of temporary space and some minutes."""
 
+    orders: tuple[int, ...] = ()
+    """Numbers of samples of which only an epoch's order and plan are made: nothing is written, 8 bytes of memory each,
+    so that a billion can be tried."""
+
+    shards: tuple[int, ...] = SHARDS
+    """Numbers of files of a sharded store."""
+
     rounds: int = 3
     """Measured rounds on photographs, after one for warm-up."""
 
@@ -93,6 +100,8 @@ class BenchScale:
         record = scale(
             self.images,
             samples=self.samples,
+            orders=self.orders,
+            shards=self.shards,
             rounds=self.rounds,
             images_a_round=self.images_a_round,
             progress=track,
@@ -118,6 +127,23 @@ class BenchScale:
             ["samples", "open", "order", "list", "rows/s", "order MB", "list MB", "left"],
             rows,
         )
+        rows = [
+            [
+                f"{cost['samples']:,}",
+                f"{cost['shuffle_seconds']:.2f}",
+                f"{cost['shuffle_cpu_seconds']:.2f}",
+                f"{cost['shuffle_mb']:,.0f}",
+                f"{cost['plan_rows_per_second']:,.0f}",
+            ]
+            for cost in record["orders"]
+        ]
+        if rows:
+            show("an epoch's order and its plan alone", ["samples", "order s", "CPU s", "order MB", "rows/s"], rows)
+        rows = [
+            [f"{c['shards']:,}", f"{c['open_seconds']:.3f}", f"{c['open_files']:,}", f"{c['cpu_us_per_record']:.2f}"]
+            for c in record["shards"]
+        ]
+        show("stores of several files", ["files", "open s", "descriptors", "CPU us/record"], rows)
         rows = [
             [
                 result["peer"],

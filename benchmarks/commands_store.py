@@ -1,4 +1,4 @@
-"""`sdali build`, `info` and `stats`."""
+"""`sdali build`, `join`, `info` and `stats`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..pipelines.errors import InputError
 from ..pipelines.image_parts import MAX_PIXELS
 from ..pipelines.progress import track
 from ..pipelines.sources_parsing import Preset
+from ..pipelines.store_join import join
 from ..pipelines.store_read import ImageStore
 from .build_source import source_of
 from .tables import show
@@ -111,8 +112,11 @@ class Build:
     skip_bad: bool = False
     """Build without the images that cannot be used, and list them."""
 
+    shard_gb: float | None = None
+    """Make STORE a folder of files of about so many GB, which opens as one store."""
+
     overwrite: bool = False
-    """Replace an existing store."""
+    """Replace an existing store, unless it is a folder."""
 
     def run(self) -> dict[str, Any]:
         report = build(
@@ -126,12 +130,28 @@ class Build:
             verify=self.verify,
             max_pixels=self.max_pixels,
             skip_bad=self.skip_bad,
+            shard_bytes=None if self.shard_gb is None else round(self.shard_gb * 1e9),
             overwrite=self.overwrite,
             progress=track,
         )
         if report["skipped"]:
             show("left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]])
         return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join:
+    """Flags of `sdali join`."""
+
+    store: Positional[Path]
+    """The folder to be, which opens as one store."""
+
+    files: Positional[tuple[Path, ...]]
+    """Store files of the same classes, in the order that their images are to have; they stay where they are."""
+
+    def run(self) -> dict[str, Any]:
+        digest, images = join(self.store, self.files), len(ImageStore(self.store))
+        return {"store": str(self.store), "files": len(self.files), "images": images, "digest": digest}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +186,7 @@ class Info:
             "images": len(store),
             "classes": list(store.classes) if of_pixels else dict(zip(store.classes, counts, strict=True)),
             "unlabelled": int((store.labels < 0).sum()),
-            "bytes": self.store.stat().st_size,
+            "bytes": store.file_bytes,
             "height": _range(store.sizes[:, 0]),
             "width": _range(store.sizes[:, 1]),
             "masks": store.has_masks,

@@ -18,10 +18,12 @@ from ..pipelines.progress import Track, silent
 from .hardware import machine
 from .harness import measure_in_turn
 from .scale_samples import cost_of_samples
+from .scale_shards import cost_of_order, cost_of_shards
 from .throughput import open_peer
 from .workload import Workload, at_least_one, described, workload
 
 SAMPLES = (10_000, 1_000_000, 10_000_000)
+SHARDS = (1, 100, 1_000)
 THREADS, BATCH_SIZES, SIDES = (1, 2), (16, 64, 256), (224, 256, 384, 512, 1000, 2000)
 _PHOTOGRAPHS_A_SIDE = 64
 
@@ -30,25 +32,36 @@ def scale(
     images: Path | None,
     *,
     samples: Sequence[int] = SAMPLES,
+    orders: Sequence[int] = (),
+    shards: Sequence[int] = SHARDS,
     rounds: int = 3,
     images_a_round: int = 1024,
     progress: Track = silent,
 ) -> dict[str, Any]:
     """Measure on stores of `samples` samples, and, given a folder of images, on its photographs.
 
-    Returns {"machine", "samples", "photographs"}. samples: see scale_samples.cost_of_samples; 10 million need 3 GB of
-    temporary space and some minutes. photographs: a result of the harness for each setting ("threads 1", "batch size
-    256", "shorter side 1000"), for the loader and, as "... decode_only", for decoding alone. Raises InputError for
-    counts below 1 and for a folder that cannot be built into a store.
+    Returns {"machine", "samples", "orders", "shards", "photographs"}. samples: see scale_samples.cost_of_samples; 10
+    million need 3 GB of temporary space and some minutes. orders: see scale_shards.cost_of_order, 8 bytes of memory a
+    sample. shards: see scale_shards.cost_of_shards. photographs: a result of the harness for each setting ("threads
+    1", "batch size 256", "shorter side 1000"), for the loader and, as "... decode_only", for decoding alone. Raises
+    InputError for counts below 1 and for a folder that cannot be built into a store.
     """
-    for name, values in (("samples", samples), ("rounds", [rounds]), ("images a round", [images_a_round])):
+    for name, values in (
+        ("samples", samples),
+        ("orders", orders),
+        ("shards", shards),
+        ("rounds", [rounds]),
+        ("images a round", [images_a_round]),
+    ):
         for value in values:
             at_least_one(name, value)
     photographs = [] if images is None else list(_on_photographs(images, rounds, images_a_round, progress))
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
         counted = progress(samples, len(samples), "making and using stores")
         costs = [cost_of_samples(count, Path(scratch)) for count in counted]
-    return {"machine": machine(), "samples": costs, "photographs": photographs}
+        opened = [cost_of_shards(count, Path(scratch)) for count in progress(shards, len(shards), "opening shards")]
+    ordered = [cost_of_order(count) for count in progress(orders, len(orders), "ordering")]
+    return {"machine": machine(), "samples": costs, "orders": ordered, "shards": opened, "photographs": photographs}
 
 
 def _on_photographs(images: Path, rounds: int, images_a_round: int, progress: Track) -> Iterator[dict[str, Any]]:

@@ -42,9 +42,9 @@ def cost_of_samples(count: int, folder: Path) -> dict[str, Any]:
     step raised the resident memory at its peak, mapped pages of the store included.
     """
     try:
-        with _process() as process:
+        with one_process() as process:
             process.submit(_write, count, folder).result()
-        with _process() as process:
+        with one_process() as process:
             return process.submit(_use, folder).result()
     except BrokenProcessPool:
         raise InputError(f"the process for {count:,} samples was killed; free memory, or name fewer samples") from None
@@ -53,7 +53,8 @@ def cost_of_samples(count: int, folder: Path) -> dict[str, Any]:
             file.unlink(missing_ok=True)
 
 
-def _process() -> ProcessPoolExecutor:
+def one_process() -> ProcessPoolExecutor:
+    """A fresh process, so that what this one has done is not counted."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
@@ -86,12 +87,15 @@ def _use(folder: Path) -> dict[str, Any]:
         return store, maps
 
     shuffle(np.zeros(10), 0, 0)  # loads what is compiled
-    (store, maps), open_seconds, open_mb = _cost(opened)
-    order, shuffle_seconds, shuffle_mb = _cost(lambda: shuffle(store.labels, 0, 0))
-    listed, list_seconds, list_mb = _cost(lambda: label_shuffle(store.labels, 0, 0))
+    (store, maps), open_seconds, open_mb = measured(opened)
+    order, shuffle_seconds, shuffle_mb = measured(lambda: shuffle(store.labels, 0, 0))
+    listed, list_seconds, list_mb = measured(lambda: label_shuffle(store.labels, 0, 0))
     length = len(listed)
     del listed
-    rows_per_second = _planning_rate(store, maps, order)
+    planner = TrainPlanner(
+        store=store, heatmaps=maps, augmentation=Augmentation(), statistics=IMAGENET, sizes=(224,), seed=0
+    )
+    rows_per_second = planning_rate(planner, order)
     del order
     shuffle(store.labels, 0, 1)
     before = resident()
@@ -111,7 +115,7 @@ def _use(folder: Path) -> dict[str, Any]:
     }
 
 
-def _cost(step: Callable[[], T]) -> tuple[T, float, float]:
+def measured(step: Callable[[], T]) -> tuple[T, float, float]:
     """What the step returns, its seconds, and by how many MB it raised the resident memory at its peak."""
     reset_peak()
     before, begun = resident(), time.perf_counter()
@@ -119,11 +123,8 @@ def _cost(step: Callable[[], T]) -> tuple[T, float, float]:
     return result, time.perf_counter() - begun, (peak_resident() - before) / 1e6
 
 
-def _planning_rate(store: ImageStore, maps: HeatmapStore, order: np.ndarray) -> float:
+def planning_rate(planner: TrainPlanner, order: np.ndarray) -> float:
     """Rows a second, over batches spread over the epoch; the first batch is warm-up."""
-    planner = TrainPlanner(
-        store=store, heatmaps=maps, augmentation=Augmentation(), statistics=IMAGENET, sizes=(224,), seed=0
-    )
     size = min(_BATCH_SIZE, len(order))
     starts = np.linspace(0, len(order) - size, _BATCHES, dtype=np.int64).tolist()
     planner.rows(0, 0, order[:size])

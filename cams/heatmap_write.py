@@ -163,4 +163,4 @@ class HeatmapWriter:
             raise InputError(
                 f"{self.path} lacks {absent} of its {self.count} maps; run the same command again to make them"
             )
-        return owners.tolist()
+        return owners  # a list of a billion would take 8 GB more

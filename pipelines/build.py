@@ -23,8 +23,11 @@ from .image_parts import MAX_PIXELS
 from .parallel import adaptive_map
 from .progress import Track, track
 from .sources import Source
+from .store_join import ShardedWriter
 from .store_write import StoreWriter
 from .verify import FullDecode, in_batches
+
+Writer = StoreWriter | ShardedWriter
 
 
 def build(
@@ -39,18 +42,22 @@ def build(
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
+    shard_bytes: int | None = None,
     overwrite: bool = False,
     progress: Track = track,
 ) -> dict[str, Any]:
     """Write `source` into one store, or with `split` (the share that trains) into STORE.train and STORE.val.
 
     `seed` decides who validates; `shorter_side` shrinks what is larger; `transcode` turns what DALI does not decode
-    into JPEG; `verify` decodes everything in full; `skip_bad` leaves bad samples out.
+    into JPEG; `verify` decodes everything in full; `skip_bad` leaves bad samples out; `shard_bytes` makes a folder of
+    files of about that size, see store_shards.
     Returns a JSON-able report: stores (paths), images, classes (counts), bytes (of the files), skipped (name and reason
     of each), seconds, images_per_second, and where the source has boxes what BoxTally counts. Raises InputError for the
     first bad sample, for nothing left, and for what StoreWriter refuses; then nothing is published.
     """
     begun = time.perf_counter()
+    if shard_bytes is not None and shard_bytes < 1:
+        raise InputError(f"shards must have at least one byte, got {shard_bytes}")
     preparation = Preparation(shorter_side=shorter_side, transcode=transcode, max_pixels=max_pixels)
     items, path = source.items, Path(store_path)
     if split is None:
@@ -62,9 +69,9 @@ def build(
         outcomes = _decoded(outcomes, FullDecode(workers))
     provenance = {"source": source.description, "split": split, "seed": seed, **asdict(preparation)}
     with ExitStack() as stack:
-        writers: list[StoreWriter] = []
+        writers: list[Writer] = []
         for target in paths:
-            writers.append(_writer(source, target, overwrite, provenance))
+            writers.append(_writer(source, target, overwrite, shard_bytes, provenance))
             stack.callback(writers[-1].discard)
         stack.enter_context(closing(outcomes))
         tracked = stack.enter_context(closing(progress(outcomes, len(items), "building")))
@@ -75,16 +82,17 @@ def build(
     return {**report, **tally.report()} if source.has_boxes else report
 
 
-def _writer(source: Source, path: Path, overwrite: bool, provenance: dict[str, Any]) -> StoreWriter:
-    return StoreWriter(
-        path,
-        classes=source.classes,
-        overwrite=overwrite,
-        has_masks=source.has_masks,
-        has_boxes=source.has_boxes,
-        ignore_index=source.ignore_index,
-        provenance=provenance,
-    )
+def _writer(source: Source, path: Path, overwrite: bool, shard_bytes: int | None, provenance: dict[str, Any]) -> Writer:
+    declaration: dict[str, Any] = {
+        "classes": source.classes,
+        "has_masks": source.has_masks,
+        "has_boxes": source.has_boxes,
+        "ignore_index": source.ignore_index,
+        "provenance": provenance,
+    }
+    if shard_bytes is None:
+        return StoreWriter(path, overwrite=overwrite, **declaration)
+    return ShardedWriter(path, shard_bytes=shard_bytes, **declaration)
 
 
 def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Generator[Prepared | Refused, None, None]:
@@ -110,7 +118,7 @@ def _mask_reason(sample: Prepared) -> str | None:
 
 
 def _fill(
-    writers: list[StoreWriter],
+    writers: list[Writer],
     outcomes: Iterable[tuple[Prepared | Refused, bool]],
     skip_bad: bool,
     tally: BoxTally,
@@ -131,7 +139,7 @@ def _fill(
     return skipped
 
 
-def _add(writer: StoreWriter, sample: Prepared) -> None:
+def _add(writer: Writer, sample: Prepared) -> None:
     writer.add(
         sample.content.data,
         label=sample.item.label,
@@ -144,7 +152,7 @@ def _add(writer: StoreWriter, sample: Prepared) -> None:
     )
 
 
-def _publish(writers: list[StoreWriter], skipped: list[dict[str, str]]) -> None:
+def _publish(writers: list[Writer], skipped: list[dict[str, str]]) -> None:
     """All stores are complete on disk before the first gets its name."""
     for writer in writers:
         if not len(writer) and skipped:
@@ -158,15 +166,13 @@ def _publish(writers: list[StoreWriter], skipped: list[dict[str, str]]) -> None:
         writer.publish()
 
 
-def _report(
-    source: Source, writers: list[StoreWriter], skipped: list[dict[str, str]], seconds: float
-) -> dict[str, Any]:
+def _report(source: Source, writers: list[Writer], skipped: list[dict[str, str]], seconds: float) -> dict[str, Any]:
     images = sum(len(writer) for writer in writers)
     return {
         "stores": [str(writer.path) for writer in writers],
         "images": images,
         "classes": len(source.classes),
-        "bytes": sum(writer.path.stat().st_size for writer in writers),
+        "bytes": sum(writer.file_bytes for writer in writers),
         "skipped": skipped,
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),

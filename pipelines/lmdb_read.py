@@ -1,4 +1,4 @@
-"""Where many records of an LMDB 0.9 database lie in its file, found in one compiled loop.
+"""Where many records of LMDB 0.9 databases lie in their files, found in one compiled loop.
 
 For databases of 8-byte big-endian keys that are dense, as those of a store are: the place of a key in a page is guessed
 from the keys a child holds and mostly right at once, where LMDB's own search halves the page and misses the cache at
@@ -8,8 +8,13 @@ before it is followed, so a damaged file gives "not found".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numba
 import numpy as np
+from numba.core.cgutils import voidptr_t
+from numba.extending import intrinsic
 
 from . import lmdb_pages
 from .compiled import CACHE
@@ -26,11 +31,36 @@ def find(file: np.ndarray, database: bytes | memoryview, indices: np.ndarray) ->
     int64 [N], the keys.
     """
     begins, sizes = np.full(len(indices), -1), np.zeros(len(indices), np.int64)
-    page_bytes = int(file[40:44].view("<u4")[0])
-    root = lmdb_pages.DATABASE.unpack(database)[-1] if database else lmdb_pages.NO_PAGE
-    if 2 <= root < len(file) // page_bytes:  # not so where the database is empty
+    page_bytes, root = _tree(file, database)
+    if root >= 0:
         _find(file, page_bytes, root, np.ascontiguousarray(indices), begins, sizes)
     return begins, sizes
+
+
+def _tree(file: np.ndarray, database: bytes | memoryview) -> tuple[int, int]:
+    """Bytes of a page, and the number of the root page; -1 where the database is empty or its root not in the file."""
+    page_bytes = int(file[40:44].view("<u4")[0])
+    root = lmdb_pages.DATABASE.unpack(database)[-1] if database else lmdb_pages.NO_PAGE
+    return page_bytes, root if 2 <= root < len(file) // page_bytes else -1
+
+
+class Searched:
+    """Several files, one database of each, as `find` takes them; a batch over all of them is one compiled call."""
+
+    def __init__(self, files: Sequence[np.ndarray], databases: Sequence[bytes | memoryview]) -> None:
+        trees = [_tree(file, database) for file, database in zip(files, databases, strict=True)]
+        rows = [(file.ctypes.data, len(file), *tree) for file, tree in zip(files, trees, strict=True)]
+        self._files = files  # keeps them where the table says they are
+        self._table = np.array(rows, np.int64)
+
+    def find(self, places: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Begin and bytes as `find` gives them, of the keys `indices` in the files `places`, int64 [N] each."""
+        order = np.argsort(places, kind="stable")  # the keys of one file behind each other
+        found, sizes = np.full(len(indices), -1), np.zeros(len(indices), np.int64)
+        _find_in_files(self._table, places[order], indices[order], found, sizes)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return found[back], sizes[back]
 
 
 @numba.njit("int64(Array(uint8, 1, 'C', True), int64, int64)", cache=CACHE)
@@ -163,4 +193,30 @@ def _find(file, page_bytes, root, keys, begins, sizes):  # pragma: no cover
                 if node >= 0 and _key(file, node + _NODE) == key:
                     begins[row], sizes[row] = _value(file, node, page, page_bytes)
         left = going
+    return touched
+
+
+@intrinsic
+def _pointer(_: Any, address: Any) -> Any:  # pragma: no cover
+    """A number as the address that it is."""
+
+    def generated(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], voidptr_t)
+
+    return numba.types.voidptr(address), generated
+
+
+@numba.njit("int64(int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=CACHE)
+def _find_in_files(table, places, keys, begins, sizes):  # pragma: no cover
+    """`_find` for each run of keys of one file; table: address, bytes, bytes of a page and root page of each file."""
+    touched, start = np.int64(0), 0
+    while start < places.size:
+        place, stop = places[start], start + 1
+        while stop < places.size and places[stop] == place:
+            stop += 1
+        address, size, page_bytes, root = table[place]
+        if root >= 0:
+            file = numba.carray(_pointer(address), (size,), np.uint8)  # pyright: ignore[reportCallIssue]
+            touched += _find(file, page_bytes, root, keys[start:stop], begins[start:stop], sizes[start:stop])
+        start = stop
     return touched

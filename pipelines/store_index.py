@@ -20,10 +20,15 @@ def read_header(file: SharedFile, path: Path) -> dict[str, Any]:
     raw = file.get(HEADER_KEY, database)
     if raw is None:
         raise InputError(f"{path} is an LMDB file but not an image store; name one made by sdali build")
+    return checked_header(bytes(raw), path)
+
+
+def checked_header(raw: bytes, path: Path) -> dict[str, Any]:
+    """The header of the store `path` from its JSON; raises InputError where it is none of this schema."""
     try:
-        header = json.loads(bytes(raw))
+        header = json.loads(raw)
         kind, schema = header["format"], header["schema"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path} has no legible header; build it again") from None
     if kind != store_format.FORMAT:
         raise InputError(f"{path} is not an image store but a {kind}; name an image store")
@@ -60,25 +65,34 @@ def read_columns(file: SharedFile, path: Path, header: dict[str, Any]) -> dict[s
         if raw is None or (expected is not None and raw.nbytes != expected):
             raise InputError(f"the column {name} of {path} does not fit its {count} samples; build it again")
         columns[name] = _array(raw, dtype)
+    check_columns(columns, path, header, file.file.size)
+    return columns
+
+
+def check_columns(columns: dict[str, np.ndarray], path: Path, header: dict[str, Any], record_bytes: int) -> None:
+    """Raise InputError unless the columns are those of the header's digest, and of values that can be.
+
+    record_bytes: more than any record can have.
+    """
+    count = header["count"]
     if store_format.digest(columns, header["classes"], header.get("ignore_index")) != header["digest"]:
         raise InputError(f"the columns of {path} do not match its digest; build it again")
-    for name, (low, high) in _limits(len(header["classes"]), file.file.size).items():
+    for name, (low, high) in _limits(len(header["classes"]), record_bytes).items():
         if name in columns and not low <= columns[name].min() <= columns[name].max() <= high:
             raise InputError(f"the column {name} of {path} has values that cannot be; build it again")
     offsets = columns["name_offsets"]
     if offsets[0] != 0 or offsets[-1] != len(columns["names"]) or (offsets[1:] < offsets[:-1]).any():
         raise InputError(f"the column names of {path} does not fit its {count} samples; build it again")
-    return columns
 
 
-def _limits(classes: int, file_bytes: int) -> dict[str, tuple[int, int]]:
-    """Lowest and highest value of columns that a stranger may have made up; no record is larger than its file."""
+def _limits(classes: int, record_bytes: int) -> dict[str, tuple[int, int]]:
+    """Lowest and highest value of columns that a stranger may have made up."""
     return {
         "labels": (-1, classes - 1),
         "sizes": (1, np.iinfo(np.int32).max),
-        "byte_sizes": (1, file_bytes),
-        "mask_byte_sizes": (0, file_bytes),
-        "box_counts": (-1, file_bytes // store_format.BYTES_A_BOX),
+        "byte_sizes": (1, record_bytes),
+        "mask_byte_sizes": (0, record_bytes),
+        "box_counts": (-1, record_bytes // store_format.BYTES_A_BOX),
     }
 
 

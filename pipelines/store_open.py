@@ -95,32 +95,23 @@ def _newest_meta(file: IO[bytes], path: Path, kind: str) -> _Meta:
 class SharedFile:
     """One checked store file in memory, read-only; get it from `shared_file`.
 
-    Attributes: `file`, uint8, the whole file, for lmdb_read.
+    Attributes: `file`, uint8, the whole file, for lmdb_read; `view`, the same for slices that keep the map alive.
     """
 
     def __init__(self, file: IO[bytes], meta: _Meta) -> None:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if len(mapped) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
             mapped.madvise(mmap.MADV_RANDOM)
-        self._view, self._meta = memoryview(mapped), meta
+        self.view, self._meta = memoryview(mapped), meta
         self.file = np.frombuffer(mapped, np.uint8)
 
     def database(self, name: bytes) -> bytes | None:
         """The record that describes a named database, or None where the file has none of that name."""
-        return named(self._view, self._meta.page_bytes, self._meta.main, name)
+        return named(self.view, self._meta.page_bytes, self._meta.main, name)
 
     def get(self, key: bytes, database: bytes | None) -> memoryview | None:
         """Zero-copy view of a record, None where there is none; the view keeps the map alive."""
-        return None if database is None else lookup(self._view, self._meta.page_bytes, database, key)
-
-    def batch(self, indices: np.ndarray, database: bytes | None) -> list[memoryview | None]:
-        """As `get`, for the keys of samples, int64 [N], at a fraction of the cost; loads numba."""
-        from .lmdb_read import find
-
-        begins, sizes = find(self.file, database or b"", indices)
-        ends = begins + sizes
-        found = zip(begins.tolist(), ends.tolist(), strict=True)
-        return [self._view[begin:end] if begin >= 0 else None for begin, end in found]
+        return None if database is None else lookup(self.view, self._meta.page_bytes, database, key)
 
 
 _files: weakref.WeakValueDictionary[tuple[int, ...], SharedFile] = weakref.WeakValueDictionary()

@@ -1,4 +1,4 @@
-"""A file exists whole or not at all: written as STORE.partial beside its target, renamed when complete.
+"""A store exists whole or not at all: written as STORE.partial beside its target, renamed when complete.
 
 The partial file is held by flock, so a second builder of the same target is refused, and one that a killed builder left
 behind (nobody holds it) is reused. The lock is on an inode: after locking, the path must still lead to that inode, else
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from .errors import InputError
@@ -38,28 +39,23 @@ def write_atomically(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-class PartialFile:
-    """The locked, empty file `TARGET.partial`; `publish` renames it to the target, `discard` removes it.
+class _Partial:
+    """What is being made under the name `TARGET.partial`, locked; see PartialFile and PartialFolder."""
 
-    Attributes: `target`; `path`, where the file lies; `descriptor`, open for reading and writing until then.
-    Raises InputError where the target exists (unless `overwrite`) or is being built, OSError where the file system
-    refuses.
-    """
-
-    def __init__(self, target: Path, *, overwrite: bool) -> None:
+    def __init__(self, target: Path) -> None:
         self.target = target
         self.path = target.with_name(target.name + ".partial")
-        if target.is_dir():
-            raise InputError(f"{target} is a folder; name a file, for example {target / 'images.lmdb'}")
-        self.descriptor = self._lock()
-        if target.exists() and not overwrite:
-            self.discard()
-            raise InputError(f"{target} exists already; remove it, name another file, or pass --overwrite")
-        os.ftruncate(self.descriptor, 0)
+        self.descriptor = -1
+
+    def _open(self) -> int:
+        raise NotImplementedError
+
+    def _remove(self) -> None:
+        raise NotImplementedError
 
     def _lock(self) -> int:
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = self._open()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is_at_path(descriptor):
@@ -85,11 +81,60 @@ class PartialFile:
         sync_folder(self.target.parent)
 
     def discard(self) -> None:
-        """Remove the file, while it is still locked; does nothing once published."""
+        """Remove it, while it is still locked; does nothing once published."""
         if self.descriptor >= 0:
-            self.path.unlink(missing_ok=True)
+            self._remove()
             self._close()
 
     def _close(self) -> None:
         os.close(self.descriptor)
         self.descriptor = -1
+
+
+class PartialFile(_Partial):
+    """The locked, empty file `TARGET.partial`; `publish` renames it to the target, `discard` removes it.
+
+    Attributes: `target`; `path`, where the file lies; `descriptor`, open for reading and writing until then.
+    Raises InputError where the target exists (unless `overwrite`) or is being built, OSError where the file system
+    refuses.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        super().__init__(target)
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; name a file, for example {target / 'images.lmdb'}")
+        self.descriptor = self._lock()
+        if target.exists() and not overwrite:
+            self.discard()
+            raise InputError(f"{target} exists already; remove it, name another file, or pass --overwrite")
+        os.ftruncate(self.descriptor, 0)
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def _remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class PartialFolder(_Partial):
+    """The locked, empty folder `TARGET.partial`; `publish` renames it to the target, `discard` removes it.
+
+    A target that exists is never replaced, since who names a folder of photographs by mistake would lose it. Raises
+    InputError where it does or is being built, OSError where the file system refuses.
+    """
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target)
+        self.descriptor = self._lock()
+        if target.exists():
+            self.discard()
+            raise InputError(f"{target} exists already, and a folder is not replaced; remove it, or name another")
+        for leftover in self.path.iterdir():
+            leftover.unlink()
+
+    def _open(self) -> int:
+        self.path.mkdir(exist_ok=True)
+        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)

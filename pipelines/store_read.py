@@ -2,7 +2,7 @@
 
 Columns and records are zero-copy views of the map and keep it alive; nothing is unpickled. A store object may be
 pickled (it reopens by path and refuses another content) and used after a fork. Several objects of one file share one
-map (store_open says how).
+map (store_open says how). A folder of several files opens like a single one (store_shards says how).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from .boxes import Boxes, Objects, none_found
 from .errors import BadSampleError, InputError
 from .store_format import BOXES, IMAGES, MASKS
 from .store_index import read_columns, read_header
-from .store_open import SharedFile, shared_file
+from .store_open import shared_file
+from .store_records import Part, Records
+from .store_shards import is_sharded, open_shards
 
 if TYPE_CHECKING:
     from .statistics import Statistics
@@ -61,11 +63,8 @@ class ImageStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        file = shared_file(self.path)
-        self._file: SharedFile | None = file
-        self._databases = {name: file.database(name) for name in (IMAGES, MASKS, BOXES)}
-        self.header = read_header(file, self.path)
-        columns = read_columns(file, self.path, self.header)
+        self.header, columns, records = (open_shards if is_sharded(self.path) else _open_file)(self.path)
+        self._records: Records | None = records
         self.classes = tuple(str(name) for name in self.header["classes"])
         self.digest: str = self.header["digest"]
         self.labels, self.byte_sizes, self._crc32 = columns["labels"], columns["byte_sizes"], columns["crc32"]
@@ -85,12 +84,12 @@ class ImageStore:
         With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record,
         InputError for an index outside the store.
         """
-        file, database, wanted = self._opened(), self._databases[IMAGES], self._checked(indices)
+        records, wanted = self._opened(), self._checked(indices)
         crc32 = self._crc32 if check else None
         if len(wanted) < _FEW:
-            views = [file.get(store_format.key(index), database) for index in wanted]
+            views = [records.get(IMAGES, index) for index in wanted]
         else:
-            views = file.batch(np.array(wanted, np.int64), database)
+            views = records.images(np.array(wanted, np.int64))
         return [
             self._sound(index, view, self.byte_sizes, crc32, "image") for index, view in zip(wanted, views, strict=True)
         ]
@@ -114,7 +113,7 @@ class ImageStore:
         (index,) = self._checked([index])
         if self._mask_sizes is None or self._mask_crc32 is None or not self.has_mask(index):
             raise InputError(f"sample {index} ({self.names[index]}) of {self.path} has no mask; build with masks")
-        view = self._opened().get(store_format.key(index), self._databases[MASKS])
+        view = self._opened().get(MASKS, index)
         return self._sound(index, view, self._mask_sizes, self._mask_crc32, "mask")
 
     def boxes(self, index: int) -> Boxes:
@@ -125,30 +124,36 @@ class ImageStore:
         count = max(int(self._box_counts[index]), 0)
         if count == 0:
             return none_found()
-        view = self._opened().get(store_format.key(index), self._databases[BOXES])
+        view = self._opened().get(BOXES, index)
         sizes = self._box_counts * store_format.BYTES_A_BOX
         return store_format.decode_boxes(self._sound(index, view, sizes, self._box_crc32, "box"), count)
 
     def objects(self) -> Objects:
         """The objects of all images, without their edges, for 2 us an image; raises InputError for a damaged record."""
-        from .lmdb_read import find  # here, so that opening a store loads no numba
-
         if self._box_counts is None or self._box_crc32 is None:
             raise InputError(f"{self.path} has no boxes; build it from a source that has")
-        file, counts = self._opened().file, np.maximum(self._box_counts, 0)
-        begins, sizes = find(file, self._databases[BOXES] or b"", np.arange(len(self)))
-        images = np.arange(len(self)).repeat(counts)
+        parts = [self._objects_of(part) for part in self._opened().parts(BOXES)]
+        return Objects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _objects_of(self, part: Part) -> Objects:
+        from .lmdb_read import find  # here, so that opening a store loads no numba
+
+        assert self._box_counts is not None and self._box_crc32 is not None
+        file, counts = part.file.file, np.maximum(self._box_counts[part.begin : part.end], 0)
+        begins, sizes = find(file, part.database, np.arange(len(counts)))
+        images = np.arange(len(counts)).repeat(counts)
         flags = np.arange(len(images)) - (counts.cumsum() - counts)[images]  # place within the image
         at = begins[images] + 16 * counts[images] + 8 * flags
         if (sizes != store_format.BYTES_A_BOX * counts).any():
             raise InputError(f"{self.path} has boxes that are not complete; build it again")
-        for index in np.flatnonzero(counts).tolist():
-            if zlib.crc32(file[begins[index] : begins[index] + sizes[index]].data) != self._box_crc32[index]:
+        for place in np.flatnonzero(counts).tolist():
+            index, view = part.begin + place, part.file.view[begins[place] : begins[place] + sizes[place]]
+            if zlib.crc32(view) != self._box_crc32[index]:
                 raise self._bad(index, "is damaged: the CRC32 of its box differs from the one at build; build it again")
         labels, difficult = file[at[:, None] + np.arange(8)].view("<i4").T
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise InputError(f"{self.path} has boxes of no class, so it is damaged; build it again")
-        return Objects(images, labels.astype(np.int64), difficult != 0)
+        return Objects(part.begin + images, labels.astype(np.int64), difficult != 0)
 
     def _sound(
         self, index: int, view: memoryview | None, sizes: np.ndarray, crc32: np.ndarray | None, what: str
@@ -173,10 +178,15 @@ class ImageStore:
             raise InputError(f"{self.path} has no sample {outside[0]}: its indices are 0 to {len(self) - 1}")
         return positions.tolist()
 
-    def _opened(self) -> SharedFile:
-        if self._file is None:
+    def _opened(self) -> Records:
+        if self._records is None:
             raise InputError(f"{self.path} has been closed; open it again with ImageStore")
-        return self._file
+        return self._records
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the file, or of all shards."""
+        return self._opened().file_bytes
 
     @property
     def statistics(self) -> Statistics | None:
@@ -187,7 +197,7 @@ class ImageStore:
 
     def close(self) -> None:
         """Let go of the file; views and columns already handed out stay valid."""
-        self._file = None
+        self._records = None
 
     def __enter__(self) -> ImageStore:
         return self
@@ -205,3 +215,10 @@ class ImageStore:
 
     def __repr__(self) -> str:
         return f"ImageStore({str(self.path)!r}): {len(self)} images, {len(self.classes)} classes"
+
+
+def _open_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Records]:
+    """Header, columns and records of a store that is one file."""
+    file = shared_file(path)
+    header = read_header(file, path)
+    return header, read_columns(file, path, header), Records([file], [header["count"]])

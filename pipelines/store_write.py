@@ -85,6 +85,16 @@ class StoreWriter:
         return len(self._columns["labels"])
 
     @property
+    def record_bytes(self) -> int:
+        """Of all records so far."""
+        return self._record_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the published file."""
+        return self.path.stat().st_size
+
+    @property
     def partial(self) -> Path:
         """Where the file lies until it is published."""
         return self._file.path

@@ -7,6 +7,7 @@ from pictures import jpeg, photo
 
 from sdali.benchmarks import scale
 from sdali.benchmarks.scale_samples import cost_of_samples
+from sdali.benchmarks.scale_shards import cost_of_order, cost_of_shards
 from sdali.pipelines.errors import InputError
 
 
@@ -20,6 +21,21 @@ def test_cost_of_samples_is_measured_on_a_real_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_cost_of_an_order_is_that_of_its_array() -> None:
+    """8 bytes a sample and the words of one chunk at a time, whatever else the process holds; plans come quickly."""
+    cost = cost_of_order(20_000_000)
+    assert cost["samples"] == 20_000_000 and 150 < cost["shuffle_mb"] < 200
+    assert 0 < cost["shuffle_cpu_seconds"] < 10 and cost["plan_rows_per_second"] > 10_000
+
+
+def test_cost_of_shards_is_measured_on_a_sharded_store(tmp_path: Path) -> None:
+    """So many files are open, beside the six columns; an order of magnitude bounds what a record costs."""
+    few, many = (cost_of_shards(count, tmp_path) for count in (1, 30))
+    assert (few["shards"], many["shards"]) == (1, 30)
+    assert (few["open_files"], many["open_files"]) == (1 + 6, 30 + 6)
+    assert 0 < many["cpu_us_per_record"] < 10 * few["cpu_us_per_record"]
+
+
 def test_settings_are_measured_on_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting, for the loader and for decoding alone; larger pictures are larger, and cost more."""
     for index in range(6):
@@ -27,7 +43,8 @@ def test_settings_are_measured_on_photographs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(scale, "THREADS", (1,))
     monkeypatch.setattr(scale, "BATCH_SIZES", (2,))
     monkeypatch.setattr(scale, "SIDES", (60, 600))
-    record = scale.scale(tmp_path, samples=[100], rounds=1, images_a_round=12)
+    record = scale.scale(tmp_path, samples=[100], orders=[100], shards=[2], rounds=1, images_a_round=12)
+    assert record["orders"][0]["samples"] == 100 and record["shards"][0]["shards"] == 2
     results = {result["peer"]: result for result in record["photographs"]}
     names = ["threads 1", "batch size 2", "shorter side 60", "shorter side 600"]
     assert list(results) == [name + suffix for name in names for suffix in ("", " decode_only")]
