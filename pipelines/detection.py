@@ -181,7 +181,9 @@ def _annotations(store: ImageStore, rows: np.ndarray) -> dict[str, Any]:
 def _store_with_boxes(store: str | Path | ImageStore) -> ImageStore:
     opened = opened_store(store)
     if not opened.has_boxes:
-        raise InputError(f"{opened.path} has no boxes; build it with sdali build --format voc or coco")
+        raise InputError(
+            f"{opened.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or with --annotations"
+        )
     return opened
 
 

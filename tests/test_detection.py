@@ -187,7 +187,7 @@ def test_bad_options_are_named(store, options: dict, message: str) -> None:
 
 def test_stores_without_objects_are_named(tmp_path: Path) -> None:
     """Those without boxes by any loader, those where none is annotated by orders that count them."""
-    with pytest.raises(InputError, match="has no boxes; build it with sdali build --format voc or coco"):
+    with pytest.raises(InputError, match="has no boxes; build it with sdali build --format voc, coco"):
         detection.test_loader(make_store(tmp_path / "s.lmdb", 4))
     empty = write_store(tmp_path / "t.lmdb", [(jpeg(photo(0, 40, 40)), (40, 40), none_found())] * 4)
     with pytest.raises(InputError, match="has no objects that this order could count; use shuffle"):
