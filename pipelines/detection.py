@@ -182,7 +182,7 @@ def _store_with_boxes(store: str | Path | ImageStore) -> ImageStore:
     opened = opened_store(store)
     if not opened.has_boxes:
         raise InputError(
-            f"{opened.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or with --annotations"
+            f"{opened.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or --annotations"
         )
     return opened
 

@@ -125,7 +125,7 @@ def check_objects(store: ImageStore) -> None:
     """Raise InputError unless the store has an object that is to be found."""
     if not store.has_boxes:
         raise InputError(
-            f"{store.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or with --annotations"
+            f"{store.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or --annotations"
         )
     if store.objects().difficult.all():
         raise InputError(f"{store.path} has no object that is to be found; build it from images with objects")
