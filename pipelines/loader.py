@@ -1,7 +1,6 @@
 """Batches for a trainer, exact by position: what a trainer gets depends on (seed, epoch, position) and nothing else.
 
-Step t of an epoch covers the global positions [t * G, (t + 1) * G), G = batch_size * world_size; rank r has the r-th
-contiguous block of them. The state is that of the last batch handed out, not of what was prefetched.
+A rank's batches are its share of the epoch. The state is that of the last batch handed out, not of one prefetched.
 """
 
 from __future__ import annotations
@@ -226,14 +225,12 @@ class Loader:
         count, step = self._share.length, self._share.step
         if count == 0:
             raise InputError(f"{self.store.path} holds no images")
-        if not self._share.drop_last:
-            return
-        if count < step:
+        if self._share.drop_last and count < step:
             raise InputError(
                 f"an epoch of {self.store.path} has {count} images, fewer than the {step} of one step; "
                 "lower batch_size or lengthen the epoch"
             )
-        if count % step:
+        if self._share.drop_last and count % step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % step, count)
 
 

@@ -65,7 +65,7 @@ class Share:
         """Plan rows of this rank's batch in the step that begins at that position."""
         start = step + self.rank * self.batch_size
         stop = min(start + self.batch_size, self.length)
-        return self.planner.rows(epoch, start, self._indices(epoch)[start:stop], step=step)
+        return self.planner.rows(epoch, start, self.indices(epoch)[start:stop], step=step)
 
     def no_rows(self, epoch: int) -> np.ndarray:
         """Those of an empty batch."""
@@ -75,7 +75,8 @@ class Share:
         """The first position of the step that a batch belongs to."""
         return int(first_views(rows)["position"][0]) - self.rank * self.batch_size
 
-    def _indices(self, epoch: int) -> np.ndarray:
+    def indices(self, epoch: int) -> np.ndarray:
+        """The sample at each position of an epoch, int64 [length]."""
         if self._indices_of is None or self._indices_of[0] != epoch:
             self._indices_of = epoch, self.order.indices(self.labels, self.seed, epoch)
         return self._indices_of[1]
