@@ -210,7 +210,7 @@ class Loader:
         if self._targets is not None:
             batch["target"] = self._targets[label]
         if self._uncoloured:
-            batch["colour"] = torch.from_numpy(np.ascontiguousarray(rows["colour"]))
+            batch["colour"] = torch.from_numpy(rows["colour"].copy())
         if self._pin_memory:
             for name in ("image", "mask", "label", "target", "colour"):
                 if name in batch and batch[name].device.type == "cpu":
