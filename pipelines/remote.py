@@ -27,6 +27,7 @@ from .waiting import Waiting
 logger = logging.getLogger("sdali")
 _TASKS = 1000  # of a stream at least, unless its epoch ends sooner and none follows; more make its start slow
 _AHEAD = 2  # batches ready on this machine
+_END_SECONDS = 5.0
 _PATIENCE = 30  # seconds without a word
 
 
@@ -130,8 +131,10 @@ class _Stream:
         return answer, ready
 
     def close(self) -> None:
-        """Let go of the answers to come, which ends their workers."""
+        """Let go of the answers to come, which ends their workers; waits for the thread, which must not outlive Ray."""
         self._closed.set()
+        if self._thread is not threading.current_thread():  # the garbage collector may run in any
+            self._thread.join(_END_SECONDS)
 
 
 def _pull(answers: Iterator[Answer], into: queue.Queue[Answer | BaseException], closed: Callable[[], bool]) -> None:

@@ -238,9 +238,9 @@ def test_the_pool_ends_with_serve(cluster: Cluster, pool: subprocess.Popen[str],
     batches = iter(loader)
     next(batches)
     pool.send_signal(signal.SIGTERM)
+    assert pool.wait(20) == 128 + signal.SIGTERM
     with pytest.raises(InputError, match="the workers on the Ray cluster have ended"):
         list(batches)
-    assert pool.wait(20) == 128 + signal.SIGTERM
     wait_until(lambda: not any("PoolWorker" in name for name in ray_processes().values()))
     assert not [actor for actor in ray.util.list_named_actors(True) if actor["namespace"] == NAMESPACE]
 
