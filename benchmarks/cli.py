@@ -47,6 +47,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         ".commands_ensemble",
         "stored predictions combined: what several crops, checkpoints, networks give together",
     ),
+    "serve": (
+        ".commands_serve",
+        "workers on a Ray cluster that make batches for several trainers' RemoteLoaders",
+    ),
     "bench throughput": (".commands_bench", "this pipeline and its peers on the same files, in one run"),
     "bench stages": (".commands_cost", "where the time of one image goes, and how long a trainer waits for data"),
     "bench scale": (".commands_cost", "how cost grows with samples, threads, batch size and image size"),

@@ -13,17 +13,17 @@ from pathlib import Path
 def cpu_seconds() -> float:
     """User + system time of this process, its finished children and its living descendants."""
     total = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return total + sum(_process_seconds(pid) for pid in _descendants(os.getpid()))
+    return total + sum(_process_seconds(pid) for pid in descendants(os.getpid()))
 
 
 def cpu_seconds_of(pid: int) -> float:
     """User + system time of a process and its living descendants."""
-    return sum(_process_seconds(process) for process in (pid, *_descendants(pid)))
+    return sum(_process_seconds(process) for process in (pid, *descendants(pid)))
 
 
 def kill(pid: int) -> None:
     """Kill a process and its descendants."""
-    for process in [pid, *_descendants(pid)]:  # listed before the first is gone
+    for process in [pid, *descendants(pid)]:  # listed before the first is gone
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
 
@@ -33,10 +33,11 @@ def memory(pid: int) -> int:
 
     Pages of mapped files, such as an LMDB store's, are left out: the system takes them back when it needs them.
     """
-    return sum(_process_memory(process) for process in (pid, *_descendants(pid)))
+    return sum(_process_memory(process) for process in (pid, *descendants(pid)))
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """Living children of a process, and theirs."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -44,7 +45,7 @@ def _descendants(pid: int) -> Iterator[int]:
         return
     for child in children:
         yield child
-        yield from _descendants(child)
+        yield from descendants(child)
 
 
 def _process_seconds(pid: int) -> float:

@@ -18,11 +18,12 @@ from .crop_guided import Heatmaps
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader, Planner, whole_number
+from .loader import Loader, whole_number
 from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
 from .order import Order, in_epochs_of, order_named
 from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
 from .plan_views import TEN, RandomViewsPlanner, TenCropPlanner
+from .share import Planner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 

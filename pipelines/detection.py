@@ -19,11 +19,12 @@ from .config import DetectionAugmentation
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader, Planner, whole_number
+from .loader import Loader, whole_number
 from .loader_inputs import Dtype, check_dtype, check_seed, opened_store, thread_count
 from .order import Order, in_epochs_of, order_named
 from .order_lists import lists_of
 from .plan_detection import DetectionTestPlanner, DetectionTrainPlanner
+from .share import Planner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 

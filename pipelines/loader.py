@@ -1,7 +1,6 @@
 """Batches for a trainer, exact by position: what a trainer gets depends on (seed, epoch, position) and nothing else.
 
-Step t of an epoch covers the global positions [t * G, (t + 1) * G), G = batch_size * world_size; rank r has the r-th
-contiguous block of them. The state is that of the last batch handed out, not of what was prefetched.
+A rank's batches are its share of the epoch. The state is that of the last batch handed out, not of one prefetched.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -20,18 +19,11 @@ from .order import Order
 from .order_lists import ClassLists
 from .plan import first_views
 from .replacement import Replacements
+from .share import Planner, Share
 from .store_read import ImageStore
 from .waiting import READY_SECONDS, Counters, Waiting
 
 logger = logging.getLogger("sdali")
-
-
-class Planner(Protocol):
-    """Makes the plan rows of a run of positions."""
-
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray: ...
 
 
 class Loader:
@@ -72,26 +64,32 @@ class Loader:
     ) -> None:
         _check(batch_size, rank, world_size, on_error, max_bad_share)
         self.store, self.batch_size = store, batch_size
-        self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
+        self._empty, self._pin_memory, self._uncoloured = empty, pin_memory, uncoloured
         self._targets = None if targets is None else torch.from_numpy(targets)
-        self._order, self._seed, self._annotations = order, seed, annotations
-        self._labels = store.labels if labels is None else labels  # what the order goes by
-        self._rank, self._step = rank, batch_size * world_size
-        self._drop_last, self._on_error = drop_last, on_error
-        self._length = self._order.length(self._labels) if len(store) else 0
-        self._engine = Engine(store, graph, batch_size)
+        self._annotations, self._on_error = annotations, on_error
+        labels = store.labels if labels is None else labels
+        self._share = Share(
+            planner=planner,
+            order=order,
+            labels=labels,
+            seed=seed,
+            batch_size=batch_size,
+            rank=rank,
+            world_size=world_size,
+            drop_last=drop_last,
+            length=order.length(labels) if len(store) else 0,
+        )
+        self._graph, self._engine = graph, Engine(store, graph, batch_size)
         self._epoch = self._position = 0
         self._under_way = False  # an epoch has begun and not come to its end
         self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows
-        self._indices_of: tuple[int, np.ndarray] | None = None
         self._waiting = Waiting()
         self._replacements = Replacements(store, planner, seed, max_bad_share)
         self._check_length()
 
     def __len__(self) -> int:
         """Batches an epoch, on every rank."""
-        count = self._length
-        return count // self._step if self._drop_last else -(-count // self._step)
+        return len(range(0, self._share.end, self._share.step))
 
     @property
     def epoch(self) -> int:
@@ -119,13 +117,13 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Where the trainer is, as plain JSON: seed, epoch, global position of the next sample, order, store digest."""
         epoch, position = self._epoch, self._position
-        if position >= self._end():
+        if position >= self._share.end:
             epoch, position = epoch + 1, 0
         return {
-            "seed": self._seed,
+            "seed": self._share.seed,
             "epoch": epoch,
             "position": position,
-            "order": self._order.name,
+            "order": self._share.order.name,
             "store": self.store.digest,
         }
 
@@ -143,7 +141,7 @@ class Loader:
             if value != self.state_dict()[name]:
                 mine = self.state_dict()[name]
                 raise InputError(f"the state has {name} {value!r}, this loader has {mine!r}; make the loader with it")
-        if epoch < 0 or not 0 <= position <= self._length:
+        if epoch < 0 or not 0 <= position <= self._share.length:
             raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self.store.path}")
         self._move(epoch, position)
 
@@ -164,11 +162,9 @@ class Loader:
         self._waiting.begin()
         while True:
             moves = self._moves
-            skip = self._on_error == "skip"
-            replace = self._replacements.of_epoch(self._epoch, self._step_start) if skip else None
-            for rows, outputs in self._engine.run(self._row_batches(), replace):
-                self._position = self._step_start(rows) + self._step
-                yield self._counted(self._batch(rows, outputs), ready=self._engine.blocked_seconds < READY_SECONDS)
+            for rows, outputs, ready in self._served(self._epoch, self._position):
+                self._position = self._share.step_of(rows) + self._share.step
+                yield self._counted(self._batch(rows, outputs), ready=ready)
                 self._waiting.ask()
                 if moves != self._moves:
                     break
@@ -183,27 +179,25 @@ class Loader:
         self._waiting.hand_out(len(batch["index"]), ready=ready)
         return batch
 
-    def _row_batches(self) -> Iterator[np.ndarray]:
-        """Plan rows of this rank's batches from the current position to the end of the epoch; no empty ones."""
-        epoch, count = self._epoch, self._length
-        indices = self._epoch_indices(epoch)
-        for step_start in range(self._position, self._end(), self._step):
-            start = step_start + self._rank * self.batch_size
-            stop = min(start + self.batch_size, count)
-            if start < stop:
-                yield self._planner.rows(epoch, start, indices[start:stop], step=step_start)
+    def _served(self, epoch: int, position: int) -> Iterator[tuple[np.ndarray, list[torch.Tensor], bool]]:
+        """Rows, what the graph made of them, and whether it was there when asked for: to the end of the epoch."""
+        skip = self._on_error == "skip"
+        replace = self._replacements.of_epoch(epoch, self._share.step_of) if skip else None
+        row_batches = (self._share.rows(epoch, step) for step in self._share.steps(position))
+        for rows, outputs in self._engine.run(row_batches, replace):
+            tensors = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+            yield rows, tensors, self._engine.blocked_seconds < READY_SECONDS
 
     def _empty_batch(self) -> Iterator[dict[str, Any]]:
         """Where the last step of the epoch leaves nothing for this rank, an empty batch, so that ranks keep in step."""
-        if self._position < self._end():
-            rows = self._planner.rows(self._epoch, self._length, np.zeros(0, np.int64))
-            self._position = self._length
-            yield self._counted(self._batch(rows, None), ready=True)
+        if self._position < self._share.end:
+            self._position = self._share.length
+            yield self._counted(self._batch(self._share.no_rows(self._epoch), None), ready=True)
 
-    def _batch(self, rows: np.ndarray, outputs: Any) -> dict[str, Any]:
+    def _batch(self, rows: np.ndarray, outputs: list[torch.Tensor] | None) -> dict[str, Any]:
         tensors = self._empty()
         if outputs is not None:
-            tensors = {n: torch.from_dlpack(o.as_tensor()) for n, o in zip(tensors, outputs, strict=True)}
+            tensors = dict(zip(tensors, outputs, strict=True))
         if rows.ndim == 1:
             tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
         if "mask" in tensors:
@@ -216,45 +210,28 @@ class Loader:
         if self._targets is not None:
             batch["target"] = self._targets[label]
         if self._uncoloured:
-            batch["colour"] = torch.from_numpy(np.ascontiguousarray(rows["colour"]))
+            batch["colour"] = torch.from_numpy(rows["colour"].copy())
         if self._pin_memory:
             for name in ("image", "mask", "label", "target", "colour"):
                 if name in batch and batch[name].device.type == "cpu":
                     batch[name] = batch[name].pin_memory()
         return batch
 
-    def _epoch_indices(self, epoch: int) -> np.ndarray:
-        if self._indices_of is None or self._indices_of[0] != epoch:
-            self._indices_of = epoch, self._order.indices(self._labels, self._seed, epoch)
-        return self._indices_of[1]
-
-    def _step_start(self, rows: np.ndarray) -> int:
-        return int(first_views(rows)["position"][0]) - self._rank * self.batch_size
-
-    def _end(self) -> int:
-        """The position at which the epoch is over, counted from where this iteration began it."""
-        count = self._length
-        if not self._drop_last:
-            return count
-        return count - self._step + 1 if count >= self._step else 0
-
     def _move(self, epoch: int, position: int) -> None:
         self._epoch, self._position, self._under_way = epoch, position, False
         self._moves += 1
 
     def _check_length(self) -> None:
-        count = self._length
+        count, step = self._share.length, self._share.step
         if count == 0:
             raise InputError(f"{self.store.path} holds no images")
-        if not self._drop_last:
-            return
-        if count < self._step:
+        if self._share.drop_last and count < step:
             raise InputError(
-                f"an epoch of {self.store.path} has {count} images, fewer than the {self._step} of one step; "
+                f"an epoch of {self.store.path} has {count} images, fewer than the {step} of one step; "
                 "lower batch_size or lengthen the epoch"
             )
-        if count % self._step:
-            logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)
+        if self._share.drop_last and count % step:
+            logger.info("each epoch drops its last %d of %d samples, which fill no step", count % step, count)
 
 
 def whole_number(name: str, value: object) -> None:

@@ -20,11 +20,12 @@ from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .image_parts import MAX_PIXELS
-from .loader import Loader, Planner, whole_number
+from .loader import Loader, whole_number
 from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
 from .mask_classes import check_masks_of_classes
 from .order import Order, in_epochs_of, order_named
 from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
+from .share import Planner
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 

@@ -22,13 +22,13 @@ _MAX_ATTEMPTS = 100
 
 
 class Replacements:
-    """Keeps the list of bad samples, `skipped`: (index, name) of each, in the order found.
+    """Keeps the list of bad samples, `skipped`: (index, name) of each, in the order found; `share` is max_bad_share.
 
     Raises InputError where more than one sample and more than `max_bad_share` of the store are bad.
     """
 
     def __init__(self, store: ImageStore, planner: Any, seed: int, max_bad_share: float) -> None:
-        self._store, self._planner, self._seed, self._share = store, planner, seed, max_bad_share
+        self._store, self._planner, self._seed, self.share = store, planner, seed, max_bad_share
         self.skipped: list[tuple[int, str]] = []
 
     def of_epoch(self, epoch: int, step_start: Callable[[np.ndarray], int]) -> Any:
@@ -50,14 +50,19 @@ class Replacements:
 
         return replace
 
+    def merge(self, skipped: list[tuple[int, str]]) -> None:
+        """Take over what was found elsewhere: index and name of bad samples."""
+        for index, name in skipped:
+            self._note(BadSampleError("is bad", index=index, name=name, store=self._store.path))
+
     def _note(self, error: BadSampleError) -> None:
         if (error.index, error.name) in self.skipped:
             return
         self.skipped.append((error.index, error.name))
         logger.warning("skipped: %s", error)
         bad, count = len(self.skipped), len(self._store)
-        if bad > max(1, self._share * count) or bad == count:
-            share = f"more than max_bad_share {self._share:g} allows"
+        if bad > max(1, self.share * count) or bad == count:
+            share = f"more than max_bad_share {self.share:g} allows"
             raise InputError(
                 f"{bad} of the {count:,} samples of {self._store.path} are bad, {share}; repair them and build it "
                 f"again (sdali info --verify lists them); the last: {error}"

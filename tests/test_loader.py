@@ -157,3 +157,9 @@ def test_a_foreign_state_is_refused(store, change: dict, message: str) -> None:
     loader = make(store)
     with pytest.raises(InputError, match=message):
         loader.load_state_dict({**loader.state_dict(), **change})
+
+
+def test_batches_of_one_image_can_be_coloured_later(store) -> None:
+    """A single plan row counts as contiguous, whatever its strides, which torch does not take."""
+    batch = next(iter(make(store, 1, colour_on="device")))
+    assert batch["colour"].shape == (1, 3, 5) and batch["colour"].numpy().tolist() == batch["plan"]["colour"].tolist()
