@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import BadSampleError, InputError
+from .image_header import fault
 from .plan import first_views
 from .store_read import ImageStore
 
@@ -152,7 +153,10 @@ class Engine:
             except BadSampleError as error:
                 return error
             what = "or its mask cannot be decoded"
-        reason = f"{what} ({_reason(failure)}); repair or remove it and build the store again"
+        (record,) = self._store.read([index])
+        height, width = self._store.sizes[index].tolist()
+        why = fault(record, (height, width), self._store.max_pixels) or _reason(failure)
+        reason = f"{what} ({why}); repair or remove it and build the store again"
         return BadSampleError(reason, index=index, name=self._store.names[index], store=self._store.path)
 
     def _built(self) -> Any:

@@ -9,6 +9,7 @@ import zlib
 from .errors import InputError
 from .image_parts import ImageHeader, NeedsTranscoding, exif_orientation, oriented
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _WEBP_EXIF_FLAG = 0x08
 _LOWER_CASE = ord("a")  # a PNG chunk whose name begins so is ancillary: decoders only warn of a damaged one
 _GAP = rb"(?:\s|#[^\n]*\n)+"
@@ -32,6 +33,14 @@ def png_header(data: bytes) -> ImageHeader:
             orientation = exif_orientation(data[position + 8 : position + 8 + length])
         position += 12 + length
     return oriented("PNG", height, width, orientation)
+
+
+def png_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Height and width that a PNG claims; None for anything else."""
+    if len(data) < 24 or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return height, width
 
 
 def _damaged(data: bytes, start: int, length: int) -> bool:

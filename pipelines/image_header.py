@@ -20,9 +20,21 @@ from .image_jpeg import jpeg_header
 from .image_parts import MAX_PIXELS, ImageHeader, NeedsTranscoding
 from .image_pillow import pillow_header, sniff
 
-__all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "probe"]
+__all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "fault", "probe"]
 
 _PARSERS = {"PNG": png_header, "WEBP": webp_header, "PPM": pnm_header}
+
+
+def fault(data: bytes | memoryview, size: tuple[int, int], max_pixels: int) -> str | None:
+    """Why a record of a store is not an image of that (height, width), as far as its header tells, else None."""
+    try:
+        header = probe(bytes(data), max_pixels=max_pixels)
+    except InputError as error:
+        return str(error)
+    height, width = size
+    if (header.height, header.width) != (height, width):
+        return f"has {header.height} x {header.width} px, but is recorded with {height} x {width}"
+    return None
 
 
 def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .errors import InputError
 
-MAX_PIXELS = 100_000_000  # our choice: 300 MB decoded, more than a camera's picture, less than a decompression bomb's
+MAX_PIXELS = 178_956_970  # where Pillow raises DecompressionBombError: a 24-bit picture of 512 MiB, twice its limit to warn
 
 
 class NeedsTranscoding(InputError):

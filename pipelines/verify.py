@@ -1,8 +1,8 @@
 """Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
 
 Two facts about DALI 2.4 shape this. A record whose header cannot be parsed kills the process in a batch of 48 or more,
-unless the decode depends on `fn.peek_image_shape`, which raises instead; so the window's start is 0 times the peeked
-shape. And an error does not say which sample it was; so a failed batch is decoded again, one by one.
+unless the decode depends on its shape, see header_guard. And an error does not say which sample it was; so a failed
+batch is decoded again, one by one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 
 from .dali import require_dali
 from .errors import BadSampleError
+from .image_header import fault
+from .image_parts import MAX_PIXELS
 from .parallel import worker_count
 from .progress import Track, track
 from .store_read import ImageStore
@@ -37,15 +39,15 @@ class BadSample(NamedTuple):
 class FullDecode:
     """Decodes whole images on the CPU and says what is wrong with which. Raises InputError where DALI is missing."""
 
-    def __init__(self, workers: int | None = None) -> None:
-        self._dali = require_dali()
+    def __init__(self, workers: int | None = None, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._dali, self._max_pixels = require_dali(), max_pixels
         self._threads = worker_count(workers)
         self._batch: Any = None
         self._single: Any = None
 
     def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
         """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
-        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads)
+        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads, self._max_pixels)
         try:
             return _outcomes(self._batch, images, sizes)
         except RuntimeError:
@@ -53,24 +55,26 @@ class FullDecode:
         return [self._reason(image, size) for image, size in zip(images, sizes, strict=True)]
 
     def _reason(self, image: bytes | memoryview, size: tuple[int, int]) -> str | None:
-        self._single = self._single or _pipeline(self._dali, 1, 1)
+        self._single = self._single or _pipeline(self._dali, 1, 1, self._max_pixels)
         try:
             return _outcomes(self._single, [image], [size])[0]
         except RuntimeError:
             self._single = None
-            return _FAILED
+            return fault(image, size, self._max_pixels) or _FAILED
 
 
-def _pipeline(dali: Any, batch: int, threads: int) -> Any:
+def _pipeline(dali: Any, batch: int, threads: int, max_pixels: int) -> Any:
     """encoded uint8 [N], size int32 (2,) -> peeked shape int64 (3,), pixels HWC uint8."""
+    from .header_guard import guarded, peeked_shape  # here, where DALI is known to be there
+
     fn, types = dali.fn, dali.types
 
     @dali.pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
     def full_decode():
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         size = fn.external_source(name="size", dtype=types.INT32, ndim=1)
-        shape = fn.peek_image_shape(encoded, dtype=types.INT32)
-        pixels = fn.decoders.image_slice(encoded, start=shape[0:2] * 0, shape=size, axis_names="HW")
+        shape = peeked_shape(encoded)
+        pixels = fn.decoders.image_slice(encoded, start=guarded(size * 0, shape, max_pixels), shape=size, axis_names="HW")
         return shape, pixels
 
     pipeline = full_decode()
@@ -111,7 +115,7 @@ def verify_store(store: ImageStore, *, workers: int | None = None, progress: Tra
 
     Raises InputError where DALI is missing.
     """
-    decoder = FullDecode(workers)
+    decoder = FullDecode(workers, max_pixels=store.max_pixels)
     pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
     bad: list[BadSample] = []
     with closing(progress(range(len(store)), len(store), "verifying")) as indices:
