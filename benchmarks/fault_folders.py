@@ -1,4 +1,4 @@
-"""A folder with damaged images through the command line: `sdali build`, refused or without them, and `info --verify`."""
+"""A folder of damaged images through the command line: `sdali build`, refused or without them, and `info --verify`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,7 +66,9 @@ class Sample(NamedTuple):
     damage: str
 
 
-def damaged_images(count: int, *, seed: int = 0, images: Path | None = None, progress: Track = silent) -> dict[str, Any]:
+def damaged_images(
+    count: int, *, seed: int = 0, images: Path | None = None, progress: Track = silent
+) -> dict[str, Any]:
     """Damage `count` pictures, generated ones and those of a folder, and use them.
 
     Returns {"files", "seed", "outcomes": {kind: {"files", "replaced", "found", "refused"}}, "failures": [{"first",
@@ -181,7 +183,11 @@ def loaded(folder: Path, task: str, samples: list[Sample]) -> tuple[set[int], se
         *_said("is sound and was replaced", replaced - damaged, samples),
         *_said("is sound and was listed", found - damaged, samples),
         *_said("was replaced and not listed", replaced - found, samples),
-        *_said("is no image and was not replaced", {i for i in damaged if not _is_image(samples[i].data)} - replaced, samples),
+        *_said(
+            "is no image and was not replaced",
+            {i for i in damaged if not _is_image(samples[i].data)} - replaced,
+            samples,
+        ),
         *_said("was not served", set(range(SAMPLES)) - set(served), samples),
         *_said("is not at its place", {p for p, (i, _) in served.items() if i != p} - replaced, samples),
         *_said("has other pixels", {p for p, (_, x) in served.items() if x != want[p]} - damaged, samples),

@@ -47,7 +47,7 @@ class Stores:
 class Images:
     """Damaged JPEG, PNG and WebP files among sound ones: named or replaced, and no sound sample is lost."""
 
-    count: int = 2400
+    count: int = 2000
     """Damaged files."""
 
     seed: int = 0

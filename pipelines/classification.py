@@ -181,9 +181,7 @@ def _loader(
             raise InputError(f"colour_on='device' makes uint8 images; give the dtype {dtype} to colour_torch.apply")
         dtype = "uint8"
     cuda = cuda_ordinal(device)
-    graph = Graph(
-        dtype=dtype, cuda=cuda, threads=thread_count(threads), max_pixels=store.max_pixels, views=views
-    )
+    graph = Graph(dtype=dtype, cuda=cuda, threads=thread_count(threads), views=views)
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
     def empty() -> dict[str, torch.Tensor]:

@@ -148,13 +148,7 @@ def _loader(
     check_dtype(dtype)
     whole_number("size_divisor", size_divisor)
     cuda = cuda_ordinal(device)
-    graph = DetectionGraph(
-        dtype=dtype,
-        cuda=cuda,
-        threads=thread_count(threads),
-        size_divisor=size_divisor,
-        max_pixels=store.max_pixels,
-    )
+    graph = DetectionGraph(dtype=dtype, cuda=cuda, threads=thread_count(threads), size_divisor=size_divisor)
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
     def empty() -> dict[str, torch.Tensor]:

@@ -24,7 +24,6 @@ from nvidia.dali.types import Constant, DALIDataType, DALIImageType, DALIInterpT
 from .colour import GREY
 from .config import INTERPOLATIONS
 from .dali import Node
-from .header_guard import guarded, peeked_shape
 from .kernel_op import resample, resample_and_colour
 from .store_read import ImageStore
 
@@ -49,8 +48,6 @@ class Graph:
     """float32 or float16; uint8: not coloured."""
     cuda: int | None
     threads: int
-    max_pixels: int
-    """More than these, by an image's header, are not decoded."""
     views: int = 1
     """Of each sample."""
     prefetch: int = 2
@@ -88,9 +85,7 @@ class Graph:
         with pipeline:
             count = 6 + (self.cuda is not None and self.views > 1) + (self.dtype != "uint8")
             encoded, anchors, shapes, *rest = inputs(source, count)
-            regions = decode_windows(
-                encoded, anchors, shapes, max_pixels=self.max_pixels, on_gpu=self.cuda is not None
-            )  # HWC uint8
+            regions = decode_windows(encoded, anchors, shapes, on_gpu=self.cuda is not None)  # HWC uint8
             images = self._on_cpu(regions, *rest) if self.cuda is None else self._on_gpu(regions, *rest)
             pipeline.set_outputs(images)
         pipeline.build()
@@ -138,16 +133,17 @@ def resize(windows: Node, kernels: Node, sizes: Node) -> Node:
     return fn.resize(windows, size=sizes, interp_type=fn.reinterpret(kernels, dtype=DALIDataType.INTERP_TYPE))
 
 
-def decode_windows(
-    encoded: Node, anchors: Node, shapes: Node, *, max_pixels: int, on_gpu: bool, masks: bool = False
-) -> Node:
+def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool, masks: bool = False) -> Node:
     """uint8 [h, w, 3] RGB: only the region of each image, EXIF orientation applied; of masks [h, w, 1], as they are.
 
-    No image is decoded before its header says that it is one and has at most max_pixels, see header_guard.
+    The anchors depend on the peeked shape (times zero): a header that cannot be parsed then raises there, where the
+    decoder itself would kill the process in batches of 48 and more. So would a window that leaves its image: that
+    headers are of the sizes in the plan is checked before (engine).
     """
+    peeked = fn.peek_image_shape(encoded, dtype=DALIDataType.INT32)
     return fn.decoders.image_slice(
         encoded,
-        guarded(anchors, peeked_shape(encoded), max_pixels),
+        anchors + 0 * peeked[:2],
         shapes,
         device="mixed" if on_gpu else "cpu",
         axes=[0, 1],

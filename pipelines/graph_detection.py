@@ -27,8 +27,6 @@ class DetectionGraph:
     threads: int
     size_divisor: int
     """Height and width of a batch are multiples of this."""
-    max_pixels: int
-    """More than these, by an image's header, are not decoded."""
     prefetch: int = 2
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
@@ -48,7 +46,6 @@ class DetectionGraph:
         pipeline = empty_pipeline(batch_size, self.threads, self.cuda, self.prefetch)
         with pipeline:
             encoded, *how = inputs(source, 8)
-            options = {"dtype": self.dtype, "max_pixels": self.max_pixels, "on_gpu": self.cuda is not None}
-            pipeline.set_outputs(placed_windows(encoded, *how, **options))
+            pipeline.set_outputs(placed_windows(encoded, *how, dtype=self.dtype, on_gpu=self.cuda is not None))
         pipeline.build()
         return pipeline

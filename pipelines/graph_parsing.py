@@ -35,8 +35,6 @@ class ParsingGraph:
     threads: int
     ignore_index: int
     """Where a mask is padded."""
-    max_pixels: int
-    """More than these, by a header, are not decoded."""
     whole_masks: bool
     """Masks are handed out as they are; rows then have the whole image as their window."""
     prefetch: int = 2
@@ -64,9 +62,8 @@ class ParsingGraph:
             nodes = inputs(source, 9 if self.whole_masks else 10)
             encoded, encoded_masks, *how = nodes[:9]
             anchors, shapes, sizes, placed, flips, _, _ = how
-            limit = self.max_pixels
-            images = placed_windows(encoded, *how, dtype=self.dtype, max_pixels=limit, on_gpu=on_gpu)
-            masks: Node = decode_windows(encoded_masks, anchors, shapes, max_pixels=limit, on_gpu=False, masks=True)  # HW1
+            images = placed_windows(encoded, *how, dtype=self.dtype, on_gpu=on_gpu)
+            masks: Node = decode_windows(encoded_masks, anchors, shapes, on_gpu=False, masks=True)  # HW1 uint8
             if self.whole_masks:
                 masks = fn.transpose(masks, perm=[2, 0, 1])  # 1HW
             else:
@@ -103,11 +100,10 @@ def placed_windows(
     matrices: Node,
     *,
     dtype: str,
-    max_pixels: int,
     on_gpu: bool,
 ) -> Node:
     """dtype [1, 3, H, W]: the windows of encoded images, resampled and coloured into their places, 0 beside them."""
-    windows = decode_windows(encoded, anchors, shapes, max_pixels=max_pixels, on_gpu=on_gpu)  # HWC uint8
+    windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
     if on_gpu:
         return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype)
     images = place_images(sizes, windows, placed, flips, kernels, matrices)  # 1CHW float32

@@ -148,7 +148,6 @@ def _loader(
         cuda=cuda,
         threads=thread_count(threads),
         ignore_index=store.ignore_index,
-        max_pixels=store.max_pixels,
         whole_masks=whole_masks,
     )
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")

@@ -26,6 +26,7 @@ from .store_open import SharedFile, shared_file
 if TYPE_CHECKING:
     from .statistics import Statistics
 
+_WRONG_MASK = "has a mask that is not single-channel uint8 of the image's size; build it again"
 _FEW = 4  # so many records are found in Python; for more the compiled search is loaded
 
 
@@ -105,12 +106,10 @@ class ImageStore:
         """Class indices of every pixel, a fresh uint8 [H, W] array of the image's oriented size."""
         import cv2  # here, so that opening a store loads no OpenCV
 
-        self._check_pixels([index])
-        encoded, size = self.encoded_mask(index), tuple(self.sizes[index].tolist())
-        pixels = np.frombuffer(encoded, np.uint8)
-        decoded = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED) if png_size(encoded) == size else None
-        if decoded is None or decoded.dtype != np.uint8 or decoded.shape != size:
-            raise self._bad(index, "has a mask that is not single-channel uint8 of the image's size; build it again")
+        encoded = self.encoded_mask(index)
+        decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None or decoded.dtype != np.uint8 or decoded.shape != tuple(self.sizes[index]):
+            raise self._bad(index, _WRONG_MASK)
         return np.asarray(decoded)
 
     def has_mask(self, index: int) -> bool:
@@ -122,8 +121,12 @@ class ImageStore:
         (index,) = self._checked([index])
         if self._mask_sizes is None or self._mask_crc32 is None or not self.has_mask(index):
             raise InputError(f"sample {index} ({self.names[index]}) of {self.path} has no mask; build with masks")
+        self._check_pixels([index])
         view = self._opened().get(store_format.key(index), self._databases[MASKS])
-        return self._sound(index, view, self._mask_sizes, self._mask_crc32, "mask")
+        view = self._sound(index, view, self._mask_sizes, self._mask_crc32, "mask")
+        if png_size(view) != tuple(self.sizes[index].tolist()):
+            raise self._bad(index, _WRONG_MASK)
+        return view
 
     def boxes(self, index: int) -> Boxes:
         """The image's objects; none where it is not annotated. Raises BadSampleError for a damaged record."""

@@ -1,8 +1,9 @@
 """Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
 
-Two facts about DALI 2.4 shape this. A record whose header cannot be parsed kills the process in a batch of 48 or more,
-unless the decode depends on its shape, see header_guard. And an error does not say which sample it was; so a failed
-batch is decoded again, one by one.
+Two facts about DALI 2.4 shape this. A record whose header cannot be parsed, or that is smaller than the window, may
+kill the process (one thread of the decoder raises and takes away what the others still work on). So headers are checked
+before, and the decode depends on `fn.peek_image_shape`, which raises cleanly where DALI cannot read one. And an error
+does not say which sample it was; so a failed batch is decoded again, one by one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _BATCH_PIXELS = 50_000_000  # bounds the memory of a batch of large pictures: 15
 _FAILED = "does not decode in full: its pixels are damaged"
 
 Item = TypeVar("Item")
+Pair = tuple[bytes | memoryview, tuple[int, int]]  # encoded image, height and width
 
 
 class BadSample(NamedTuple):
@@ -47,34 +49,40 @@ class FullDecode:
 
     def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
         """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
-        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads, self._max_pixels)
+        pairs = list(zip(images, sizes, strict=True))
+        found = [fault(image, size, self._max_pixels) for image, size in pairs]
+        places = [place for place, reason in enumerate(found) if reason is None]
+        for place, reason in zip(places, self._decoded([pairs[place] for place in places]), strict=True):
+            found[place] = reason
+        return found
+
+    def _decoded(self, pairs: list[Pair]) -> list[str | None]:
+        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads)
         try:
-            return _outcomes(self._batch, images, sizes)
+            return _outcomes(self._batch, pairs) if pairs else []
         except RuntimeError:
             self._batch = None  # DALI calls a pipeline invalid after an error
-        return [self._reason(image, size) for image, size in zip(images, sizes, strict=True)]
+        return [self._reason(pair) for pair in pairs]
 
-    def _reason(self, image: bytes | memoryview, size: tuple[int, int]) -> str | None:
-        self._single = self._single or _pipeline(self._dali, 1, 1, self._max_pixels)
+    def _reason(self, pair: Pair) -> str | None:
+        self._single = self._single or _pipeline(self._dali, 1, 1)
         try:
-            return _outcomes(self._single, [image], [size])[0]
+            return _outcomes(self._single, [pair])[0]
         except RuntimeError:
             self._single = None
-            return fault(image, size, self._max_pixels) or _FAILED
+            return _FAILED
 
 
-def _pipeline(dali: Any, batch: int, threads: int, max_pixels: int) -> Any:
-    """encoded uint8 [N], size int32 (2,) -> peeked shape int64 (3,), pixels HWC uint8."""
-    from .header_guard import guarded, peeked_shape  # here, where DALI is known to be there
-
+def _pipeline(dali: Any, batch: int, threads: int) -> Any:
+    """encoded uint8 [N], size int32 (2,) -> peeked shape int32 (3,), pixels HWC uint8."""
     fn, types = dali.fn, dali.types
 
     @dali.pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
     def full_decode():
         encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
         size = fn.external_source(name="size", dtype=types.INT32, ndim=1)
-        shape = peeked_shape(encoded)
-        pixels = fn.decoders.image_slice(encoded, start=guarded(size * 0, shape, max_pixels), shape=size, axis_names="HW")
+        shape = fn.peek_image_shape(encoded, dtype=types.INT32)
+        pixels = fn.decoders.image_slice(encoded, start=shape[0:2] * 0, shape=size, axis_names="HW")
         return shape, pixels
 
     pipeline = full_decode()
@@ -82,17 +90,15 @@ def _pipeline(dali: Any, batch: int, threads: int, max_pixels: int) -> Any:
     return pipeline
 
 
-def _outcomes(
-    pipeline: Any, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]
-) -> list[str | None]:
+def _outcomes(pipeline: Any, pairs: Sequence[Pair]) -> list[str | None]:
     """Runs one batch; raises RuntimeError where DALI cannot decode one of it."""
-    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image in images])
-    pipeline.feed_input("size", [np.array(size, np.int32) for size in sizes])
+    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image, _ in pairs])
+    pipeline.feed_input("size", [np.array(size, np.int32) for _, size in pairs])
     shapes, _ = pipeline.run()
-    peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(images))]
+    peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(pairs))]
     return [
         None if found == tuple(size) else f"has {found[0]} x {found[1]} px, but is recorded with {size[0]} x {size[1]}"
-        for found, size in zip(peeked, sizes, strict=True)
+        for found, (_, size) in zip(peeked, pairs, strict=True)
     ]
 
 

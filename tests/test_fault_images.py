@@ -110,7 +110,7 @@ def test_an_exception_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Any but InputError, with its kind and its words."""
     monkeypatch.setattr(fault_images, "_outcomes", lambda *_: {}["x"])
     fault_images._use(tmp_path, 0, 10, 0, None)
-    assert "\"failures\": [\"KeyError: 'x'\"]" in capsys.readouterr().out
+    assert '"failures": ["KeyError: \'x\'"]' in capsys.readouterr().out
 
 
 def test_lots_are_strewn() -> None:

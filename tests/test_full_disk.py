@@ -1,4 +1,4 @@
-"""A disk that fills up under a command: one sentence, status 2, nothing half published; with room, all is well again."""
+"""A disk that fills up under a command: one sentence, status 2, nothing half published; with room, it goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from training import learnable_store
 from sdali.benchmarks.cli import main
 
 pytest.importorskip("nvidia.dali")
-TRAIN = ("--model", "resnet10t", "--size", "24", "--batch-size", "6", "--epochs", "1", "--warmup-epochs", "0", "--device", "cpu", "--threads", "1")
+TRAIN = (
+    *("--model", "resnet10t", "--size", "24", "--batch-size", "6", "--epochs", "1", "--warmup-epochs", "0"),
+    *("--device", "cpu", "--threads", "1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,7 @@ def test_each_command_says_so_and_recovers(unshare: list[str], tmp_path: Path) -
     for index in range(12):
         (photos / f"{index}.jpg").write_bytes(jpeg(photo(index, 200, 200), 95))
     learnable_store(store, 30)
-    masks = make_parsing_store(tmp_path / "masks.lmdb", 400).path
+    cams = ["cams", str(make_parsing_store(tmp_path / "masks.lmdb", 400).path)]
     train = ["train", "classification", "--store", str(store), "--val-store", str(store), *TRAIN]
     assert main([*train, "--out", str(run)]) == 0
     evaluate = ["evaluate", "classification", "--checkpoint", str(run / "last.pt"), "--store", str(store), "--crops"]
@@ -58,7 +61,7 @@ def test_each_command_says_so_and_recovers(unshare: list[str], tmp_path: Path) -
     cases: list[tuple[list[Path], list[str], set[str], set[str]]] = [  # there before, command, may stay, are made
         ([], ["build", str(photos.parent), str(disk / "b.lmdb")], set(), {"b.lmdb"}),
         ([store], ["stats", str(disk / "s.lmdb")], {"s.lmdb"}, {"s.lmdb", "s.lmdb.stats.json"}),
-        ([], ["cams", str(masks), str(disk / "c.lmdb"), "--from", "rare-classes"], {"c.lmdb.0-of-1.partial"}, {"c.lmdb"}),
+        ([], [*cams, str(disk / "c.lmdb"), "--from", "rare-classes"], {"c.lmdb.0-of-1.partial"}, {"c.lmdb"}),
         ([], [*train, "--resume", "--out", str(disk / "run")], {n for n in of_run if not n.endswith(".pt")}, of_run),
         ([], [*evaluate, "10", "--device", "cpu", "--predictions", str(disk / "p.h5")], set(), {"p.h5"}),
     ]
