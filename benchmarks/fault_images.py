@@ -3,47 +3,43 @@
 They are strewn among sound ones and put into stores, past the check that a build makes, and into folders; see
 fault_pictures for the damage. Each lot goes through the loaders of a task in batches of 64 or 96, on_error="skip" and
 "raise", and through `sdali build`, `sdali build --skip-bad --verify` and `sdali info --verify`, in a process that a
-crash ends and an alarm. What must be:
+crash or an alarm may end. What must be:
 
     skip     every position is served once; every sound sample at its place, its pixels those of a store without damage;
              what was replaced is damaged, and what neither Pillow nor OpenCV takes for an image was
     raise    the error of each batch names a sample that was replaced there; batches without one are served
     verify   lists all that was replaced, and nothing sound
-    build    is refused with one sentence and leaves nothing, or leaves out damaged files alone; what it has verified can
-             be verified again and loads without an error
+    build    is refused with one sentence and leaves nothing, or leaves out damaged files and no others; what it has
+             verified can be verified again, and loads without an error
 """
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from ..pipelines import BadSampleError, ImageStore, classification, detection, parsing
 from ..pipelines.boxes import Boxes
-from ..pipelines.image_header import probe
 from ..pipelines.loader import Loader
 from ..pipelines.progress import Track, silent
 from ..pipelines.sources_masks import encode_mask
 from ..pipelines.store_write import StoreWriter
 from ..pipelines.verify import verify_store
 from .fault_folders import built
-from .fault_pictures import damage_picture, photographs, sound_pictures
+from .fault_lots import SAMPLES, Sample, is_image, lot_of, size_of
+from .fault_pictures import photographs, sound_pictures
 from .workload import at_least_one
 
-SAMPLES, DAMAGED_A_LOT = 192, 48
+DAMAGED_A_LOT = 48
 SECONDS_A_LOT = 300.0
 _MEMORY = 2 << 30  # address space, in bytes, that a lot may take beside what the first sound one took
 _TASKS = ("classification", "parsing", "detection")
@@ -54,16 +50,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 Failures = list[str]
-
-
-class Sample(NamedTuple):
-    """One of a lot: `damage` is its kind or empty; `sound`, what it was made of; `size` (height, width) as recorded."""
-
-    name: str
-    data: bytes
-    sound: bytes
-    size: tuple[int, int]
-    damage: str
 
 
 def damaged_images(
@@ -147,31 +133,11 @@ def _outcomes(folder: Path, task: str, samples: list[Sample]) -> tuple[dict[str,
     return outcomes, failures + said
 
 
-def lot_of(pictures: list[tuple[str, bytes]], first: int, damaged: int, seed: int) -> list[Sample]:
-    """Sound pictures, and among them, at random places, `damaged` ones numbered from `first`.
-
-    Half of those that claim another size are recorded with it, as a stranger would.
-    """
-    rng = np.random.default_rng([seed, first])
-    places = dict(zip(rng.permutation(SAMPLES)[:damaged].tolist(), range(first, first + damaged), strict=True))
-    samples = []
-    for index in range(SAMPLES):
-        ending, data = picture = pictures[int(rng.integers(len(pictures)))]
-        header, (damage, made) = probe(data), ("", data)
-        if index in places:
-            damage, made = damage_picture(picture, places[index], seed)
-        size = header.height, header.width
-        if damage == "huge size" and rng.random() < 0.5:
-            size = 30_000, 30_000
-        samples.append(Sample(f"a/{index:03d}{ending}", made, data, size, damage))
-    return samples
-
-
 def loaded(folder: Path, task: str, samples: list[Sample]) -> tuple[set[int], set[int], Failures]:
     """The samples that a loader replaced and those that verifying lists, and what must not be, from stores of them."""
     bad, whole = folder / "bad.lmdb", folder / "whole.lmdb"
     _write(bad, task, [(sample.name, sample.data or b"\0", sample.size) for sample in samples])
-    _write(whole, task, [(sample.name, sample.sound, _size_of(sample.sound)) for sample in samples])
+    _write(whole, task, [(sample.name, sample.sound, size_of(sample.sound)) for sample in samples])
     batch_size = 64 if len(samples[0].data) % 2 else 96
     damaged = {index for index, sample in enumerate(samples) if sample.damage}
     want = {index: pixels for index, (_, pixels) in _served(_loader(task, whole, batch_size)).items()}
@@ -185,7 +151,7 @@ def loaded(folder: Path, task: str, samples: list[Sample]) -> tuple[set[int], se
         *_said("was replaced and not listed", replaced - found, samples),
         *_said(
             "is no image and was not replaced",
-            {i for i in damaged if not _is_image(samples[i].data)} - replaced,
+            {i for i in damaged if not is_image(samples[i].data)} - replaced,
             samples,
         ),
         *_said("was not served", set(range(SAMPLES)) - set(served), samples),
@@ -235,24 +201,6 @@ def _served(loader: Loader) -> dict[int, tuple[int, bytes]]:
             assert int(row["position"]) not in served, "a position was served twice"
             served[int(row["position"])] = int(row["index"]), image[:, :height, :width].numpy().tobytes()
     return served
-
-
-def _size_of(data: bytes) -> tuple[int, int]:
-    header = probe(data)
-    return header.height, header.width
-
-
-def _is_image(data: bytes) -> bool:
-    """Pillow reads its header, or else OpenCV all of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            Image.open(io.BytesIO(data)).close()
-        except Image.DecompressionBombError:
-            return True
-        except Exception:  # plugins raise whatever their parsers run into
-            return bool(data) and cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
-    return True
 
 
 def _said(what: str, places: set[int], samples: list[Sample]) -> Failures:

@@ -67,7 +67,7 @@ def sound_pictures() -> list[Picture]:
 
 
 def photographs(folder: Path) -> list[Picture]:
-    """The first JPEG, PNG and WebP files below a folder, in the order of their paths; InputError where there is none."""
+    """The first 60 JPEG, PNG and WebP files below a folder, by path; InputError where there is none."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*ENDINGS, ".jpeg"))[:_PHOTOGRAPHS]
     if not paths:
         raise InputError(f"{folder} holds no photographs (JPEG, PNG, WebP); name a folder that does")

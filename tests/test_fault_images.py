@@ -12,7 +12,8 @@ import pytest
 
 from sdali.benchmarks import fault_images
 from sdali.benchmarks.fault_folders import built, refusal
-from sdali.benchmarks.fault_images import SAMPLES, Sample, damaged_images, loaded, lot_of
+from sdali.benchmarks.fault_images import damaged_images, loaded
+from sdali.benchmarks.fault_lots import SAMPLES, Sample, lot_of
 from sdali.benchmarks.fault_pictures import ENDINGS, KINDS, damage_picture, photographs, sound_pictures
 from sdali.pipelines import InputError
 
@@ -64,7 +65,7 @@ def test_what_a_loader_must_not_do_is_seen(tmp_path: Path, monkeypatch: pytest.M
         at_9=sound[9]._replace(sound=other),
         at_70=sound[70]._replace(damage="none"),
     )
-    monkeypatch.setattr(fault_images, "_is_image", lambda data: False)
+    monkeypatch.setattr(fault_images, "is_image", lambda data: False)
     replaced, found, failures = loaded(tmp_path, task, samples)
     assert replaced == found == {5}
     said = [failure.partition(" ")[2] for failure in failures]

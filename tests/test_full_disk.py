@@ -17,7 +17,7 @@ from sdali.benchmarks.cli import main
 
 pytest.importorskip("nvidia.dali")
 TRAIN = (
-    *("--model", "resnet10t", "--size", "24", "--batch-size", "6", "--epochs", "1", "--warmup-epochs", "0"),
+    *("--model", "test_resnet", "--size", "24", "--batch-size", "6", "--epochs", "1", "--warmup-epochs", "0"),
     *("--device", "cpu", "--threads", "1"),
 )
 
@@ -38,7 +38,7 @@ def unshare() -> list[str]:
 def outcomes(unshare: list[str], disk: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     disk.mkdir()
     words = [*unshare, sys.executable, str(Path(__file__).with_name("full_disk.py")), str(disk)]
-    done = subprocess.run(words, input=json.dumps(jobs), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words, input=json.dumps(jobs), capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-3000:]}"
     return json.loads(done.stdout)
 
