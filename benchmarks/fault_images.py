@@ -214,4 +214,5 @@ def _address_space() -> int:
 
 
 if __name__ == "__main__":
-    _use(Path(sys.argv[1]), *(int(word) for word in sys.argv[2:5]), Path(sys.argv[5]) if sys.argv[5:] else None)
+    _folder, _first, _stop, _seed, *_images = sys.argv[1:]
+    _use(Path(_folder), int(_first), int(_stop), int(_seed), Path(_images[0]) if _images else None)
