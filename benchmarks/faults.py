@@ -1,4 +1,4 @@
-"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|kills ...`, counts as flags.
+"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|images|kills ...`, counts as flags.
 
 The last line of stdout is one JSON document; the exit status is 1 where anything happened that must not.
 """
@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import tyro.extras
@@ -16,6 +17,7 @@ from tyro.conf import Positional
 
 from ..pipelines.errors import InputError
 from ..pipelines.progress import track
+from .fault_images import damaged_images
 from .fault_kills import kills
 from .fault_stores import damaged_stores
 from .tables import show
@@ -42,6 +44,27 @@ class Stores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Images:
+    """Damaged JPEG, PNG and WebP files among sound ones: named or replaced, and no sound sample is lost."""
+
+    count: int = 2000
+    """Damaged files."""
+
+    seed: int = 0
+    """Of the damage."""
+
+    images: Path | None = None
+    """A folder of photographs to damage besides the generated pictures."""
+
+    def run(self) -> dict[str, Any]:
+        record = damaged_images(self.count, seed=self.seed, images=self.images, progress=track)
+        columns = ["files", "replaced", "found", "refused"]
+        rows = [[kind, *(str(found[name]) for name in columns)] for kind, found in record["outcomes"].items()]
+        show(f"{self.count:,} damaged images", ["damage", *columns], rows)
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kills:
     """Commands killed at random moments and given again lose nothing and publish nothing by halves."""
 
@@ -62,7 +85,7 @@ def main() -> int:
     """The module as a command: exit status 0, 1 where something failed, or 2 with one sentence."""
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "kills": Kills}).run()
+        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "images": Images, "kills": Kills}).run()
     except InputError as error:
         print(f"sdali: {error}", file=sys.stderr)
         return 2

@@ -16,13 +16,14 @@ from ..pipelines.store_read import ImageStore
 class Subset(ImageStore):
     """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
 
-    `path`, `classes`, `ignore_index`, `digest`, `header` and `statistics` are the whole store's, and errors in reading
+    `path`, `max_pixels`, `classes`, `ignore_index`, `digest`, `header` and `statistics` are the whole store's, and errors in reading
     name its indices.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
         self.whole, self.indices = store, np.asarray(indices, np.int64)
         self.path, self.classes, self.digest, self.header = store.path, store.classes, store.digest, store.header
+        self.max_pixels = store.max_pixels
         self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
         self.byte_sizes = store.byte_sizes[self.indices]
         self.names = _Names(store.names, self.indices)

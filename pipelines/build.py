@@ -66,7 +66,7 @@ def build(
         paths, parts = split_paths(path), is_validation(items, split, seed)
     outcomes: Generator[Prepared | Refused, None, None] = adaptive_map(preparation, items, workers)
     if verify:
-        outcomes = _decoded(outcomes, FullDecode(workers))
+        outcomes = _decoded(outcomes, FullDecode(workers, max_pixels=max_pixels))
     provenance = {"source": source.description, "split": split, "seed": seed, **asdict(preparation)}
     with ExitStack() as stack:
         writers: list[Writer] = []

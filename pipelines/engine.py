@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import BadSampleError, InputError
+from .image_header import fault
 from .plan import first_views
 from .store_read import ImageStore
 
@@ -129,8 +130,18 @@ class Engine:
         return buffers
 
     def _feed(self, rows: np.ndarray) -> Any:
-        """The buffers that the graph makes of a batch."""
-        return self._graph.feed(self._graph.read(self._store, first_views(rows)["index"]), rows)
+        """The buffers that the graph makes of a batch, once the headers of its images have the sizes of the store.
+
+        Without that DALI 2.4 may die of a window that leaves its image, and takes the memory of whatever a file claims.
+        """
+        indices = first_views(rows)["index"]
+        records = self._graph.read(self._store, indices)  # images, perhaps others behind them
+        sizes = self._store.sizes[indices].tolist()
+        for index, record, (height, width) in zip(indices.tolist(), records, sizes, strict=False):
+            why = fault(record, (height, width), self._store.max_pixels)
+            if why is not None:
+                raise self._undecodable(index, why)
+        return self._graph.feed(records, rows)
 
     def _culprit(self, rows: np.ndarray) -> tuple[np.ndarray, BadSampleError] | None:
         """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why."""
@@ -140,10 +151,10 @@ class Engine:
             try:
                 pipeline.run()
             except RuntimeError as failure:
-                return np.array([place]), self._undecodable(index, failure)
+                return np.array([place]), self._undecodable(index, _reason(failure))
         return None
 
-    def _undecodable(self, index: int, failure: RuntimeError) -> BadSampleError:
+    def _undecodable(self, index: int, why: str) -> BadSampleError:
         """What is wrong with a sample; DALI does not say whether it was the image or, in scene parsing, the mask."""
         what = "cannot be decoded"
         if self._store.ignore_index is not None:
@@ -152,7 +163,7 @@ class Engine:
             except BadSampleError as error:
                 return error
             what = "or its mask cannot be decoded"
-        reason = f"{what} ({_reason(failure)}); repair or remove it and build the store again"
+        reason = f"{what} ({why}); repair or remove it and build the store again"
         return BadSampleError(reason, index=index, name=self._store.names[index], store=self._store.path)
 
     def _built(self) -> Any:

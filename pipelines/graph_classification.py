@@ -137,7 +137,8 @@ def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool, 
     """uint8 [h, w, 3] RGB: only the region of each image, EXIF orientation applied; of masks [h, w, 1], as they are.
 
     The anchors depend on the peeked shape (times zero): a header that cannot be parsed then raises there, where the
-    decoder itself would kill the process in batches of 48 and more.
+    decoder itself would kill the process in batches of 48 and more. So would a window that leaves its image: that
+    headers are of the sizes in the plan is checked before (engine).
     """
     peeked = fn.peek_image_shape(encoded, dtype=DALIDataType.INT32)
     return fn.decoders.image_slice(

@@ -9,7 +9,10 @@ import zlib
 from .errors import InputError
 from .image_parts import ImageHeader, NeedsTranscoding, exif_orientation, oriented
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _WEBP_EXIF_FLAG = 0x08
+_PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # of each colour type
+_VP8_START = b"\x9d\x01\x2a"
 _LOWER_CASE = ord("a")  # a PNG chunk whose name begins so is ancillary: decoders only warn of a damaged one
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _PBM = re.compile(rb"P4" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
@@ -21,7 +24,9 @@ def png_header(data: bytes) -> ImageHeader:
     orientation, position, kind = 1, 8, b""
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise InputError("is truncated: the PNG ends within its header")
-    width, height = struct.unpack_from(">II", data, 16)
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    if bits not in _PNG_BITS.get(colour, ()):
+        raise InputError(f"is damaged: the PNG claims colour type {colour} with {bits} bits, which there is not")
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position) if position + 8 <= len(data) else (0, b"")
         if not kind or position + 12 + length > len(data):
@@ -32,6 +37,14 @@ def png_header(data: bytes) -> ImageHeader:
             orientation = exif_orientation(data[position + 8 : position + 8 + length])
         position += 12 + length
     return oriented("PNG", height, width, orientation)
+
+
+def png_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Height and width that a PNG claims; None for anything else."""
+    if len(data) < 24 or data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return height, width
 
 
 def _damaged(data: bytes, start: int, length: int) -> bool:
@@ -46,8 +59,11 @@ def webp_header(data: bytes) -> ImageHeader:
     """
     if len(data) < 30 or struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
         raise InputError("is truncated: the WebP is shorter than it says")
+    _check_chunks(data)
     kind = data[12:16]
     if kind == b"VP8 ":
+        if data[23:26] != _VP8_START:
+            raise InputError("is damaged: the WebP has no start code where its frame should begin")
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
@@ -58,6 +74,17 @@ def webp_header(data: bytes) -> ImageHeader:
         raise InputError("is damaged: the WebP begins with an unknown chunk")
     exif = kind == b"VP8X" and data[20] & _WEBP_EXIF_FLAG
     return oriented("WEBP", height, width, _webp_orientation(data) if exif else 1)
+
+
+def _check_chunks(data: bytes) -> None:
+    """Raise InputError where a chunk is longer than the file: DALI 2.4 takes the memory that an EXIF chunk claims."""
+    position = 12
+    while position + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, position + 4)
+        position += 8 + length
+        if position > len(data):
+            raise InputError("is truncated: the WebP has a chunk that is longer than the file")
+        position += length % 2
 
 
 def _webp_orientation(data: bytes) -> int:

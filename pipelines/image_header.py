@@ -20,12 +20,24 @@ from .image_jpeg import jpeg_header
 from .image_parts import MAX_PIXELS, ImageHeader, NeedsTranscoding
 from .image_pillow import pillow_header, sniff
 
-__all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "probe"]
+__all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "fault", "probe"]
 
-_PARSERS = {"PNG": png_header, "WEBP": webp_header, "PPM": pnm_header}
+_PARSERS = {"JPEG": jpeg_header, "PNG": png_header, "WEBP": webp_header, "PPM": pnm_header}
 
 
-def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+def fault(data: bytes | memoryview, size: tuple[int, int], max_pixels: int) -> str | None:
+    """Why a record of a store is not an image of that (height, width), as far as its header tells, else None."""
+    try:
+        header = probe(data, max_pixels=max_pixels)
+    except InputError as error:
+        return str(error)
+    height, width = size
+    if (header.height, header.width) != (height, width):
+        return f"has {header.height} x {header.width} px, but is recorded with {height} x {width}"
+    return None
+
+
+def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """Header of an encoded image that DALI decodes to exactly its size, if its pixels are sound.
 
     Raises InputError with a reason that completes "FILE ...": "is empty", "is not an image", "is truncated: ...", "is
@@ -33,13 +45,7 @@ def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """
     if not data:
         raise InputError("is empty")
-    name = "JPEG" if data.startswith(b"\xff\xd8\xff") else sniff(data)
-    if name == "JPEG":
-        header = jpeg_header(data)
-    elif name in _PARSERS:
-        header = _PARSERS[name](data)
-    else:
-        header = pillow_header(data, name)
+    header = jpeg_header(data) if data[:3] == b"\xff\xd8\xff" else _other_header(bytes(data))  # a JPEG is not copied
     if header.height < 1 or header.width < 1:
         raise InputError(f"is damaged: it claims {header.height} x {header.width} px")
     if header.height * header.width > max_pixels:
@@ -47,3 +53,8 @@ def probe(data: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageHeader:
             f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (--max-pixels)"
         )
     return header
+
+
+def _other_header(data: bytes) -> ImageHeader:
+    name = sniff(data)
+    return _PARSERS[name](data) if name in _PARSERS else pillow_header(data, name)

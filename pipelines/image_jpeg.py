@@ -13,7 +13,7 @@ _DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # baseline, extende
 _OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # lossless, hierarchical
 
 
-def jpeg_header(data: bytes) -> ImageHeader:
+def jpeg_header(data: bytes | memoryview) -> ImageHeader:
     """Header of a JPEG (ITU-T T.81, annex B); the caller has seen FF D8.
 
     The last EXIF segment counts, as in DALI. The end marker must stand after the start of scan: one inside an EXIF
@@ -41,12 +41,12 @@ def jpeg_header(data: bytes) -> ImageHeader:
         raise InputError("is truncated: the JPEG ends within its header") from None
     if size is None:
         raise InputError("is damaged: the JPEG has no frame header")
-    if not data.endswith(_END) and data.find(_END, position) < 0:
+    if data[-2:] != _END and bytes(data).find(_END, position) < 0:
         raise InputError("is truncated: the JPEG has no end marker")
     return oriented("JPEG", *size, orientation)
 
 
-def _marker(data: bytes, position: int) -> tuple[int, int]:
+def _marker(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """The marker at `position`, after fill bytes, and where its segment begins."""
     if data[position] != 0xFF:
         raise InputError("is damaged: the JPEG has something else where a marker should stand")
@@ -55,7 +55,7 @@ def _marker(data: bytes, position: int) -> tuple[int, int]:
     return data[position], position + 1
 
 
-def _frame_size(data: bytes, position: int) -> tuple[int, int]:
+def _frame_size(data: bytes | memoryview, position: int) -> tuple[int, int]:
     bits, height, width, components = struct.unpack_from(">BHHB", data, position + 2)
     if bits != 8:
         raise NeedsTranscoding(f"is a JPEG of {bits} bits, which DALI does not decode")

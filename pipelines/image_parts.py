@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from .errors import InputError
 
-MAX_PIXELS = 100_000_000  # our choice: 300 MB decoded, more than a camera's picture, less than a decompression bomb's
+MAX_PIXELS = (
+    178_956_970  # where Pillow raises DecompressionBombError: a 24-bit picture of 512 MiB, twice its limit to warn
+)
 
 
 class NeedsTranscoding(InputError):
@@ -31,13 +33,14 @@ def oriented(format: str, height: int, width: int, orientation: int) -> ImageHea
     return ImageHeader(format, height, width, orientation)
 
 
-def exif_orientation(tiff: bytes) -> int:
+def exif_orientation(tiff: bytes | memoryview) -> int:
     """Orientation in a TIFF-structured EXIF block, 1 where it says none.
 
-    Read as DALI 2.4 reads it, since sizes must agree with its decoder: a directory must be complete, and the value is
-    the first 16 bits of the field, whatever type the field claims.
+    Read as DALI 2.4 reads it, since sizes must agree with its decoder: whatever is not "II" is big-endian, a directory
+    must be complete, and the value is the first 16 bits of the field, whatever type the field claims.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    head = bytes(tiff[:4])
+    order = "<" if head == b"II*\0" else ">" if head[2:] == b"\0*" and head[:2] != b"II" else None
     if order is None or len(tiff) < 10:
         return 1
     (start,) = struct.unpack_from(order + "I", tiff, 4)

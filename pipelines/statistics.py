@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import BadSampleError, InputError
+from .image_header import fault
 from .parallel import ordered_map
 from .progress import Track, track
 from .store_publish import write_atomically
@@ -116,9 +117,12 @@ def _decoded(store: ImageStore, index: int) -> np.ndarray:
     import cv2  # here, so that reading statistics loads no OpenCV
 
     (view,) = store.read([index])
-    image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != tuple(store.sizes[index]):
-        reason = "cannot be decoded to its size; build the store again with --verify"
+    height, width = store.sizes[index].tolist()
+    why, image = fault(view, (height, width), store.max_pixels), None
+    if why is None:  # before which nothing takes memory for pixels
+        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or image.shape[:2] != (height, width):
+        reason = f"cannot be decoded to its size{f' ({why})' if why else ''}; build the store again with --verify"
         raise BadSampleError(reason, index=index, name=store.names[index], store=store.path)
     return np.asarray(image)
 

@@ -17,6 +17,8 @@ import numpy as np
 from . import store_format
 from .boxes import Boxes, Objects, none_found
 from .errors import BadSampleError, InputError
+from .image_chunks import png_size
+from .image_parts import MAX_PIXELS
 from .store_format import BOXES, IMAGES, MASKS
 from .store_index import read_columns, read_header
 from .store_open import shared_file
@@ -26,6 +28,7 @@ from .store_shards import is_sharded, open_shards
 if TYPE_CHECKING:
     from .statistics import Statistics
 
+_WRONG_MASK = "has a mask that is not single-channel uint8 of the image's size; build it again"
 _FEW = 4  # so many records are found in Python; for more the compiled search is loaded
 
 
@@ -56,13 +59,16 @@ class ImageStore:
     Attributes: `path`; `classes` (names); `labels` int64 [N], -1 for none; `sizes` int32 [N, 2], height and width after
     EXIF orientation; `byte_sizes` int64 [N]; `names`, a sequence of relative source paths; `digest` (hex, identity of
     the content); `header` (dict); `has_masks`, `has_boxes`; `ignore_index`, in the masks the value of pixels without a
-    class, None where the classes are those of the images. The arrays are read-only.
+    class, None where the classes are those of the images. The arrays are read-only. `max_pixels`: larger samples, by
+    the store or by an image's own header, are bad ones, refused before memory is taken for their pixels.
     Raises InputError for a file that is missing, foreign, truncated or of another schema, and for columns that are not
     those of the digest.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
+        if max_pixels < 1:
+            raise InputError(f"max_pixels must be at least 1, got {max_pixels}")
+        self.path, self.max_pixels = Path(path), max_pixels
         self.header, columns, records = (open_shards if is_sharded(self.path) else _open_file)(self.path)
         self._records: Records | None = records
         self.classes = tuple(str(name) for name in self.header["classes"])
@@ -81,11 +87,12 @@ class ImageStore:
     def read(self, indices: Iterable[int], *, check: bool = True) -> list[memoryview]:
         """Encoded bytes of the samples, as read-only views of the map (they keep it alive).
 
-        With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record,
-        InputError for an index outside the store.
+        With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record
+        and for one of too many pixels, InputError for an index outside the store.
         """
         records, wanted = self._opened(), self._checked(indices)
         crc32 = self._crc32 if check else None
+        self._check_pixels(wanted)
         if len(wanted) < _FEW:
             views = [records.get(IMAGES, index) for index in wanted]
         else:
@@ -101,7 +108,7 @@ class ImageStore:
         encoded = self.encoded_mask(index)
         decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
         if decoded is None or decoded.dtype != np.uint8 or decoded.shape != tuple(self.sizes[index]):
-            raise self._bad(index, "has a mask that is not single-channel uint8 of the image's size; build it again")
+            raise self._bad(index, _WRONG_MASK)
         return np.asarray(decoded)
 
     def has_mask(self, index: int) -> bool:
@@ -113,8 +120,12 @@ class ImageStore:
         (index,) = self._checked([index])
         if self._mask_sizes is None or self._mask_crc32 is None or not self.has_mask(index):
             raise InputError(f"sample {index} ({self.names[index]}) of {self.path} has no mask; build with masks")
+        self._check_pixels([index])
         view = self._opened().get(MASKS, index)
-        return self._sound(index, view, self._mask_sizes, self._mask_crc32, "mask")
+        view = self._sound(index, view, self._mask_sizes, self._mask_crc32, "mask")
+        if png_size(view) != tuple(self.sizes[index].tolist()):
+            raise self._bad(index, _WRONG_MASK)
+        return view
 
     def boxes(self, index: int) -> Boxes:
         """The image's objects; none where it is not annotated. Raises BadSampleError for a damaged record."""
@@ -164,6 +175,17 @@ class ImageStore:
             raise self._bad(index, f"is damaged: the CRC32 of its {what} differs from the one at build; build it again")
         return view
 
+    def _check_pixels(self, indices: list[int]) -> None:
+        too_large = self.sizes[indices].prod(axis=1, dtype=np.int64) > self.max_pixels
+        if too_large.any():
+            index = indices[int(too_large.argmax())]
+            height, width = self.sizes[index].tolist()
+            raise self._bad(
+                index,
+                f"has {height:,} x {width:,} px, more than the {self.max_pixels:,} allowed; build the store again with "
+                "--shorter-side, or open it with ImageStore(path, max_pixels=...)",
+            )
+
     def _bad(self, index: int, reason: str) -> BadSampleError:
         return BadSampleError(reason, index=index, name=self.names[index], store=self.path)
 
@@ -206,10 +228,10 @@ class ImageStore:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path.absolute(), "digest": self.digest}
+        return {"path": self.path.absolute(), "max_pixels": self.max_pixels, "digest": self.digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])
+        self.__init__(state["path"], max_pixels=state["max_pixels"])
         if self.digest != state["digest"]:
             raise InputError(f"{self.path} was replaced by another store while in use; start again with the new one")
 

@@ -1,8 +1,9 @@
 """Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
 
-Two facts about DALI 2.4 shape this. A record whose header cannot be parsed kills the process in a batch of 48 or more,
-unless the decode depends on `fn.peek_image_shape`, which raises instead; so the window's start is 0 times the peeked
-shape. And an error does not say which sample it was; so a failed batch is decoded again, one by one.
+Two facts about DALI 2.4 shape this. A record whose header cannot be parsed, or that is smaller than the window, may
+kill the process (one thread of the decoder raises and takes away what the others still work on). So headers are checked
+before, and the decode depends on `fn.peek_image_shape`, which raises cleanly where DALI cannot read one. And an error
+does not say which sample it was; so a failed batch is decoded again, one by one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 
 from .dali import require_dali
 from .errors import BadSampleError
+from .image_header import fault
+from .image_parts import MAX_PIXELS
 from .parallel import worker_count
 from .progress import Track, track
 from .store_read import ImageStore
@@ -24,6 +27,7 @@ _BATCH_PIXELS = 50_000_000  # bounds the memory of a batch of large pictures: 15
 _FAILED = "does not decode in full: its pixels are damaged"
 
 Item = TypeVar("Item")
+Pair = tuple[bytes | memoryview, tuple[int, int]]  # encoded image, height and width
 
 
 class BadSample(NamedTuple):
@@ -37,32 +41,40 @@ class BadSample(NamedTuple):
 class FullDecode:
     """Decodes whole images on the CPU and says what is wrong with which. Raises InputError where DALI is missing."""
 
-    def __init__(self, workers: int | None = None) -> None:
-        self._dali = require_dali()
+    def __init__(self, workers: int | None = None, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._dali, self._max_pixels = require_dali(), max_pixels
         self._threads = worker_count(workers)
         self._batch: Any = None
         self._single: Any = None
 
     def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
         """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
+        pairs = list(zip(images, sizes, strict=True))
+        found = [fault(image, size, self._max_pixels) for image, size in pairs]
+        places = [place for place, reason in enumerate(found) if reason is None]
+        for place, reason in zip(places, self._decoded([pairs[place] for place in places]), strict=True):
+            found[place] = reason
+        return found
+
+    def _decoded(self, pairs: list[Pair]) -> list[str | None]:
         self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads)
         try:
-            return _outcomes(self._batch, images, sizes)
+            return _outcomes(self._batch, pairs) if pairs else []
         except RuntimeError:
             self._batch = None  # DALI calls a pipeline invalid after an error
-        return [self._reason(image, size) for image, size in zip(images, sizes, strict=True)]
+        return [self._reason(pair) for pair in pairs]
 
-    def _reason(self, image: bytes | memoryview, size: tuple[int, int]) -> str | None:
+    def _reason(self, pair: Pair) -> str | None:
         self._single = self._single or _pipeline(self._dali, 1, 1)
         try:
-            return _outcomes(self._single, [image], [size])[0]
+            return _outcomes(self._single, [pair])[0]
         except RuntimeError:
             self._single = None
             return _FAILED
 
 
 def _pipeline(dali: Any, batch: int, threads: int) -> Any:
-    """encoded uint8 [N], size int32 (2,) -> peeked shape int64 (3,), pixels HWC uint8."""
+    """encoded uint8 [N], size int32 (2,) -> peeked shape int32 (3,), pixels HWC uint8."""
     fn, types = dali.fn, dali.types
 
     @dali.pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
@@ -78,17 +90,15 @@ def _pipeline(dali: Any, batch: int, threads: int) -> Any:
     return pipeline
 
 
-def _outcomes(
-    pipeline: Any, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]
-) -> list[str | None]:
+def _outcomes(pipeline: Any, pairs: Sequence[Pair]) -> list[str | None]:
     """Runs one batch; raises RuntimeError where DALI cannot decode one of it."""
-    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image in images])
-    pipeline.feed_input("size", [np.array(size, np.int32) for size in sizes])
+    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image, _ in pairs])
+    pipeline.feed_input("size", [np.array(size, np.int32) for _, size in pairs])
     shapes, _ = pipeline.run()
-    peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(images))]
+    peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(pairs))]
     return [
         None if found == tuple(size) else f"has {found[0]} x {found[1]} px, but is recorded with {size[0]} x {size[1]}"
-        for found, size in zip(peeked, sizes, strict=True)
+        for found, (_, size) in zip(peeked, pairs, strict=True)
     ]
 
 
@@ -111,7 +121,7 @@ def verify_store(store: ImageStore, *, workers: int | None = None, progress: Tra
 
     Raises InputError where DALI is missing.
     """
-    decoder = FullDecode(workers)
+    decoder = FullDecode(workers, max_pixels=store.max_pixels)
     pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
     bad: list[BadSample] = []
     with closing(progress(range(len(store)), len(store), "verifying")) as indices:
