@@ -1,29 +1,30 @@
 """Batches for a trainer, exact by position: what a trainer gets depends on (seed, epoch, position) and nothing else.
 
-Step t of an epoch covers the global positions [t * G, (t + 1) * G), G = batch_size * world_size; rank r has the r-th
-contiguous block of them. The state is that of the last batch handed out, not of what was prefetched.
+Which positions are a rank's, epochs says. The state is that of the last batch handed out, not of what was prefetched.
 """
 
 from __future__ import annotations
 
-import logging
-import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from .batches import Batches
 from .engine import Engine, Graph
+from .epochs import Epochs
 from .errors import InputError
+from .mapped import Mapped
 from .order import Order
 from .order_lists import ClassLists
 from .plan import first_views
 from .replacement import Replacements
+from .sampler import EpochSampler
 from .store_read import ImageStore
 from .waiting import READY_SECONDS, Counters, Waiting
 
-logger = logging.getLogger("sdali")
+T = TypeVar("T")
 
 
 class Planner(Protocol):
@@ -66,32 +67,42 @@ class Loader:
         max_bad_share: float,
         pin_memory: bool,
         uncoloured: bool,
+        dtype: torch.dtype,
+        channels_last: bool,
         targets: np.ndarray | None = None,
         labels: np.ndarray | ClassLists | None = None,
         annotations: Callable[[np.ndarray], dict[str, Any]] | None = None,
     ) -> None:
         _check(batch_size, rank, world_size, on_error, max_bad_share)
         self.store, self.batch_size = store, batch_size
-        self._planner, self._empty, self._pin_memory, self._uncoloured = planner, empty, pin_memory, uncoloured
-        self._targets = None if targets is None else torch.from_numpy(targets)
-        self._order, self._seed, self._annotations = order, seed, annotations
-        self._labels = store.labels if labels is None else labels  # what the order goes by
-        self._rank, self._step = rank, batch_size * world_size
-        self._drop_last, self._on_error = drop_last, on_error
-        self._length = self._order.length(self._labels) if len(store) else 0
+        self._planner, self._on_error = planner, on_error
+        self._batches = Batches(
+            store=store,
+            empty=empty,
+            dtype=dtype,
+            channels_last=channels_last,
+            uncoloured=uncoloured,
+            pin_memory=pin_memory,
+            targets=targets,
+            annotations=annotations,
+        )
+        self._epochs = Epochs(
+            store,
+            store.labels if labels is None else labels,
+            order,
+            seed=seed,
+            batch_size=batch_size,
+            rank=rank,
+            world_size=world_size,
+            drop_last=drop_last,
+        )
         self._engine = Engine(store, graph, batch_size)
-        self._epoch = self._position = 0
-        self._under_way = False  # an epoch has begun and not come to its end
-        self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows
-        self._indices_of: tuple[int, np.ndarray] | None = None
         self._waiting = Waiting()
         self._replacements = Replacements(store, planner, seed, max_bad_share)
-        self._check_length()
 
     def __len__(self) -> int:
         """Batches an epoch, on every rank."""
-        count = self._length
-        return count // self._step if self._drop_last else -(-count // self._step)
+        return len(self._epochs)
 
     @property
     def epoch(self) -> int:
@@ -112,46 +123,51 @@ class Loader:
         """Call `hook` with the counters before each batch goes out, for metrics of a user's own; None: no more."""
         self._waiting.on_batch = hook
 
+    @property
+    def dataset(self) -> ImageStore:
+        """The store: `len(loader.dataset)` is the number of its images."""
+        return self.store
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """The samples of the epoch on this rank, and `set_epoch`, see EpochSampler."""
+        return EpochSampler(self._epochs, self.epoch)
+
+    @property
+    def batch_sampler(self) -> NoReturn:
+        """Raises AttributeError: what looks for it would skip batches or divide them among ranks on its own."""
+        raise AttributeError(
+            "a loader has no batch_sampler: it goes on from load_state_dict() (for the Hugging Face Trainer set "
+            "ignore_data_skip=True) and has its own share of the samples by rank= and world_size="
+        )
+
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, with the next batch."""
-        self._move(epoch, 0)
+        """Go to the beginning of an epoch, with the next batch.
+
+        But a state just loaded in the middle of that very epoch stays: frameworks name the epoch after resuming, too.
+        """
+        self._epochs.set_epoch(epoch)
+
+    def map(self, function: Callable[[dict[str, Any]], T]) -> Mapped[T]:
+        """This loader with batches as `function` makes them: loader.map(lambda b: (b["image"], b["label"]))."""
+        return Mapped(self, function)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the trainer is, as plain JSON: seed, epoch, global position of the next sample, order, store digest."""
-        epoch, position = self._epoch, self._position
-        if position >= self._end():
-            epoch, position = epoch + 1, 0
-        return {
-            "seed": self._seed,
-            "epoch": epoch,
-            "position": position,
-            "order": self._order.name,
-            "store": self.store.digest,
-        }
+        return self._epochs.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state, with the next batch, on any batch size and number of ranks.
 
         Raises InputError for a state of another seed, order or store.
         """
-        try:
-            epoch, position = operator.index(state["epoch"]), operator.index(state["position"])
-            found = {name: state[name] for name in ("seed", "order", "store")}
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"this is not a loader's state: {state!r}; pass what state_dict() returned") from None
-        for name, value in found.items():
-            if value != self.state_dict()[name]:
-                mine = self.state_dict()[name]
-                raise InputError(f"the state has {name} {value!r}, this loader has {mine!r}; make the loader with it")
-        if epoch < 0 or not 0 <= position <= self._length:
-            raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self.store.path}")
-        self._move(epoch, position)
+        self._epochs.load_state_dict(state)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._under_way:
-            self._epoch, self._position = self._epoch + 1, 0
-        self._under_way = True
-        return self._rest_of_epoch()
+    def __getitem__(self, index: object) -> NoReturn:
+        raise InputError(
+            "a loader makes whole batches in its own order and cannot be indexed: iterate over it, in place of a "
+            "torch DataLoader and not inside one; single images are in loader.store"
+        )
 
     def __reduce__(self) -> NoReturn:
         raise InputError("a loader cannot be sent to another process; make one there, and give it state_dict()")
@@ -160,24 +176,27 @@ class Loader:
         """Stop DALI and free its buffers."""
         self._engine.close()
 
-    def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rest of the epoch, after a `break` the next one; it begins with its first batch, not with iter()."""
+        at = self._epochs
+        at.begin()
         self._waiting.begin()
         while True:
-            moves = self._moves
+            moves = at.moves
             skip = self._on_error == "skip"
-            replace = self._replacements.of_epoch(self._epoch, self._step_start) if skip else None
+            replace = self._replacements.of_epoch(at.epoch, self._step_start) if skip else None
             for rows, outputs in self._engine.run(self._row_batches(), replace):
-                self._position = self._step_start(rows) + self._step
-                yield self._counted(self._batch(rows, outputs), ready=self._engine.blocked_seconds < READY_SECONDS)
+                at.served(self._step_start(rows) + at.step)
+                yield self._counted(self._batches.of(rows, outputs), ready=self._engine.blocked_seconds < READY_SECONDS)
                 self._waiting.ask()
-                if moves != self._moves:
+                if moves != at.moves:
                     break
             else:
                 yield from self._empty_batch()
-            if moves == self._moves:
-                self._epoch, self._position, self._under_way = self._epoch + 1, 0, False
+            if moves == at.moves:
+                at.over()
                 return
-            self._under_way = True
+            at.go_on()
 
     def _counted(self, batch: dict[str, Any], *, ready: bool) -> dict[str, Any]:
         self._waiting.hand_out(len(batch["index"]), ready=ready)
@@ -185,76 +204,22 @@ class Loader:
 
     def _row_batches(self) -> Iterator[np.ndarray]:
         """Plan rows of this rank's batches from the current position to the end of the epoch; no empty ones."""
-        epoch, count = self._epoch, self._length
-        indices = self._epoch_indices(epoch)
-        for step_start in range(self._position, self._end(), self._step):
-            start = step_start + self._rank * self.batch_size
-            stop = min(start + self.batch_size, count)
-            if start < stop:
-                yield self._planner.rows(epoch, start, indices[start:stop], step=step_start)
+        epoch = self._epochs.epoch
+        indices = self._epochs.indices(epoch)
+        for step_start, share in self._epochs.shares(self._epochs.position):
+            if share.start < share.stop:
+                yield self._planner.rows(epoch, share.start, indices[share], step=step_start)
 
     def _empty_batch(self) -> Iterator[dict[str, Any]]:
         """Where the last step of the epoch leaves nothing for this rank, an empty batch, so that ranks keep in step."""
-        if self._position < self._end():
-            rows = self._planner.rows(self._epoch, self._length, np.zeros(0, np.int64))
-            self._position = self._length
-            yield self._counted(self._batch(rows, None), ready=True)
-
-    def _batch(self, rows: np.ndarray, outputs: Any) -> dict[str, Any]:
-        tensors = self._empty()
-        if outputs is not None:
-            tensors = {n: torch.from_dlpack(o.as_tensor()) for n, o in zip(tensors, outputs, strict=True)}
-        if rows.ndim == 1:
-            tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
-        if "mask" in tensors:
-            tensors["mask"] = tensors["mask"].long()  # what torch's losses take
-        indices = first_views(rows)["index"].copy()
-        label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
-        batch: dict[str, Any] = {**tensors, "label": label, "index": index, "plan": rows}
-        if self._annotations is not None:
-            batch.update(self._annotations(rows))
-        if self._targets is not None:
-            batch["target"] = self._targets[label]
-        if self._uncoloured:
-            batch["colour"] = torch.from_numpy(np.ascontiguousarray(rows["colour"]))
-        if self._pin_memory:
-            for name in ("image", "mask", "label", "target", "colour"):
-                if name in batch and batch[name].device.type == "cpu":
-                    batch[name] = batch[name].pin_memory()
-        return batch
-
-    def _epoch_indices(self, epoch: int) -> np.ndarray:
-        if self._indices_of is None or self._indices_of[0] != epoch:
-            self._indices_of = epoch, self._order.indices(self._labels, self._seed, epoch)
-        return self._indices_of[1]
+        at = self._epochs
+        if at.position < at.end:
+            rows = self._planner.rows(at.epoch, at.length, np.zeros(0, np.int64))
+            at.served(at.length)
+            yield self._counted(self._batches.of(rows, None), ready=True)
 
     def _step_start(self, rows: np.ndarray) -> int:
-        return int(first_views(rows)["position"][0]) - self._rank * self.batch_size
-
-    def _end(self) -> int:
-        """The position at which the epoch is over, counted from where this iteration began it."""
-        count = self._length
-        if not self._drop_last:
-            return count
-        return count - self._step + 1 if count >= self._step else 0
-
-    def _move(self, epoch: int, position: int) -> None:
-        self._epoch, self._position, self._under_way = epoch, position, False
-        self._moves += 1
-
-    def _check_length(self) -> None:
-        count = self._length
-        if count == 0:
-            raise InputError(f"{self.store.path} holds no images")
-        if not self._drop_last:
-            return
-        if count < self._step:
-            raise InputError(
-                f"an epoch of {self.store.path} has {count} images, fewer than the {self._step} of one step; "
-                "lower batch_size or lengthen the epoch"
-            )
-        if count % self._step:
-            logger.info("each epoch drops its last %d of %d samples, which fill no step", count % self._step, count)
+        return int(first_views(rows)["position"][0]) - self._epochs.rank * self.batch_size
 
 
 def whole_number(name: str, value: object) -> None:

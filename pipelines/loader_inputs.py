@@ -13,7 +13,8 @@ from .errors import InputError
 from .loader import whole_number
 from .store_read import ImageStore
 
-Dtype = Literal["float32", "float16"]
+Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
+"""Of images; uint8: neither jittered in colour nor normalised."""
 
 
 def opened_store(store: str | Path | ImageStore) -> ImageStore:
@@ -47,6 +48,11 @@ def check_dtype(dtype: str) -> None:
     """Raise InputError for a type that images cannot have."""
     if dtype not in get_args(Dtype):
         raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
+
+
+def graph_dtype(dtype: str) -> str:
+    """What DALI makes for it: it has no bfloat16."""
+    return "float32" if dtype == "bfloat16" else dtype
 
 
 def thread_count(threads: int | None) -> int:

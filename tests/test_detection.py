@@ -156,7 +156,7 @@ def test_balanced_orders_go_by_objects(store) -> None:
     holders = {
         k: [i for i in range(COUNT) if k in store.boxes(i).labels[~store.boxes(i).difficult]] for k in range(CLASSES)
     }
-    indices = loader._epoch_indices(0)
+    indices = loader._epochs.indices(0)
     expected = np.zeros(COUNT)
     for images in holders.values():
         expected[images] += 1 / len(images) / CLASSES
