@@ -20,10 +20,10 @@ from ..pipelines.errors import InputError
 from ..pipelines.image_pillow import decode
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
+from ..pipelines.store_subset import Subset
 from ..pipelines.store_write import write_errors
 from .overlay import SUPERSAMPLED, THICK, Colour
 from .sheet import Row, contact_sheet, fitted
-from .subset import Subset
 
 EPOCHS = 3  # whose tensors are shown
 CELL, PICTURE_ASPECT = 256, 4 / 3  # pixels

@@ -113,7 +113,7 @@ class Epochs:
             "epoch": epoch,
             "position": position,
             "order": self._order.name,
-            "store": self._store.digest,
+            "store": self._store.identity,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
