@@ -68,7 +68,7 @@ def test_a_subset_is_trained_on_with_its_own_heatmaps_of_the_whole_store(tmp_pat
         assert one["plan"].tobytes() == other["plan"].tobytes() and one["plan"]["guided"].all()
         assert np.array_equal(one["image"], other["image"])
     with pytest.raises(InputError, match="were made from other images"):
-        make(Subset(build(tmp_path / "other.lmdb", [0, 1, 2]), [0, 1]), 2, heatmaps=tmp_path / "maps.lmdb")
+        make(Subset(build(tmp_path / "other.lmdb", list(range(6))), range(5)), 2, heatmaps=tmp_path / "maps.lmdb")
 
 
 def test_the_state_of_a_subset_is_no_other_stores(tmp_path: Path) -> None:
