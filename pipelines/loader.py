@@ -20,7 +20,7 @@ from .order import Order
 from .order_lists import ClassLists
 from .plan import first_views
 from .replacement import Replacements
-from .sampler import EpochSampler
+from .sampler import BatchesAreNotIndices, EpochSampler
 from .store_read import ImageStore
 from .waiting import READY_SECONDS, Counters, Waiting
 
@@ -47,8 +47,10 @@ class Loader:
     be short or empty.
 
     Attributes: `store`, `batch_size` (per rank), `epoch` (the one that the next batch belongs to), `skipped` (list of
-    (index, name) replaced under on_error="skip").
+    (index, name) replaced under on_error="skip"), and what a DataLoader without workers says.
     """
+
+    num_workers, prefetch_factor = 0, None
 
     def __init__(
         self,
@@ -134,12 +136,9 @@ class Loader:
         return EpochSampler(self._epochs, self.epoch)
 
     @property
-    def batch_sampler(self) -> NoReturn:
-        """Raises AttributeError: what looks for it would skip batches or divide them among ranks on its own."""
-        raise AttributeError(
-            "a loader has no batch_sampler: it goes on from load_state_dict() (for the Hugging Face Trainer set "
-            "ignore_data_skip=True) and has its own share of the samples by rank= and world_size="
-        )
+    def batch_sampler(self) -> BatchesAreNotIndices:
+        """For code that looks only at its `sampler`; refused where batches are asked of it."""
+        return BatchesAreNotIndices(self.sampler)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, with the next batch.

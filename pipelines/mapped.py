@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .sampler import EpochSampler
+from .sampler import BatchesAreNotIndices, EpochSampler
 
 if TYPE_CHECKING:
     from .loader import Loader
@@ -33,6 +33,11 @@ class Mapped(Generic[T]):
     def sampler(self) -> EpochSampler:
         """See Loader.sampler."""
         return self.loader.sampler
+
+    @property
+    def batch_sampler(self) -> BatchesAreNotIndices:
+        """See Loader.batch_sampler."""
+        return self.loader.batch_sampler
 
     def set_epoch(self, epoch: int) -> None:
         """See Loader.set_epoch."""

@@ -7,8 +7,10 @@ samples of their rank.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 from .epochs import Epochs
+from .errors import InputError
 
 
 class EpochSampler:
@@ -31,3 +33,20 @@ class EpochSampler:
     def set_epoch(self, epoch: int) -> None:
         """See loader.Loader.set_epoch."""
         self._epochs.set_epoch(epoch)
+
+
+class BatchesAreNotIndices:
+    """In place of a DataLoader's batch sampler, from which frameworks make another DataLoader, such as one that skips.
+
+    Has `sampler`, where Lightning looks; iterating raises InputError.
+    """
+
+    def __init__(self, sampler: EpochSampler) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> NoReturn:
+        raise InputError(
+            "a loader cannot be made into another DataLoader: to go on in an epoch give it a state with "
+            "load_state_dict() (for the Hugging Face Trainer set ignore_data_skip=True), to share it among ranks make "
+            "it with rank= and world_size="
+        )

@@ -18,10 +18,17 @@ from detection_stores import make_detection_store
 from pictures import make_store
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-NEEDS = {"pytorch": "torch", "lightning": "lightning", "timm": "timm", "huggingface": "transformers", "jax": "jax"}  # fmt: skip
+NEEDS = {
+    "pytorch": "torch",
+    "lightning": "lightning",
+    "timm": "timm",
+    "huggingface": "transformers",
+    "jax": "jax",
+    "migration": "torchvision",
+}
 KILLED = 9  # by os._exit
 
-# Put before a page's code: count the training steps, and end the process after the fourth, once its checkpoint is whole.
+# Put before a page's code: ends the process after the fourth step, once its checkpoint is whole.
 KILL = {
     "pytorch": """
 from pathlib import Path
@@ -46,9 +53,10 @@ ModelCheckpoint._save_last_checkpoint = save
 from transformers.trainer_callback import CallbackHandler
 real = CallbackHandler.on_save
 def on_save(self, args, state, control):
-    real(self, args, state, control)
+    control = real(self, args, state, control)
     if state.global_step == 4:
         os._exit(9)
+    return control
 CallbackHandler.on_save = on_save
 """,
 }
@@ -164,3 +172,10 @@ print(len(loader))
 def test_torchvisions_detector_learns_from_the_example(workplace: Path) -> None:
     _, code = blocks("pytorch")
     assert run(code, workplace, after="print(loss.isfinite().item(), len(targets))") == "True 2\n"
+
+
+def test_augmentation_after_the_loader_does_what_the_page_says(workplace: Path) -> None:
+    """Images are finished and mixed on their device, targets are soft: rows that sum to 1."""
+    (code,) = blocks("migration")
+    after = "print(images.dtype, tuple(images.shape), targets.shape, targets.sum(1).sub(1).abs().max().item() < 1e-5)"
+    assert run(code, workplace, after=after) == "torch.float32 (16, 3, 96, 96) torch.Size([16, 3]) True\n"

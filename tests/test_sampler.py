@@ -52,12 +52,14 @@ def test_a_loader_is_not_indexed(store: ImageStore) -> None:
         make(store, 8)[0]
 
 
-def test_a_loader_has_no_batch_sampler_and_says_what_there_is(store: ImageStore) -> None:
-    """As an AttributeError, so that hasattr and getattr with a default go on as they would."""
+def test_a_loader_made_into_another_dataloader_is_refused(store: ImageStore) -> None:
+    """As accelerate does to skip batches; what only looks finds the sampler."""
+    accelerate = pytest.importorskip("accelerate")
     loader = make(store, 8)
-    assert not hasattr(loader, "batch_sampler")
-    with pytest.raises(AttributeError, match=r"goes on from load_state_dict\(\).*ignore_data_skip=True"):
-        _ = loader.batch_sampler
+    assert list(loader.batch_sampler.sampler) == list(loader.sampler)
+    skipping = accelerate.skip_first_batches(loader, 2)
+    with pytest.raises(InputError, match=r"give it a state with load_state_dict\(\) .*ignore_data_skip=True"):
+        next(iter(skipping))
 
 
 def test_a_mapped_loader_is_the_loader_in_another_form(store: ImageStore) -> None:
