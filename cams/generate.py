@@ -21,10 +21,10 @@ from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.parallel import ordered_map
 from ..pipelines.progress import Track, silent
 from ..pipelines.store_read import ImageStore
+from ..pipelines.store_subset import Subset
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
 from .heatmap_hdf5 import HeatmapFile
 from .heatmap_write import HeatmapWriter
-from .subset import Subset
 from .survey import survey
 
 if TYPE_CHECKING:

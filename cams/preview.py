@@ -19,10 +19,10 @@ from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.image_pillow import decode
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
+from ..pipelines.store_subset import Subset
 from ..pipelines.store_write import write_errors
 from .overlay import Colour, heatmap_overlay, windows_drawn
 from .sheet import Row, contact_sheet, fitted, framed
-from .subset import Subset
 
 if TYPE_CHECKING:
     from PIL import Image

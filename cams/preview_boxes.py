@@ -20,11 +20,11 @@ from ..pipelines.errors import InputError
 from ..pipelines.image_pillow import decode
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
+from ..pipelines.store_subset import Subset
 from ..pipelines.store_write import write_errors
 from .mask_colours import legend, palette
 from .overlay import SUPERSAMPLED, THICK
 from .sheet import Row, contact_sheet, fitted, stacked
-from .subset import Subset
 
 EPOCHS = 3  # whose tensors are shown
 CELL, PICTURE_ASPECT = 256, 4 / 3  # pixels

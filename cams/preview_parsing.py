@@ -18,6 +18,7 @@ from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.mask_classes import check_masks_of_classes
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
+from ..pipelines.store_subset import Subset
 from .mask_colours import legend, mask_overlay
 from .overlay import heatmap_overlay, windows_drawn
 from .preview import (
@@ -32,7 +33,6 @@ from .preview import (
     written,
 )
 from .sheet import Row, contact_sheet, fitted, framed, stacked
-from .subset import Subset
 
 
 def preview_parsing(

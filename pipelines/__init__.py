@@ -13,6 +13,7 @@ from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, 
 from .errors import BadSampleError, InputError
 from .statistics import Statistics
 from .store_read import ImageStore
+from .store_subset import Subset
 
 __all__ = [
     "Augmentation",
@@ -26,4 +27,5 @@ __all__ = [
     "ParsingAugmentation",
     "ParsingCrop",
     "Statistics",
+    "Subset",
 ]

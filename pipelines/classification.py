@@ -19,7 +19,7 @@ from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
+from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_heatmaps, opened_store, thread_count
 from .order import Order, in_epochs_of, order_named
 from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
 from .plan_views import TEN, RandomViewsPlanner, TenCropPlanner
@@ -51,6 +51,7 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    channels_last: bool = False,
     colour_on: ColourOn = "loader",
     on_error: Literal["raise", "skip"] = "raise",
     max_bad_share: float = 0.01,
@@ -69,6 +70,8 @@ def train_loader(
     as `target`. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
     colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8 ones and adds `colour` float32
     [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there.
+    dtype "uint8": neither jittered in colour nor normalised. channels_last: images in torch's memory format of that
+    name, for a copy.
     on_error: a sample that cannot be read or decoded raises BadSampleError when its batch is due, or with "skip" is
     replaced (see replacement) and listed in loader.skipped, until more than one and more than max_bad_share of the
     store's samples are bad. Raises InputError for anything that cannot be used.
@@ -97,7 +100,8 @@ def train_loader(
         opened, planner, 1, size, device, threads, dtype, colour_on,
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory, targets=targets,
+        drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory,
+        channels_last=channels_last, targets=targets,
     )  # fmt: skip
 
 
@@ -117,6 +121,7 @@ def test_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    channels_last: bool = False,
     colour_on: ColourOn = "loader",
     pin_memory: bool = False,
 ) -> Loader:
@@ -133,6 +138,8 @@ def test_loader(
     statistics = statistics or opened.statistics or IMAGENET
     whole_number("size", size)
     whole_number("crops", crops)
+    if channels_last and crops > 1:
+        raise InputError(f"channels_last is for one view of each image, not {crops}; leave it out")
     planner: Planner = _test_planner(opened, statistics, size, crop, crop_ratio)
     common = {"store": opened, "statistics": statistics, "size": size}
     if crops == TEN:
@@ -142,7 +149,7 @@ def test_loader(
     return _loader(
         opened, planner, crops, size, device, threads, dtype, colour_on,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory,
+        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory, channels_last=channels_last,
     )  # fmt: skip
 
 
@@ -178,11 +185,11 @@ def _loader(
     if colour_on not in get_args(ColourOn):
         raise InputError(f"colour_on must be loader or device, got {colour_on!r}")
     if colour_on == "device":
-        if dtype != "float32":
+        if dtype not in ("float32", "uint8"):
             raise InputError(f"colour_on='device' makes uint8 images; give the dtype {dtype} to colour_torch.apply")
         dtype = "uint8"
     cuda = cuda_ordinal(device)
-    graph = Graph(dtype=dtype, cuda=cuda, threads=thread_count(threads), views=views)
+    graph = Graph(dtype=graph_dtype(dtype), cuda=cuda, threads=thread_count(threads), views=views)
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
     def empty() -> dict[str, torch.Tensor]:
@@ -193,6 +200,7 @@ def _loader(
         planner=planner,
         graph=graph,
         empty=empty,
+        dtype=getattr(torch, dtype),
         uncoloured=colour_on == "device",
         **rest,  # type: ignore[arg-type]
     )

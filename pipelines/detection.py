@@ -20,7 +20,7 @@ from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, opened_store, thread_count
+from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_store, thread_count
 from .order import Order, in_epochs_of, order_named
 from .order_lists import lists_of
 from .plan_detection import DetectionTestPlanner, DetectionTrainPlanner
@@ -49,6 +49,7 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    channels_last: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     max_bad_share: float = 0.01,
     pin_memory: bool = False,
@@ -65,7 +66,8 @@ def train_loader(
     longer_side: no side gets longer than this. augmentation: colour and flip as in classification by default, no crop.
     order: as in classification, of lists of the images that hold each class ("class_balanced", "label_shuffle",
     "class_aware", "repeat_factor"), where images may stand in several and those without objects stand in none;
-    difficult objects count for nothing. The rest is as in classification.train_loader. The default sides are Faster
+    difficult objects count for nothing. dtype "uint8": neither jittered in colour nor normalised, padding black. The
+    rest is as in classification.train_loader. The default sides are Faster
     R-CNN's. Raises InputError for anything that cannot be used.
     """
     opened = _store_with_boxes(store)
@@ -90,6 +92,7 @@ def train_loader(
         labels=opened.labels if order.name in ("shuffle", "sequential") else _lists(opened),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory,
+        channels_last=channels_last,
     )  # fmt: skip
 
 
@@ -107,6 +110,7 @@ def test_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    channels_last: bool = False,
     pin_memory: bool = False,
 ) -> Loader:
     """Every whole image once, in store order, scaled; batches as in train_loader.
@@ -127,7 +131,7 @@ def test_loader(
     return _loader(
         opened, planner, size_divisor, device, threads, dtype,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory,
+        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory, channels_last=channels_last,
     )  # fmt: skip
 
 
@@ -149,7 +153,9 @@ def _loader(
     check_dtype(dtype)
     whole_number("size_divisor", size_divisor)
     cuda = cuda_ordinal(device)
-    graph = DetectionGraph(dtype=dtype, cuda=cuda, threads=thread_count(threads), size_divisor=size_divisor)
+    graph = DetectionGraph(
+        dtype=graph_dtype(dtype), cuda=cuda, threads=thread_count(threads), size_divisor=size_divisor
+    )
     where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
 
     def empty() -> dict[str, torch.Tensor]:
@@ -161,6 +167,7 @@ def _loader(
         planner=planner,
         graph=graph,
         empty=empty,
+        dtype=getattr(torch, dtype),
         uncoloured=False,
         annotations=partial(_annotations, store),
         **rest,  # type: ignore[arg-type]

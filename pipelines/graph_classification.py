@@ -35,7 +35,7 @@ _INTERP: dict[str, Any] = {
     "gaussian": DALIInterpType.INTERP_GAUSSIAN,
 }
 INTERP_CODES = np.array([int(_INTERP[name]) for name in INTERPOLATIONS], np.int32)
-DTYPES = {"float32": DALIDataType.FLOAT, "float16": DALIDataType.FLOAT16}
+DTYPES = {"float32": DALIDataType.FLOAT, "float16": DALIDataType.FLOAT16, "uint8": DALIDataType.UINT8}
 
 Feed = tuple[list[np.ndarray] | np.ndarray, ...]
 

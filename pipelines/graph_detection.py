@@ -22,7 +22,7 @@ class DetectionGraph:
     """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
 
     dtype: str
-    """float32 or float16."""
+    """float32 or float16; uint8: not coloured."""
     cuda: int | None
     threads: int
     size_divisor: int
@@ -39,7 +39,7 @@ class DetectionGraph:
         """What the source returns for rows [N] of any sizes: encoded images, and how they are placed."""
         height, width = -(-rows["size"].max(0) // self.size_divisor) * self.size_divisor
         encoded = [np.frombuffer(record, np.uint8) for record in records]
-        return encoded, *placing(rows, height, width, on_gpu=self.cuda is not None)
+        return encoded, *placing(rows, height, width, on_gpu=self.cuda is not None, coloured=self.dtype != "uint8")
 
     def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
         """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""

@@ -30,7 +30,7 @@ class ParsingGraph:
     """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
 
     dtype: str
-    """float32 or float16."""
+    """float32 or float16; uint8: not coloured."""
     cuda: int | None
     threads: int
     ignore_index: int
@@ -50,7 +50,7 @@ class ParsingGraph:
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         count, (height, width) = len(rows), rows["size"][0]
-        how = placing(rows, height, width, on_gpu=self.cuda is not None)
+        how = placing(rows, height, width, on_gpu=self.cuda is not None, coloured=self.dtype != "uint8")
         ignored = () if self.whole_masks else (np.full((count, 1), self.ignore_index, np.uint8),)
         return encoded[:count], encoded[count:], *how, *ignored
 
@@ -73,9 +73,10 @@ class ParsingGraph:
         return pipeline
 
 
-def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool) -> Feed:
+def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool, coloured: bool) -> Feed:
     """What placed_windows takes of rows [N] beside the encoded images, for outputs of height x width: anchors and
-    shapes of the windows, empty arrays of the outputs' shape, places, flips, kernels, matrices.
+    shapes of the windows, empty arrays of the outputs' shape, places, flips, kernels, matrices, which without
+    `coloured` change nothing.
     """
     kernels = INTERP_CODES[rows["interpolation"]] if on_gpu else rows["interpolation"]
     return (
@@ -85,7 +86,9 @@ def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool) -> Feed:
         np.ascontiguousarray(rows["placed"]),
         rows["flip"].astype(np.int32)[:, None],
         np.ascontiguousarray(kernels[:, None], np.int32),
-        np.ascontiguousarray(rows["colour"]),
+        np.ascontiguousarray(rows["colour"])
+        if coloured
+        else np.tile(np.eye(3, 5, dtype=np.float32), (len(rows), 1, 1)),
     )
 
 

@@ -5,25 +5,26 @@ A rank's batches are its share of the epoch. The state is that of the last batch
 
 from __future__ import annotations
 
-import logging
-import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 import torch
 
+from .batches import Batches
 from .engine import Engine, Graph
+from .epochs import Epochs
 from .errors import InputError
+from .mapped import Mapped
 from .order import Order
 from .order_lists import ClassLists
-from .plan import first_views
 from .replacement import Replacements
+from .sampler import BatchesAreNotIndices, EpochSampler
 from .share import Planner, Share
 from .store_read import ImageStore
 from .waiting import READY_SECONDS, Counters, Waiting
 
-logger = logging.getLogger("sdali")
+T = TypeVar("T")
 
 
 class Loader:
@@ -38,8 +39,10 @@ class Loader:
     be short or empty.
 
     Attributes: `store`, `batch_size` (per rank), `epoch` (the one that the next batch belongs to), `skipped` (list of
-    (index, name) replaced under on_error="skip").
+    (index, name) replaced under on_error="skip"), and what a DataLoader without workers says.
     """
+
+    num_workers, prefetch_factor = 0, None
 
     def __init__(
         self,
@@ -58,15 +61,25 @@ class Loader:
         max_bad_share: float,
         pin_memory: bool,
         uncoloured: bool,
+        dtype: torch.dtype,
+        channels_last: bool,
         targets: np.ndarray | None = None,
         labels: np.ndarray | ClassLists | None = None,
         annotations: Callable[[np.ndarray], dict[str, Any]] | None = None,
     ) -> None:
         _check(batch_size, rank, world_size, on_error, max_bad_share)
         self.store, self.batch_size = store, batch_size
-        self._empty, self._pin_memory, self._uncoloured = empty, pin_memory, uncoloured
-        self._targets = None if targets is None else torch.from_numpy(targets)
-        self._annotations, self._on_error = annotations, on_error
+        self._on_error = on_error
+        self._batches = Batches(
+            store=store,
+            empty=empty,
+            dtype=dtype,
+            channels_last=channels_last,
+            uncoloured=uncoloured,
+            pin_memory=pin_memory,
+            targets=targets,
+            annotations=annotations,
+        )
         labels = store.labels if labels is None else labels
         self._share = Share(
             planner=planner,
@@ -79,17 +92,14 @@ class Loader:
             drop_last=drop_last,
             length=order.length(labels) if len(store) else 0,
         )
+        self._epochs = Epochs(store, self._share)
         self._graph, self._engine = graph, Engine(store, graph, batch_size)
-        self._epoch = self._position = 0
-        self._under_way = False  # an epoch has begun and not come to its end
-        self._moves = 0  # counts load_state_dict and set_epoch, which a running iteration follows
         self._waiting = Waiting()
         self._replacements = Replacements(store, planner, seed, max_bad_share)
-        self._check_length()
 
     def __len__(self) -> int:
         """Batches an epoch, on every rank."""
-        return len(range(0, self._share.end, self._share.step))
+        return len(self._epochs)
 
     @property
     def epoch(self) -> int:
@@ -110,46 +120,48 @@ class Loader:
         """Call `hook` with the counters before each batch goes out, for metrics of a user's own; None: no more."""
         self._waiting.on_batch = hook
 
+    @property
+    def dataset(self) -> ImageStore:
+        """The store: `len(loader.dataset)` is the number of its images."""
+        return self.store
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """The samples of the epoch on this rank, and `set_epoch`, see EpochSampler."""
+        return EpochSampler(self._epochs, self.epoch)
+
+    @property
+    def batch_sampler(self) -> BatchesAreNotIndices:
+        """For code that looks only at its `sampler`; refused where batches are asked of it."""
+        return BatchesAreNotIndices(self.sampler)
+
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, with the next batch."""
-        self._move(epoch, 0)
+        """Go to the beginning of an epoch, with the next batch.
+
+        But a state just loaded in the middle of that very epoch stays: frameworks name the epoch after resuming, too.
+        """
+        self._epochs.set_epoch(epoch)
+
+    def map(self, function: Callable[[dict[str, Any]], T]) -> Mapped[T]:
+        """This loader with batches as `function` makes them: loader.map(lambda b: (b["image"], b["label"]))."""
+        return Mapped(self, function)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the trainer is, as plain JSON: seed, epoch, global position of the next sample, order, store digest."""
-        epoch, position = self._epoch, self._position
-        if position >= self._share.end:
-            epoch, position = epoch + 1, 0
-        return {
-            "seed": self._share.seed,
-            "epoch": epoch,
-            "position": position,
-            "order": self._share.order.name,
-            "store": self.store.digest,
-        }
+        return self._epochs.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state, with the next batch, on any batch size and number of ranks.
 
         Raises InputError for a state of another seed, order or store.
         """
-        try:
-            epoch, position = operator.index(state["epoch"]), operator.index(state["position"])
-            found = {name: state[name] for name in ("seed", "order", "store")}
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"this is not a loader's state: {state!r}; pass what state_dict() returned") from None
-        for name, value in found.items():
-            if value != self.state_dict()[name]:
-                mine = self.state_dict()[name]
-                raise InputError(f"the state has {name} {value!r}, this loader has {mine!r}; make the loader with it")
-        if epoch < 0 or not 0 <= position <= self._share.length:
-            raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self.store.path}")
-        self._move(epoch, position)
+        self._epochs.load_state_dict(state)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._under_way:
-            self._epoch, self._position = self._epoch + 1, 0
-        self._under_way = True
-        return self._rest_of_epoch()
+    def __getitem__(self, index: object) -> NoReturn:
+        raise InputError(
+            "a loader makes whole batches in its own order and cannot be indexed: iterate over it, in place of a "
+            "torch DataLoader and not inside one; single images are in loader.store"
+        )
 
     def __reduce__(self) -> NoReturn:
         raise InputError("a loader cannot be sent to another process; make one there, and give it state_dict()")
@@ -158,22 +170,25 @@ class Loader:
         """Stop DALI and free its buffers."""
         self._engine.close()
 
-    def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rest of the epoch, after a `break` the next one; it begins with its first batch, not with iter()."""
+        at = self._epochs
+        at.begin()
         self._waiting.begin()
         while True:
-            moves = self._moves
-            for rows, outputs, ready in self._served(self._epoch, self._position):
-                self._position = self._share.step_of(rows) + self._share.step
-                yield self._counted(self._batch(rows, outputs), ready=ready)
+            moves = at.moves
+            for rows, outputs, ready in self._served(at.epoch, at.position):
+                at.served(self._share.step_of(rows) + self._share.step)
+                yield self._counted(self._batches.of(rows, outputs), ready=ready)
                 self._waiting.ask()
-                if moves != self._moves:
+                if moves != at.moves:
                     break
             else:
                 yield from self._empty_batch()
-            if moves == self._moves:
-                self._epoch, self._position, self._under_way = self._epoch + 1, 0, False
+            if moves == at.moves:
+                at.over()
                 return
-            self._under_way = True
+            at.go_on()
 
     def _counted(self, batch: dict[str, Any], *, ready: bool) -> dict[str, Any]:
         self._waiting.hand_out(len(batch["index"]), ready=ready)
@@ -190,48 +205,11 @@ class Loader:
 
     def _empty_batch(self) -> Iterator[dict[str, Any]]:
         """Where the last step of the epoch leaves nothing for this rank, an empty batch, so that ranks keep in step."""
-        if self._position < self._share.end:
-            self._position = self._share.length
-            yield self._counted(self._batch(self._share.no_rows(self._epoch), None), ready=True)
-
-    def _batch(self, rows: np.ndarray, outputs: list[torch.Tensor] | None) -> dict[str, Any]:
-        tensors = self._empty()
-        if outputs is not None:
-            tensors = dict(zip(tensors, outputs, strict=True))
-        if rows.ndim == 1:
-            tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
-        if "mask" in tensors:
-            tensors["mask"] = tensors["mask"].long()  # what torch's losses take
-        indices = first_views(rows)["index"].copy()
-        label, index = torch.from_numpy(self.store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
-        batch: dict[str, Any] = {**tensors, "label": label, "index": index, "plan": rows}
-        if self._annotations is not None:
-            batch.update(self._annotations(rows))
-        if self._targets is not None:
-            batch["target"] = self._targets[label]
-        if self._uncoloured:
-            batch["colour"] = torch.from_numpy(rows["colour"].copy())
-        if self._pin_memory:
-            for name in ("image", "mask", "label", "target", "colour"):
-                if name in batch and batch[name].device.type == "cpu":
-                    batch[name] = batch[name].pin_memory()
-        return batch
-
-    def _move(self, epoch: int, position: int) -> None:
-        self._epoch, self._position, self._under_way = epoch, position, False
-        self._moves += 1
-
-    def _check_length(self) -> None:
-        count, step = self._share.length, self._share.step
-        if count == 0:
-            raise InputError(f"{self.store.path} holds no images")
-        if self._share.drop_last and count < step:
-            raise InputError(
-                f"an epoch of {self.store.path} has {count} images, fewer than the {step} of one step; "
-                "lower batch_size or lengthen the epoch"
-            )
-        if self._share.drop_last and count % step:
-            logger.info("each epoch drops its last %d of %d samples, which fill no step", count % step, count)
+        at = self._epochs
+        if at.position < self._share.end:
+            rows = self._share.no_rows(at.epoch)
+            at.served(self._share.length)
+            yield self._counted(self._batches.of(rows, None), ready=True)
 
 
 def whole_number(name: str, value: object) -> None:

@@ -21,7 +21,7 @@ from .device import cuda_ordinal
 from .errors import InputError
 from .image_parts import MAX_PIXELS
 from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, opened_heatmaps, opened_store, thread_count
+from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_heatmaps, opened_store, thread_count
 from .mask_classes import check_masks_of_classes
 from .order import Order, in_epochs_of, order_named
 from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
@@ -46,6 +46,7 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    channels_last: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     max_bad_share: float = 0.01,
     pin_memory: bool = False,
@@ -57,7 +58,8 @@ def train_loader(
     out as any other. store: built with --format masks. heatmaps: windows are centred where these say, such as where
     rare classes are (`sdali cams --from rare-classes`). size: (height, width) or the side of a square, px.
     augmentation: the recipe's by default. order: "shuffle", "sequential" or an Order; images have no class to be
-    ordered by. The rest is as in classification.train_loader. Raises InputError for anything that cannot be used.
+    ordered by. dtype "uint8": neither jittered in colour nor normalised, padding black. The rest is as in
+    classification.train_loader. Raises InputError for anything that cannot be used.
     """
     opened = _parsing_store(store)
     check_seed(seed)
@@ -75,6 +77,7 @@ def train_loader(
         order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
         seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
         drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory,
+        channels_last=channels_last,
     )  # fmt: skip
 
 
@@ -90,6 +93,7 @@ def test_loader(
     rank: int = 0,
     world_size: int = 1,
     dtype: Dtype = "float32",
+    channels_last: bool = False,
     pin_memory: bool = False,
 ) -> Loader:
     """Every whole image once, in store order, scaled, and its mask as it is.
@@ -121,7 +125,7 @@ def test_loader(
     return _loader(
         opened, planner, True, (smallest[0], smallest[1]), device, threads, dtype,
         order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory,
+        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory, channels_last=channels_last,
     )  # fmt: skip
 
 
@@ -145,7 +149,7 @@ def _loader(
     cuda = cuda_ordinal(device)
     assert store.ignore_index is not None
     graph = ParsingGraph(
-        dtype=dtype,
+        dtype=graph_dtype(dtype),
         cuda=cuda,
         threads=thread_count(threads),
         ignore_index=store.ignore_index,
@@ -162,6 +166,7 @@ def _loader(
         planner=planner,
         graph=graph,
         empty=empty,
+        dtype=getattr(torch, dtype),
         uncoloured=False,
         **rest,  # type: ignore[arg-type]
     )

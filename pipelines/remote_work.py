@@ -28,6 +28,7 @@ from .errors import InputError
 from .replacement import Replacements
 from .share import Share
 from .store_read import ImageStore
+from .store_subset import Subset
 
 _DECIDING = ("sdali", "numpy", "nvidia-dali-cuda130", "nvidia-dali-cuda120")
 
@@ -82,6 +83,8 @@ class Work:
 
     store: Path
     digest: str
+    indices: bytes | None
+    """Of its samples, int64, where the loader's store is a subset of them."""
     versions: tuple[tuple[str, str], ...]
     """Of this machine, see versions_here."""
     batch_size: int
@@ -117,6 +120,7 @@ def work_of(store: ImageStore, share: Share, graph: Any, *, threads: int, skip: 
     return Work(
         store=store.path.absolute(),
         digest=store.digest,
+        indices=store.indices.tobytes() if isinstance(store, Subset) else None,
         versions=versions_here(),
         batch_size=share.batch_size,
         skip=skip,
@@ -184,7 +188,7 @@ def _same_store(work: Work) -> ImageStore:
             f"{work.store} on {here} is another store ({store.digest[:12]}) than the client's ({work.digest[:12]}); "
             "copy the client's there, to the same path"
         )
-    return store
+    return store if work.indices is None else Subset(store, np.frombuffer(work.indices, np.int64))
 
 
 def _parts(work: Work) -> tuple[Share, Any]:

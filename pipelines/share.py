@@ -61,11 +61,15 @@ class Share:
         own = self.rank * self.batch_size
         return range(position, min(self.end, max(self.length - own, position)), self.step)
 
+    def positions(self, step: int) -> slice:
+        """This rank's positions in the step that begins at that one."""
+        start = step + self.rank * self.batch_size
+        return slice(start, min(start + self.batch_size, self.length))
+
     def rows(self, epoch: int, step: int) -> np.ndarray:
         """Plan rows of this rank's batch in the step that begins at that position."""
-        start = step + self.rank * self.batch_size
-        stop = min(start + self.batch_size, self.length)
-        return self.planner.rows(epoch, start, self.indices(epoch)[start:stop], step=step)
+        own = self.positions(step)
+        return self.planner.rows(epoch, own.start, self.indices(epoch)[own], step=step)
 
     def no_rows(self, epoch: int) -> np.ndarray:
         """Those of an empty batch."""

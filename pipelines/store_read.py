@@ -211,6 +211,11 @@ class ImageStore:
         return self._opened().file_bytes
 
     @property
+    def identity(self) -> str:
+        """What a loader's state names: the digest, but of a Subset its own."""
+        return self.digest
+
+    @property
     def statistics(self) -> Statistics | None:
         """What `sdali stats` measured, from STORE.stats.json beside the store; None where it has not run."""
         from .statistics import load

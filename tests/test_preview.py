@@ -17,11 +17,11 @@ from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.cams.overlay import heatmap_overlay, windows_drawn
 from sdali.cams.preview import EPOCHS, MARKED, _epochs, preview, spread_over_classes
 from sdali.cams.sheet import Row, contact_sheet, fitted, framed
-from sdali.cams.subset import Subset
 from sdali.pipelines.config import Augmentation, Colour
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.statistics import IMAGENET
 from sdali.pipelines.store_read import ImageStore
+from sdali.pipelines.store_subset import Subset
 from sdali.pipelines.store_write import StoreWriter
 
 RED = (255, 0, 0)

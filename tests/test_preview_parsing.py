@@ -18,10 +18,10 @@ from sdali.cams.mask_colours import palette
 from sdali.cams.preview import EPOCHS, MARKED
 from sdali.cams.preview_parsing import _epochs
 from sdali.cams.rare_classes import from_rare_classes
-from sdali.cams.subset import Subset
 from sdali.pipelines import ImageStore
 from sdali.pipelines.config import Colour, ParsingAugmentation
 from sdali.pipelines.statistics import IMAGENET
+from sdali.pipelines.store_subset import Subset
 
 
 @pytest.fixture(scope="module")

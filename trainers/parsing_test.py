@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from ..cams.subset import Subset
 from ..pipelines.errors import InputError
 from ..pipelines.mask_classes import check_masks_of_classes
 from ..pipelines.parsing import test_loader
@@ -20,6 +19,7 @@ from ..pipelines.progress import Track, silent
 from ..pipelines.sources_masks import encode_mask
 from ..pipelines.statistics import Statistics
 from ..pipelines.store_read import ImageStore
+from ..pipelines.store_subset import Subset
 from ..pipelines.store_write import write_errors
 from .classes import check_same_classes
 from .distributed import Ranks, process_group

@@ -18,13 +18,16 @@ LACKS = "heatmap-guided windows, PCA lighting, Lanczos and Gaussian; colours are
 
 
 def stream(work: Workload) -> Stream:
-    """Kernels: nearest, bilinear, bicubic, all that it has for tensors."""
+    """A DataLoader's."""
+    return files_stream(work, partial(load, recipe(work.size)))
+
+
+def recipe(size: int) -> v2.Compose:
+    """uint8 [3, H, W] -> float32 [3, size, size]. Kernels: nearest, bilinear, bicubic, all that it has for tensors."""
     kernels = (InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
-    transform = v2.Compose(
+    return v2.Compose(
         [
-            v2.RandomChoice(
-                [v2.RandomResizedCrop(work.size, AREA, ASPECT, kernel, antialias=True) for kernel in kernels]
-            ),
+            v2.RandomChoice([v2.RandomResizedCrop(size, AREA, ASPECT, kernel, antialias=True) for kernel in kernels]),
             v2.RandomHorizontalFlip(),
             v2.ColorJitter(JITTER, JITTER, JITTER),
             v2.ToDtype(torch.float32, scale=True),
@@ -32,8 +35,7 @@ def stream(work: Workload) -> Stream:
         ]
     )
 
-    return files_stream(work, partial(_load, transform))
 
-
-def _load(transform: v2.Compose, file: Path) -> torch.Tensor:
+def load(transform: v2.Compose, file: Path) -> torch.Tensor:
+    """The image of a file, transformed."""
     return transform(decode_image(str(file), ImageReadMode.RGB, apply_exif_orientation=True))

@@ -1,0 +1,119 @@
+"""A training script that waits for its data, before and after: `python -m sdali.benchmarks.starved --images DIR`.
+
+One script, one small network, one thread for torch. Before: a DataLoader with torchvision's transforms v2 in worker
+processes. After: our loader with as many threads. They take turns in one process, both open all the while; after its
+pass neither has anything left to do, so each is charged its own CPU time.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+import tyro
+from torch.utils.data import DataLoader
+
+from ..pipelines import classification
+from ..trainers.models.classifiers import create_classifier
+from . import process_tree
+from .hardware import machine
+from .peers.torchvision import load, recipe
+from .torch_data import Files
+from .workload import Workload, at_least_one, described, workload
+
+Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
+
+
+class Epoch(NamedTuple):
+    """What one pass over the images took, in seconds; `waited`: for next(batches)."""
+
+    images: int
+    wall: float
+    waited: float
+    cpu: float
+
+
+def starved(
+    images: Path, *, rounds: int = 7, batch_size: int = 64, size: int = 64, workers: int = 1, model: str = "convnet4"
+) -> dict[str, Any]:
+    """Train `model` an epoch on the images below a folder from each source in turn, `rounds` times after a warm-up.
+
+    workers: processes of the DataLoader, and threads of our loader. Returns {"machine", "workload", "model", "before",
+    "after"}; the last two with medians and ranges of images_per_second, waited_share and cpu_ms_per_image, the script
+    whole, and with `speedup`, the median of the rounds' own ratios. Raises InputError as `workload` does.
+    """
+    at_least_one("rounds", rounds)
+    torch.set_num_threads(1)
+    network = create_classifier(model, 2).train()
+    with workload(images, batch_size=batch_size, size=size, threads=workers) as work:
+        with closing(ours := classification.train_loader(work.store, **_options(work))):
+            sources: dict[str, Batches] = {
+                "before": _data_loader(work),
+                "after": ours.map(lambda batch: (batch["image"], batch["label"].clamp(min=0))),
+            }
+            passes: dict[str, list[Epoch]] = {name: [] for name in sources}
+            for number in range(rounds + 1):
+                for name in sorted(sources, reverse=number % 2 == 0):
+                    passes[name].append(trained(sources[name], network))
+        results = {name: _result(found[1:]) for name, found in passes.items()}
+        pairs = zip(passes["before"][1:], passes["after"][1:], strict=True)
+        results["after"]["speedup"] = statistics.median((b.wall / b.images) / (a.wall / a.images) for b, a in pairs)
+        return {"machine": machine(), "workload": described(work), "model": model, "rounds": rounds, **results}
+
+
+def trained(batches: Batches, network: torch.nn.Module) -> Epoch:
+    """One epoch of the script, and what it took."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    count, waited, cpu, begun = 0, [0.0], process_tree.cpu_seconds(), time.perf_counter()
+    for images, labels in _timed(batches, waited):
+        loss = F.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        count += len(images)
+    return Epoch(count, time.perf_counter() - begun, waited[0], process_tree.cpu_seconds() - cpu)
+
+
+def _timed(batches: Batches, waited: list[float]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    begun = time.perf_counter()
+    for batch in batches:
+        waited[0] += time.perf_counter() - begun
+        yield batch
+        begun = time.perf_counter()
+
+
+def _data_loader(work: Workload) -> Batches:
+    files = Files(work.files, partial(load, recipe(work.size)))
+    return DataLoader(
+        files, work.batch_size, shuffle=True, drop_last=True, num_workers=work.threads, persistent_workers=True
+    )
+
+
+def _options(work: Workload) -> dict[str, Any]:
+    return {"batch_size": work.batch_size, "size": work.size, "threads": work.threads, "device": "cpu"}
+
+
+def _result(passes: list[Epoch]) -> dict[str, Any]:
+    """Medians and ranges."""
+    figures: dict[str, Callable[[Epoch], float]] = {
+        "images_per_second": lambda one: one.images / one.wall,
+        "waited_share": lambda one: one.waited / one.wall,
+        "cpu_ms_per_image": lambda one: 1e3 * one.cpu / one.images,
+    }
+    found: dict[str, Any] = {}
+    for name, figure in figures.items():
+        values = [figure(one) for one in passes]
+        found[name], found[f"{name}_range"] = statistics.median(values), [min(values), max(values)]
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(tyro.cli(starved)))
