@@ -1,4 +1,4 @@
-"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|kills ...`, counts as flags.
+"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|kills|long ...`, counts as flags.
 
 The last line of stdout is one JSON document; the exit status is 1 where anything happened that must not.
 """
@@ -17,6 +17,7 @@ from tyro.conf import Positional
 from ..pipelines.errors import InputError
 from ..pipelines.progress import track
 from .fault_kills import kills
+from .fault_long import long_run
 from .fault_stores import damaged_stores
 from .tables import show
 
@@ -58,11 +59,29 @@ class Kills:
         return kills(self.what, self.count, seed=self.seed, progress=track)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Long:
+    """A loader runs long, and is closed and made again often: memory, descriptors, threads and times stay."""
+
+    batches: int = 20_000
+    """Of one loader."""
+
+    reopen: int = 100
+    """How often a loader is made and closed."""
+
+    def run(self) -> dict[str, Any]:
+        record = long_run(self.batches, self.reopen, progress=track)
+        runs = record["batches"], record["reopenings"]
+        rows = [[name, *(str(run[name]) for run in runs)] for name in runs[0]]
+        show("A long run, after the warm-up and at the end", ["", "batches", "reopenings"], rows)
+        return record
+
+
 def main() -> int:
     """The module as a command: exit status 0, 1 where something failed, or 2 with one sentence."""
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "kills": Kills}).run()
+        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "kills": Kills, "long": Long}).run()
     except InputError as error:
         print(f"sdali: {error}", file=sys.stderr)
         return 2
