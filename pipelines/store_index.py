@@ -23,7 +23,7 @@ def read_header(file: SharedFile, path: Path) -> dict[str, Any]:
     try:
         header = json.loads(bytes(raw))
         kind, schema = header["format"], header["schema"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path} has no legible header; build it again") from None
     if kind != store_format.FORMAT:
         raise InputError(f"{path} is not an image store but a {kind}; name an image store")
