@@ -60,12 +60,12 @@ def damaged_stores(count: int, *, seed: int = 0, progress: Track = silent) -> di
     return {"files": count, "seed": seed, "outcomes": {k: dict(v) for k, v in outcomes.items()}, "failures": failures}
 
 
-def make_stores(folder: Path) -> None:
+def make_stores(folder: Path, samples: int = SAMPLES) -> None:
     """An image store with masks and boxes and a heatmap store, of records within pages and on pages of their own."""
     rng = np.random.default_rng(0)
     options: dict[str, Any] = {"has_masks": True, "has_boxes": True, "ignore_index": 255}
     with StoreWriter(folder / IMAGES, classes=["a", "b"], provenance={"room": "x" * 300}, **options) as writer:
-        for index in range(SAMPLES):
+        for index in range(samples):
             height, width = (int(side) for side in rng.integers(8, 40, 2))
             count = index % 4
             edges = np.sort(rng.random((count, 2, 2)), 1).reshape(count, 4).astype(np.float32)
@@ -79,9 +79,9 @@ def make_stores(folder: Path) -> None:
                 boxes=Boxes(edges, rng.integers(0, 2, count), np.zeros(count, bool)) if index % 6 else None,
             )
     digest = ImageStore(folder / IMAGES).digest
-    maps = [rng.integers(0, 256, rng.integers(1, 60, 2), np.uint8) for _ in range(SAMPLES)]
-    with HeatmapWriter(folder / MAPS, count=SAMPLES, images_digest=digest, method="test") as heatmaps:
-        heatmaps.put(range(SAMPLES), maps)
+    maps = [rng.integers(0, 256, rng.integers(1, 60, 2), np.uint8) for _ in range(samples)]
+    with HeatmapWriter(folder / MAPS, count=samples, images_digest=digest, method="test") as heatmaps:
+        heatmaps.put(range(samples), maps)
         heatmaps.finish()
 
 

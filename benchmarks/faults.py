@@ -1,4 +1,4 @@
-"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|images|kills ...`, counts as flags.
+"""What a trainer can rely on, tried: `python -m sdali.benchmarks.faults stores|images|kills|long ...`, counts as flags.
 
 The last line of stdout is one JSON document; the exit status is 1 where anything happened that must not.
 """
@@ -19,6 +19,7 @@ from ..pipelines.errors import InputError
 from ..pipelines.progress import track
 from .fault_images import damaged_images
 from .fault_kills import kills
+from .fault_long import long_run
 from .fault_stores import damaged_stores
 from .tables import show
 
@@ -81,11 +82,30 @@ class Kills:
         return kills(self.what, self.count, seed=self.seed, progress=track)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Long:
+    """A loader runs long, and is closed and made again often: memory, descriptors, threads and times stay."""
+
+    batches: int = 20_000
+    """Of one loader."""
+
+    reopen: int = 100
+    """How often a loader is made and closed."""
+
+    def run(self) -> dict[str, Any]:
+        record = long_run(self.batches, self.reopen, progress=track)
+        runs = record["batches"], record["reopenings"]
+        rows = [[name, *(str(run[name]) for run in runs)] for name in runs[0]]
+        show("A long run, after the warm-up and at the end", ["", "batches", "reopenings"], rows)
+        return record
+
+
 def main() -> int:
     """The module as a command: exit status 0, 1 where something failed, or 2 with one sentence."""
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        record = tyro.extras.subcommand_cli_from_dict({"stores": Stores, "images": Images, "kills": Kills}).run()
+        commands = {"stores": Stores, "images": Images, "kills": Kills, "long": Long}
+        record = tyro.extras.subcommand_cli_from_dict(commands).run()
     except InputError as error:
         print(f"sdali: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ fed again to a new one, which gives the same pixels because rows decide everythi
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import time
@@ -51,6 +52,7 @@ class Engine:
         self._runs = 0
         self.blocked_seconds = self._feeding_seconds = 0.0
         self._pid = os.getpid()
+        _engines.add(self)
 
     def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
         """Rows and the DALI outputs (a tensor list each) of each batch of rows, in order.
@@ -196,10 +198,28 @@ class Engine:
             raise InputError("a loader cannot be used in a forked process; make a new one there")
 
     def close(self) -> None:
-        """Stop the pipeline and free its buffers."""
+        """Stop the pipeline and free its buffers; in a forked process, forget those of its parent."""
         self._runs += 1
-        self._drain()
+        if os.getpid() == self._pid:
+            self._drain()
         self._pipeline = None
+
+    def keep_for_ever(self) -> None:
+        """Let nothing free the pipeline any more, not even the end of the process."""
+        if self._pipeline is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pipeline))
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child: freeing an inherited pipeline would wait for threads that do not exist there."""
+    for engine in _engines:
+        engine.keep_for_ever()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _places(rows: np.ndarray, error: Any) -> np.ndarray | None:

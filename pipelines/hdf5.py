@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 
 from .errors import InputError
+from .hdf5_heaps import check_heaps, largest_claim
 
 UNQUESTIONED_BYTES = 1 << 26  # our choice: what a dataset may claim without having it stored
 LARGEST_RATIO = 1032  # of deflate, its format's own bound
@@ -36,6 +37,7 @@ def opened(path: Path) -> h5py.File:
     """The file, open for reading until it is closed or forgotten; use it inside `hdf5_errors`."""
     if path.exists() and not path.is_file():  # a pipe would be waited for without end
         raise ValueError("it is not a regular file")
+    check_heaps(path)
     return h5py.File(path, "r")
 
 
@@ -54,7 +56,8 @@ def hdf5_errors(path: Path, kind: str, again: str) -> Iterator[None]:
 
 def reason_of(error: BaseException) -> str:
     """What h5py says, on one line."""
-    return " ".join(str(error.args[0] if error.args else error).split())
+    said = error.strerror if isinstance(error, OSError) else None
+    return " ".join(str(said or (error.args[0] if error.args else error)).split())
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -86,10 +89,13 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
 def text(data: h5py.Dataset) -> list[str]:
     """All strings of a dataset [N], of fixed or variable length; what is no UTF-8 becomes surrogates, as in file names.
 
-    Raises ValueError for other values, and for a string with a zero byte inside.
+    Raises ValueError for other values, for a string with a zero byte inside, and for one that claims to be larger than
+    the file.
     """
     if h5py.check_string_dtype(data.dtype) is None or data.ndim != 1:
         raise ValueError(f"{data.name} is no list of strings, but {form(data)}")
+    if data.dtype.hasobject and (claimed := largest_claim(data)) > data.file.id.get_filesize():
+        raise ValueError(f"{data.name} claims a string of {claimed:,} bytes, more than the file has")
     values = [value.decode("utf-8", "surrogateescape") for value in data[()]]
     if any("\0" in value for value in values):
         raise ValueError(f"{data.name} has strings with zero bytes inside")

@@ -72,6 +72,8 @@ def decode(record: bytes | memoryview) -> np.ndarray:
     if len(record) < RECORD_HEADER.size:
         raise ValueError(f"is cut short at {len(record)} bytes")
     height, width, checksum = RECORD_HEADER.unpack_from(record)
+    if height * width == 0:
+        raise ValueError(f"claims {height} x {width} cells")
     if len(record) != RECORD_HEADER.size + height * width:
         raise ValueError(f"holds {len(record) - RECORD_HEADER.size} cells where its header says {height} x {width}")
     if _checksum(height, width, record[RECORD_HEADER.size :]) != checksum:

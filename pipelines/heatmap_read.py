@@ -76,7 +76,7 @@ class HeatmapStore:
         try:
             header = json.loads(bytes(raw or b"{}"))
             kind, schema = header.get("format", "foreign LMDB file"), header.get("schema")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             raise InputError(f"{self.path} has no legible header; {AGAIN}") from None
         if kind != FORMAT:
             raise InputError(f"{self.path} is not {KIND} but a {kind}; name a file made by sdali cams")

@@ -75,7 +75,7 @@ class Statistics:
         try:
             arrays = {name: np.array(values[name], np.float64) for name in _FIELDS}
             return cls(**arrays, pixels=int(values["pixels"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"the statistics are incomplete ({error}); measure them again") from None
@@ -198,8 +198,11 @@ def load(store: ImageStore) -> Statistics | None:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}); run sdali stats {store.path} again") from None
     if not isinstance(document, dict) or document.get("digest") != store.digest:
         raise InputError(f"{path} was measured on other images than {store.path} holds; run sdali stats {store.path}")
-    return Statistics.from_dict(document)
+    try:
+        return Statistics.from_dict(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

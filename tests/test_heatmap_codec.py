@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -113,3 +114,21 @@ def test_quantise_ignores_scale() -> None:
     heatmap = np.random.default_rng(0).normal(size=(6, 6))
     assert np.array_equal(quantise(heatmap), quantise(heatmap * 2.0**-40))
     assert quantise(heatmap).max() == 255
+
+
+@given(st.one_of(st.binary(max_size=60), MAPS.map(encode)), st.booleans())
+@example(bytes.fromhex("0000000100000000"), True)  # found by fuzzing: no cells, with a checksum that fits
+def test_any_bytes_are_a_map_or_refused(record: bytes, is_sealed: bool) -> None:
+    """Alone and in a batch alike, also where the checksum fits; a map is the one that encodes to the record."""
+    if is_sealed and len(record) >= RECORD_HEADER.size:
+        height, width, _ = RECORD_HEADER.unpack_from(record)
+        checksum = zlib.crc32(record[RECORD_HEADER.size :], height << 16 | width)
+        record = RECORD_HEADER.pack(height, width, checksum) + record[RECORD_HEADER.size :]
+    try:
+        alone = decode(record)
+    except ValueError:
+        with pytest.raises(ValueError, match="a record is damaged"):
+            decode_batch(*_batch([record]))
+    else:
+        assert alone.size and encode(alone) == record
+        assert decode_batch(*_batch([record])).values.tobytes() == alone.tobytes()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import make_store
 
-from sdali.pipelines import Augmentation, Colour, Crop, ImageStore, colour
+from sdali.pipelines import (
+    Augmentation,
+    Colour,
+    Crop,
+    DetectionAugmentation,
+    ImageStore,
+    IouCrop,
+    ParsingAugmentation,
+    colour,
+)
+from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.plan import EvaluationPlanner, TrainPlanner
+from sdali.pipelines.plan_detection import DetectionTrainPlanner
+from sdali.pipelines.plan_parsing import ParsingTrainPlanner
 from sdali.pipelines.statistics import IMAGENET
+from sdali.pipelines.store_write import StoreWriter
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +47,59 @@ def test_rows_do_not_depend_on_the_split(store, epoch: int, start: int, count: i
     parts = [planner(store).rows(epoch, start, indices[:cut])]
     parts.append(planner(store).rows(epoch, start + cut, indices[cut:]))
     assert whole.tobytes() == np.concatenate(parts).tobytes()
+
+
+def planners(store: ImageStore, seed: int) -> dict[str, Any]:
+    """One planner of each task."""
+    maps = list(np.random.default_rng(0).integers(0, 256, (len(store), 4, 6), np.uint8))
+    common = {"store": store, "statistics": IMAGENET, "seed": seed}
+    crop = IouCrop(probability=0.8)
+    return {
+        "classification": TrainPlanner(heatmaps=maps, augmentation=Augmentation(), sizes=(48, 64), **common),
+        "parsing": ParsingTrainPlanner(heatmaps=maps, augmentation=ParsingAugmentation(), size=(40, 56), **common),
+        "detection": DetectionTrainPlanner(
+            augmentation=DetectionAugmentation(crop=crop),
+            shorter_sides=(40, 64),
+            longer_side=100,
+            per_sample=True,
+            **common,
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    """Images of a pixel to 3,000 a side, with up to three boxes each; the plan never looks at a pixel."""
+    rng = np.random.default_rng(5)
+    path = tmp_path_factory.mktemp("boxed") / "s.lmdb"
+    with StoreWriter(path, classes=["a"], has_boxes=True) as writer:
+        for index in range(40):
+            height, width = (int(side) for side in np.exp(rng.uniform(0, 8, 2)).astype(int))
+            edges = np.sort(rng.random((index % 4, 2, 2)), 1).reshape(-1, 4) * [width, height, width, height]
+            boxes = Boxes(edges.astype(np.float32), np.zeros(len(edges), np.int64), np.zeros(len(edges), bool))
+            writer.add(b"x", label=0, height=height, width=width, name=str(index), boxes=boxes)
+    return ImageStore(path)
+
+
+@pytest.mark.parametrize("task", ["classification", "parsing", "detection"])
+@given(st.integers(0, 2**63), st.integers(0, 10**6), st.integers(0, 10**9), st.integers(1, 9), st.data())
+def test_a_row_is_a_function_of_seed_epoch_and_position(boxed, task, seed, epoch, start, count, data) -> None:
+    """Alone and among others, from another planner, the row is the same; its window lies in its image, and what it fills
+    in its output.
+    """
+    indices = np.array(data.draw(st.lists(st.integers(0, 39), min_size=count, max_size=count)))
+    rows = planners(boxed, seed)[task].rows(epoch, start, indices, step=start)
+    place = data.draw(st.integers(0, count - 1))
+    alone = planners(boxed, seed)[task].rows(epoch, start + place, indices[place : place + 1], step=start)
+    assert alone[0].tobytes() == rows[place].tobytes()
+    assert rows["position"].tolist() == list(range(start, start + count)) and rows["index"].tolist() == indices.tolist()
+    y, x, height, width = rows["window"].T.astype(int)
+    assert (np.minimum(y, x) >= 0).all() and (np.minimum(height, width) >= 1).all()
+    assert (np.stack([y + height, x + width], 1) <= boxed.sizes[indices]).all()
+    if task != "classification":
+        top, left, tall, wide = rows["placed"].T.astype(int)
+        assert (np.minimum(top, left) >= 0).all() and (np.minimum(tall, wide) >= 1).all()
+        assert (np.stack([top + tall, left + wide], 1) <= rows["size"]).all()
 
 
 def test_options_leave_each_other_alone(store) -> None:
