@@ -16,8 +16,8 @@ from ..pipelines.store_read import ImageStore
 class Subset(ImageStore):
     """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
 
-    `path`, `max_pixels`, `classes`, `ignore_index`, `digest`, `header` and `statistics` are the whole store's, and errors in reading
-    name its indices.
+    `path`, `max_pixels`, `classes`, `ignore_index`, `digest`, `header` and `statistics` are the whole store's, and
+    errors in reading name its indices.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
