@@ -120,7 +120,7 @@ def huge(file: h5py.File, name: str) -> None:
 
 def wide(file: h5py.File, name: str) -> None:
     data = file.create_dataset(name, (COUNT, 17_896, 10_000), "u1", chunks=(1, 17_896, 10_000), compression="gzip")
-    data.id.write_direct_chunk((0, 0, 0), b"x" * 1_000_000)
+    data.id.write_direct_chunk((0, 0, 0), b"x" * 2_000_000)
 
 
 def references(file: h5py.File, name: str) -> None:
