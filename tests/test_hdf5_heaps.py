@@ -12,6 +12,7 @@ import pytest
 
 from sdali.pipelines import hdf5_heaps
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.hdf5 import dataset
 from sdali.pipelines.hdf5_heaps import check_heaps, largest_claim
 from sdali.pipelines.sources_hdf5 import hdf5
 
@@ -71,8 +72,9 @@ def test_a_string_longer_than_the_file_is_refused(tmp_path: Path, options: dict[
     """Found by fuzzing: HDF5 would take the memory first."""
     encoded(tmp_path / "a.h5", **options)
     with h5py.File(tmp_path / "a.h5") as opened:
-        assert largest_claim(opened["names"]) == 4 and largest_claim(opened["images"]) == 9000
-        data = opened["names"].id
+        names, images = dataset(opened, "names"), dataset(opened, "images")
+        assert largest_claim(names) == 4 and largest_claim(images) == 9000
+        data = names.id
         offset = data.get_offset() if not options else data.get_chunk_info_by_coord((2,)).byte_offset
     file = bytearray((tmp_path / "a.h5").read_bytes())
     struct.pack_into("<I", file, offset, 2**32 - 1)

@@ -1,4 +1,4 @@
-"""Headers of JPEG, PNG and WebP from arbitrary and changed bytes: refused, or of the size that Pillow finds, in time."""
+"""Headers of JPEG, PNG and WebP from any bytes: refused, or of the size that Pillow finds, in time."""
 
 from __future__ import annotations
 

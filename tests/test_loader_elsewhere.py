@@ -1,4 +1,4 @@
-"""Where loaders are used: two in a process, in a DataLoader's worker, after a fork, without a folder for compiled code."""
+"""Where loaders are used: two in a process, in a DataLoader's worker, after a fork, without a code cache."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ def boxed(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 @pytest.mark.parametrize("task", ["classification", "parsing", "detection"])
 @given(st.integers(0, 2**63), st.integers(0, 10**6), st.integers(0, 10**9), st.integers(1, 9), st.data())
 def test_a_row_is_a_function_of_seed_epoch_and_position(boxed, task, seed, epoch, start, count, data) -> None:
-    """Alone and among others, from another planner, the row is the same; its window lies in its image, and what it fills
-    in its output.
+    """Alone and among others, from another planner, the row is the same; its window lies in its image, and the place
+    that it fills in its output.
     """
     indices = np.array(data.draw(st.lists(st.integers(0, 39), min_size=count, max_size=count)))
     rows = planners(boxed, seed)[task].rows(epoch, start, indices, step=start)

@@ -104,5 +104,5 @@ def test_a_header_of_heatmaps_is_refused_or_right(raw: bytes) -> None:
 def test_statistics_that_are_none_are_refused(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "s.lmdb.stats.json"
     path.write_bytes(raw)
-    with pytest.raises(InputError, match="stats.json"):
+    with pytest.raises(InputError, match=r"stats\.json"):
         load(SimpleNamespace(path=tmp_path / "s.lmdb", digest="1"))  # type: ignore[arg-type]
