@@ -14,7 +14,7 @@ import pytest
 from pictures import jpeg, photo
 
 from sdali.cams.generate import from_masks
-from sdali.cams.subset import Subset
+from sdali.pipelines.store_subset import Subset
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.errors import BadSampleError, InputError
