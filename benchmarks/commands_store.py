@@ -107,7 +107,7 @@ class Build:
     """Decode every image in full before the store is published."""
 
     max_pixels: int = MAX_PIXELS
-    """Refuse images of more pixels than this."""
+    """Refuse images of more pixels than this. Loaders have the default as a limit of their own, see ImageStore."""
 
     skip_bad: bool = False
     """Build without the images that cannot be used, and list them."""
