@@ -61,7 +61,7 @@ def test_a_subset_is_trained_on_with_its_own_heatmaps_of_the_whole_store(tmp_pat
     chosen = np.arange(5, 40, 2)
     subset = Subset(store, chosen)
     from_file, by_hand = (
-        make(subset, 6, heatmaps=maps) for maps in (tmp_path / "maps.lmdb", [blobs[i] for i in chosen])
+        make(subset, 6, heatmaps=maps) for maps in (tmp_path / "maps.lmdb", [blobs[i] for i in chosen.tolist()])
     )
     for one, other in zip(from_file, by_hand, strict=True):
         assert one["label"].tolist() == store.labels[chosen[one["index"]]].tolist()

@@ -10,6 +10,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes
 
 from sdali.pipelines import DetectionAugmentation, ImageStore, detection
 from sdali.pipelines.torchvision_targets import torchvision_targets
@@ -33,6 +34,7 @@ def test_targets_are_the_boxes_of_the_store(store: ImageStore) -> None:
             index, row = int(target["image_id"]), batch["plan"][place]
             original, (height, width) = store.boxes(index), store.sizes[index]
             high, wide = image.shape[1:]
+            assert isinstance(target["boxes"], BoundingBoxes)
             assert (high, wide) == tuple(batch["size"][place].tolist()) == target["boxes"].canvas_size
             expected = original.xyxy[~original.difficult] * [wide / width, high / height, wide / width, high / height]
             if row["flip"]:
