@@ -14,13 +14,13 @@ import pytest
 from pictures import jpeg, photo
 
 from sdali.cams.generate import from_masks
-from sdali.pipelines.store_subset import Subset
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.errors import BadSampleError, InputError
 from sdali.pipelines.sources_masks import encode_mask
 from sdali.pipelines.statistics import IMAGENET, measure, save
 from sdali.pipelines.store_join import ShardedWriter
+from sdali.pipelines.store_subset import Subset
 from sdali.pipelines.store_write import StoreWriter
 from sdali.pipelines.verify import verify_store
 
