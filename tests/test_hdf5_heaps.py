@@ -43,7 +43,7 @@ def test_sound_files_pass(tmp_path: Path, libver: str, options: dict[str, Any]) 
 def test_what_would_be_walked_for_ever_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, block: int
 ) -> None:
-    """Found by fuzzing: objects of no size; so would be one that wraps around. Also with a signature in two reads."""
+    """Found by fuzzing: an object of no size. Refused alike: one that wraps around, or leaves its heap."""
     monkeypatch.setattr(hdf5_heaps, "_READ_BYTES", block)
     file = bytearray(encoded(tmp_path / "a.h5"))
     heap = file.index(b"GCOL\x01")
