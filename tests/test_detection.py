@@ -176,7 +176,7 @@ def test_balanced_orders_go_by_objects(store) -> None:
         ({"size_divisor": 0}, "size_divisor must be at least 1"),
         ({"batch_size": 31}, "has 30 images, fewer than the 31 of one step"),
         ({"seed": "x"}, "seed must be whole"),
-        ({"dtype": "uint8"}, "dtype must be one of float32, float16"),
+        ({"dtype": "int8"}, "dtype must be one of float32, float16"),
         ({"order": "random"}, "no order is called 'random'"),
     ],
 )
