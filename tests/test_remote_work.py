@@ -23,7 +23,7 @@ def test_an_agenda_is_the_rest_of_an_epoch_and_whole_ones(rest: range, whole: ra
 
 @pytest.mark.parametrize("name", ["classification train, sizes a step", "parsing train", "detection train"])
 def test_a_worker_makes_every_tasks_batches(tmp_path: Path, name: str) -> None:
-    """Rank 1 of 2, over the end of an epoch: rows and arrays are the loader's, which has been through a pickle."""
+    """Rank 1 of 2, over the end of an epoch: rows and arrays are the loader's, by way of a pickle."""
     path = STORES[CASES[name].store](tmp_path / "s.lmdb").path
     loader = opened(name, path, Layout(batch_size=4, world_size=2, threads=1), "cpu", rank=1)
     share = loader._share
