@@ -19,7 +19,7 @@ from sdali.trainers.models.detection import DetectionConfig
 from sdali.trainers.models.rpn import RPNConfig
 
 SMALL = DetectionConfig(
-    backbone="resnet10t", roi_size=2, regions=8,
+    backbone="resnet10t", roi_size=3, regions=8,
     rpn=RPNConfig(anchor_sizes=(24,), anchor_ratios=(1.0,), width=8, considered=50, proposals=10),
 )  # fmt: skip
 

@@ -68,9 +68,9 @@ def test_a_leak_of_this_process_is_seen() -> None:
     held: list[tuple[bytearray, int]] = []
 
     def step() -> None:
-        held.append((bytearray(b"x" * 200_000), os.open("/dev/null", os.O_RDONLY)))
+        held.append((bytearray(b"x" * 2_000_000), os.open("/dev/null", os.O_RDONLY)))
 
     found = summary(fault_long._sampled(step, 100, silent, ""))
     for _, descriptor in held:
         os.close(descriptor)
-    assert 150_000 < found["bytes_a_step"] < 250_000 and found["descriptors"][1] >= found["descriptors"][0] + 85
+    assert 1_500_000 < found["bytes_a_step"] < 2_500_000 and found["descriptors"][1] >= found["descriptors"][0] + 85

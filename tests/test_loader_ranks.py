@@ -83,6 +83,8 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
             batch_size=batch_size,
             rank=rank,
             world_size=world_size,
+            dtype=torch.float32,
+            channels_last=False,
             **options,
         )
         for rank in range(world_size)

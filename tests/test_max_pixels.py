@@ -53,7 +53,7 @@ BAD = {3: png_of(30_000, 30_000), 40: png_of(SIDE, SIDE), 50: greedy_webp(), 60:
 
 
 def test_nothing_is_taken_for_what_a_header_claims(tmp_path: Path) -> None:
-    """A stranger's store of pictures of 2.7 GB, recorded as small: named, replaced, listed, for less than 400 MB."""
+    """A stranger's store of pictures of 2.7 GB, recorded as small: named, replaced, listed, for less than 600 MB."""
     store = make_store(tmp_path / "s.lmdb", 128, bad=BAD)
     code = (
         "import sys, resource\n"
@@ -83,7 +83,7 @@ def test_nothing_is_taken_for_what_a_header_claims(tmp_path: Path) -> None:
     named, found = done.stdout.splitlines() or (done.stderr, "")
     assert named == "True", done.stderr
     assert found.rpartition(" ")[0] == f"((2, {sorted(BAD)}), {sorted(BAD)})"
-    assert int(found.rpartition(" ")[2]) < 400
+    assert int(found.rpartition(" ")[2]) < 600
 
 
 @pytest.mark.parametrize(("index", "why"), [
