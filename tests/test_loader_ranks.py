@@ -71,7 +71,9 @@ class Store(SimpleNamespace):
 
 
 def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed: int) -> list[Loader]:
-    store: Any = Store(labels=np.arange(count) % 3, digest="0", path="s.lmdb")
+    store: Any = Store(
+        labels=np.arange(count) % 3, sizes=np.ones((count, 2), np.int32), max_pixels=1, identity="0", path="s.lmdb"
+    )
     options: dict[str, Any] = {"on_error": "raise", "max_bad_share": 0.0, "pin_memory": False, "uncoloured": False}
     options |= {"planner": Planner(), "empty": lambda: {"image": torch.zeros(0, 1, 1)}, "drop_last": drop_last}
     return [

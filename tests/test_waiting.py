@@ -39,7 +39,7 @@ def test_a_slow_loader_keeps_the_trainer_waiting(store: ImageStore) -> None:
             time.sleep(0.005)
             return maps[index]
 
-    maps = make(store)._planner.heatmaps  # type: ignore[attr-defined]
+    maps = make(store)._share.planner.heatmaps  # type: ignore[attr-defined]
     loader = make(store, heatmaps=Slow())
     for _ in loader:
         pass
