@@ -41,7 +41,7 @@ def test_scores_are_a_convolution_of_reduced_and_filtered() -> None:
     images[:, 0, :, 24:], images[:, 1, 40:] = 3.0, -3.0
     scores = torch.randn(1, 4, 8, 8)
     with torch.no_grad():
-        reduced = F.conv2d(scores, model.reduce[0].weight).relu() / (1 + 1e-5) ** 0.5
+        reduced = F.conv2d(scores, model.get_parameter("reduce.0.weight")).relu() / (1 + 1e-5) ** 0.5
         points = model.features(images, 8, 8)[0].flatten(1).T.double()
         kernel = (-(torch.cdist(points, points) ** 2) / 2).exp()
         filtered = reduced.flatten(2).double() @ (kernel / kernel.sum(1, keepdim=True)).T
