@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 import tyro
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from ..pipelines import classification
 from ..trainers.models.classifiers import create_classifier
@@ -42,21 +42,31 @@ class Epoch(NamedTuple):
 
 
 def starved(
-    images: Path, *, rounds: int = 7, batch_size: int = 64, size: int = 64, workers: int = 1, model: str = "convnet4"
+    images: Path,
+    *,
+    rounds: int = 7,
+    images_a_round: int = 2048,
+    batch_size: int = 64,
+    size: int = 64,
+    workers: int = 1,
+    model: str = "convnet4",
 ) -> dict[str, Any]:
-    """Train `model` an epoch on the images below a folder from each source in turn, `rounds` times after a warm-up.
+    """Train `model` on the images below a folder from each source in turn, `rounds` times after a warm-up.
 
-    workers: processes of the DataLoader, and threads of our loader. Returns {"machine", "workload", "model", "before",
-    "after"}; the last two with medians and ranges of images_per_second, waited_share and cpu_ms_per_image, the script
-    whole, and with `speedup`, the median of the rounds' own ratios. Raises InputError as `workload` does.
+    images_a_round: of a pass, in which images come again as often as it takes: a pass begins with an empty pipeline,
+    and where it is of a few batches, filling that is what is measured. workers: processes of the DataLoader, and
+    threads of our loader. Returns {"machine", "workload", "model", "rounds", "images_a_round", "before", "after"}; the
+    last two with medians and ranges of images_per_second, waited_share and cpu_ms_per_image, the script whole, and
+    `after` with `speedup`, the median of the rounds' own ratios. Raises InputError as `workload` does.
     """
     at_least_one("rounds", rounds)
+    at_least_one("images a round", images_a_round)
     torch.set_num_threads(1)
     network = create_classifier(model, 2).train()
     with workload(images, batch_size=batch_size, size=size, threads=workers) as work:
-        with closing(ours := classification.train_loader(work.store, **_options(work))):
+        with closing(ours := classification.train_loader(work.store, epoch_length=images_a_round, **_options(work))):
             sources: dict[str, Batches] = {
-                "before": _data_loader(work),
+                "before": _data_loader(work, images_a_round),
                 "after": ours.map(lambda batch: (batch["image"], batch["label"].clamp(min=0))),
             }
             passes: dict[str, list[Epoch]] = {name: [] for name in sources}
@@ -66,7 +76,14 @@ def starved(
         results = {name: _result(found[1:]) for name, found in passes.items()}
         pairs = zip(passes["before"][1:], passes["after"][1:], strict=True)
         results["after"]["speedup"] = statistics.median((b.wall / b.images) / (a.wall / a.images) for b, a in pairs)
-        return {"machine": machine(), "workload": described(work), "model": model, "rounds": rounds, **results}
+        return {
+            "machine": machine(),
+            "workload": described(work),
+            "model": model,
+            "rounds": rounds,
+            "images_a_round": images_a_round,
+            **results,
+        }
 
 
 def trained(batches: Batches, network: torch.nn.Module) -> Epoch:
@@ -90,10 +107,11 @@ def _timed(batches: Batches, waited: list[float]) -> Iterator[tuple[torch.Tensor
         begun = time.perf_counter()
 
 
-def _data_loader(work: Workload) -> Batches:
+def _data_loader(work: Workload, images: int) -> Batches:
     files = Files(work.files, partial(load, recipe(work.size)))
+    order = RandomSampler(files, num_samples=images)
     return DataLoader(
-        files, work.batch_size, shuffle=True, drop_last=True, num_workers=work.threads, persistent_workers=True
+        files, work.batch_size, sampler=order, drop_last=True, num_workers=work.threads, persistent_workers=True
     )
 
 

@@ -42,7 +42,7 @@ def test_both_sources_are_measured(tmp_path: Path) -> None:
         (tmp_path / "a" / f"{index}.jpg").write_bytes(jpeg(photo(index, 60, 80)))
     threads = torch.get_num_threads()
     try:
-        found = starved(tmp_path, rounds=2, batch_size=4, size=32)
+        found = starved(tmp_path, rounds=2, images_a_round=32, batch_size=4, size=32)
     finally:
         torch.set_num_threads(threads)
     for name in ("before", "after"):
