@@ -62,19 +62,18 @@ def train_loader(
     store: path or ImageStore. heatmaps: path of a heatmap store, or any object with len and [index] -> uint8 [h, w]
     over the whole image; windows are then centred where the map says (SDA). size: side of the output, px. sizes: one of
     these is drawn for each step instead (multi-scale training), but in plain epochs. augmentation: defaults to the
-    recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by
-    default, else ImageNet's. order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor",
-    "sequential") or an Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch
-    goes on where it ended. plain_from: from this epoch on, no augmentation but the flip: what test_loader sees with
-    crop=plain_crop. targets: float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out
-    as `target`. device: "auto" (the GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads.
-    colour_on: "loader" makes images of `dtype`, finished; "device" makes uint8 ones and adds `colour` float32
-    [B, 3, 5], with which colour_torch.apply finishes them on any device: a quarter of the bytes to bring there.
-    dtype "uint8": neither jittered in colour nor normalised. channels_last: images in torch's memory format of that
-    name, for a copy.
-    on_error: a sample that cannot be read or decoded raises BadSampleError when its batch is due, or with "skip" is
-    replaced (see replacement) and listed in loader.skipped, until more than one and more than max_bad_share of the
-    store's samples are bad. Raises InputError for anything that cannot be used.
+    recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by default, else ImageNet's.
+    order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor", "sequential") or an
+    Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch goes on where it ended.
+    plain_from: from this epoch on, no augmentation but the flip: what test_loader sees with crop=plain_crop. targets:
+    float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out as `target`. device: "auto" (the
+    GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads. colour_on: "loader" makes images of
+    `dtype`, finished; "device" makes uint8 ones and adds `colour` float32 [B, 3, 5], with which colour_torch.apply
+    finishes them on any device: a quarter of the bytes to bring there. dtype "uint8": neither jittered in colour nor
+    normalised. channels_last: images in torch's memory format of that name, for a copy. on_error: a sample that cannot
+    be read or decoded raises BadSampleError when its batch is due, or with "skip" is replaced (see replacement) and
+    listed in loader.skipped, until more than one and more than max_bad_share of the store's samples are bad. Raises
+    InputError for anything that cannot be used.
     """
     opened = opened_store(store)
     if targets is not None:

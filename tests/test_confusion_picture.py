@@ -75,7 +75,9 @@ def test_long_names_keep_both_ends() -> None:
 
 @pytest.mark.parametrize("name", ["two\nlines", "\udcff", "", "猫", "\x00"])
 def test_strange_names_are_drawn(tmp_path: Path, name: str) -> None:
-    saved(tmp_path / "c.png", np.eye(2, dtype=int), [name, "b"])
+    """Whole, with both right cells."""
+    usual = saved(tmp_path / "usual.png", np.eye(2, dtype=int), ["a", "b"])
+    assert area(saved(tmp_path / "c.png", np.eye(2, dtype=int), [name, "b"]), RIGHT) == area(usual, RIGHT)
 
 
 def test_counts_without_any_image_are_drawn(tmp_path: Path) -> None:
