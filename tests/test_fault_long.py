@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 
@@ -64,13 +65,16 @@ def test_the_summary_states_slopes_and_tenths() -> None:
 
 
 def test_a_leak_of_this_process_is_seen() -> None:
-    """Real memory and a real descriptor a step, measured as a run's are."""
-    held: list[tuple[bytearray, int]] = []
+    """Real memory, of no heap that others have left free, and a real descriptor a step, measured as a run's are."""
+    held: list[tuple[mmap.mmap, int]] = []
 
     def step() -> None:
-        held.append((bytearray(b"x" * 2_000_000), os.open("/dev/null", os.O_RDONLY)))
+        memory = mmap.mmap(-1, 2_000_000)
+        memory.write(b"x" * len(memory))
+        held.append((memory, os.open("/dev/null", os.O_RDONLY)))
 
     found = summary(fault_long._sampled(step, 100, silent, ""))
-    for _, descriptor in held:
+    for memory, descriptor in held:
+        memory.close()
         os.close(descriptor)
     assert 1_500_000 < found["bytes_a_step"] < 2_500_000 and found["descriptors"][1] >= found["descriptors"][0] + 85

@@ -6,6 +6,7 @@ import io
 import struct
 import time
 import zlib
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -32,7 +33,14 @@ def sides(data: bytes) -> set[int] | None:
         return None
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.fixture(autouse=True, scope="module")
+def sizes_without_limit() -> Iterator[None]:
+    """Pillow says how large pictures of any size are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        yield
+
+
 @given(st.sampled_from(ENDINGS), st.data())
 def test_changed_files_are_refused_or_have_the_size_that_pillow_finds(ending: str, data: st.DataObject) -> None:
     """Bytes of the header replaced; what both take has one size."""
