@@ -60,7 +60,7 @@ def bccd_set(data: Path | None, out: Path) -> DetectionSet:
         raise InputError("bccd needs --data, the folder that holds JPEGImages/, Annotations/ and ImageSets/")
     return DetectionSet(
         protocol=DetectionProtocol(
-            network=_network((16, 32, 64, 128)), shorter_side=240, scales=(200, 240, 288), epochs=4, epoch_length=204
+            network=_network((16, 32, 64, 128)), shorter_side=240, scales=(200, 240, 288), epochs=8, epoch_length=204
         ),
         train=stored(voc(data, subset="train"), out / "train.lmdb"),
         test=stored(voc(data, subset="val"), out / "test.lmdb"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..pipelines.config import Colour, DetectionAugmentation
 from ..pipelines.errors import InputError
-from ..pipelines.sources import Source
+from ..pipelines.sources import Source, SourceItem
 from ..pipelines.sources_folder import folder
 from ..pipelines.store_read import ImageStore
 from ..trainers import classification, detection, localization
@@ -56,9 +56,10 @@ def pet_heads(data: Path | None, out: Path) -> LocalizationSet:
 
 
 def whole_pets(data: Path | None, out: Path) -> LocalizationSet:
-    """DATA/images, and boxes around pet and border (1 and 3) of DATA/trimaps; the same split."""
+    """DATA/images, and boxes around pet and border (1 and 3) of DATA/trimaps, of which some are empty; the same split."""
     root = _given(data, "images/ and trimaps/")
-    return _pet_set(root, folder(root / "images", masks=root / "trimaps", boxes_from_masks=(1, 3)), out)
+    whole = folder(root / "images", masks=root / "trimaps", boxes_from_masks=(1, 3))
+    return _pet_set(root, replace(whole, items=[item for item in whole.items if _has_box(item)]), out)
 
 
 def described(images: LocalizationSet) -> dict[str, Any]:
@@ -135,6 +136,11 @@ def _given(data: Path | None, holds: str) -> Path:
     if data is None:
         raise InputError(f"pets need --data, the folder that holds {holds}")
     return data
+
+
+def _has_box(item: SourceItem) -> bool:
+    boxes = item.load().boxes
+    return boxes is not None and len(boxes.labels) > 0
 
 
 def _pet_set(root: Path, boxed: Source, out: Path) -> LocalizationSet:

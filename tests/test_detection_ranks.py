@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from detection_stores import squares, write_store
 from test_localization import save_classifier, save_detector, write
+from torchrun import found_by_ranks
 
 from sdali.pipelines.boxes import none_found
 from sdali.trainers import detection, localization
@@ -55,17 +53,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Found:
     write(folder / "s.lmdb", 9)
     save_classifier(folder / "c.pt", 0)
     save_detector(folder / "d.pt")
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = [*command, folder / "script.py", folder, Path(__file__).parent]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as job:
-        try:
-            _, errors = job.communicate(timeout=400)
-        except subprocess.TimeoutExpired:
-            job.terminate()  # ends the ranks too, which a kill would leave behind
-            _, errors = job.communicate()
-    assert job.returncode == 0, errors
-    return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return folder, found_by_ranks(SCRIPT, folder, Path(__file__).parent)
 
 
 def test_ranks_train_to_one_end(ranks: Found) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torchrun import found_by_ranks
 from training import learnable_store
 
 from sdali.pipelines.errors import InputError
@@ -61,17 +60,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     folder = tmp_path_factory.mktemp("ranks")
     learnable_store(folder / "train.lmdb", 100)
     learnable_store(folder / "val.lmdb", 29)
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(folder / "script.py"), str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
-        try:
-            _, errors = job.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            job.terminate()  # ends the ranks too, which a kill would leave behind
-            _, errors = job.communicate()
-    assert job.returncode == 0, errors
-    return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return folder, found_by_ranks(SCRIPT, folder)
 
 
 def test_ranks_take_the_same_steps_to_the_end(ranks: tuple[Path, list[dict[str, Any]]]) -> None:

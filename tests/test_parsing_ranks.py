@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from parsing_stores import CLASSES, IGNORE, make_parsing_store
+from torchrun import found_by_ranks
 
 from sdali.trainers.parsing import EvaluateConfig, evaluate
 
@@ -74,16 +72,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     masks[0, 1:] = masks[2, 1:] = IGNORE  # the first rank's: it has few labelled pixels
     torch.save({"image": torch.randn(4, 3, 6, 7, generator=generator), "mask": masks}, folder / "batch.pt")
     torch.save(torch.nn.Conv2d(3, CLASSES, 1).state_dict(), folder / "model.pt")
-    (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    with subprocess.Popen([*command, folder / "script.py", folder], stderr=subprocess.PIPE, text=True) as job:
-        try:
-            _, errors = job.communicate(timeout=240)
-        except subprocess.TimeoutExpired:
-            job.terminate()  # ends the ranks too, which a kill would leave behind
-            _, errors = job.communicate()
-    assert job.returncode == 0, errors
-    return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return folder, found_by_ranks(SCRIPT, folder)
 
 
 @pytest.mark.parametrize("balance", ["none", "median_frequency"])

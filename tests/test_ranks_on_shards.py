@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from torchrun import torchrun
 from training import learnable_store
 
 from sdali.pipelines import ImageStore
@@ -58,19 +56,6 @@ activation_maps(
     device="cpu", threads=1,
 )
 """
-
-
-def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
-    """Two ranks to their end, which a kill of one of them brings about for both."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *map(str, words)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as job:
-        try:
-            out, errors = job.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            job.terminate()  # ends the ranks too, which a kill would leave behind
-            out, errors = job.communicate()
-    return subprocess.CompletedProcess(command, job.returncode, out, errors)
 
 
 @pytest.fixture(scope="module")
