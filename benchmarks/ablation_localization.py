@@ -56,7 +56,7 @@ def pet_heads(data: Path | None, out: Path) -> LocalizationSet:
 
 
 def whole_pets(data: Path | None, out: Path) -> LocalizationSet:
-    """DATA/images, and boxes around pet and border (1 and 3) of DATA/trimaps, of which some are empty; the same split."""
+    """DATA/images, and boxes around pet and border (1 and 3) of DATA/trimaps, some of them empty; the same split."""
     root = _given(data, "images/ and trimaps/")
     whole = folder(root / "images", masks=root / "trimaps", boxes_from_masks=(1, 3))
     return _pet_set(root, replace(whole, items=[item for item in whole.items if _has_box(item)]), out)
