@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _FLAGS = {
     "masks": (None, ("folder", "masks")),
     "annotations": (None, ("folder", "coco")),
-    "class_names": (None, ("masks", "voc")),
+    "class_names": (None, ("masks", "voc", "webdataset")),
     "ignore_index": (None, ("masks",)),
     "preset": (None, ("masks",)),
     "subset": (None, ("masks", "voc", "ilsvrc-loc")),
@@ -42,6 +42,7 @@ def source_of(flags: Build) -> Source:
         "coco": _coco,
         "ilsvrc-loc": _ilsvrc_loc,
         "hdf5": _hdf5,
+        "webdataset": _webdataset,
         "scenes": _scenes,
     }
     return make[flags.format](flags)
@@ -109,6 +110,12 @@ def _hdf5(flags: Build) -> Source:
         masks=flags.masks_dataset,
         max_pixels=flags.max_pixels,
     )
+
+
+def _webdataset(flags: Build) -> Source:
+    from ..pipelines.sources_webdataset import webdataset
+
+    return webdataset(flags.source, class_names=flags.class_names)
 
 
 def _scenes(flags: Build) -> Source:

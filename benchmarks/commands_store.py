@@ -27,18 +27,19 @@ class Build:
     """Flags of `sdali build`."""
 
     source: Positional[str]
-    """A folder of images, or an HDF5 file; for voc, ilsvrc-loc and --preset the data set's folder; for --format scenes
-    the number of pictures to generate."""
+    """A folder of images, an HDF5 file, a tar file or a folder of them; for voc, ilsvrc-loc and --preset the data set's
+    folder; for --format scenes the number of pictures to generate."""
 
     store: Positional[Path]
     """The store to be, such as pets.lmdb."""
 
-    format: Literal["folder", "masks", "voc", "coco", "ilsvrc-loc", "hdf5", "scenes"] = "folder"
+    format: Literal["folder", "masks", "voc", "coco", "ilsvrc-loc", "hdf5", "webdataset", "scenes"] = "folder"
     """folder: sub-folders are classes, images anywhere below them. masks: images whose pixels have classes, for scene
     parsing: with --masks and --class-names, or with --preset. voc: JPEGImages/, Annotations/, ImageSets/Main/ with
     --subset. coco: images of --annotations FILE.json. ilsvrc-loc: Data/, Annotations/, ImageSets/, devkit/ of ILSVRC's
     classification and localization, with --subset. hdf5: a dataset of encoded images (variable-length uint8) or of
-    pixels (uint8), one row each. scenes: generated pictures with masks and boxes."""
+    pixels (uint8), one row each. webdataset: tar files of images and classes (0001.jpg, 0001.cls). scenes: generated
+    pictures with masks and boxes."""
 
     masks: Path | None = None
     """folder, masks: masks of the images, PNG of class indices, found by the images' names."""
@@ -52,7 +53,8 @@ class Build:
 
     class_names: Path | None = None
     """masks: a text file of the classes, one a line for the mask values 0, 1, ... without --ignore-index, or
-    "VALUE: name". voc: the classes, one a line. None: those in Annotations/, sorted."""
+    "VALUE: name". voc: the classes, one a line. None: those in Annotations/, sorted. webdataset: the classes, one a
+    line, in the order of their integers. None: "0", "1", ..."""
 
     ignore_index: int | None = None
     """masks: the value of pixels without a class. None: 255, or the preset's."""

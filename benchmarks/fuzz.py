@@ -1,8 +1,9 @@
 """`python -m sdali.benchmarks.fuzz TARGET`: files changed at random, guided by the branches they reach (atheris).
 
-Targets: store (opened and read whole, as images and as heatmaps), heatmap (records), voc (XML), coco (JSON), hdf5, and
-header (of image files). InputError is the only exception allowed; any other, a crash, a hang or too much memory is a
-finding, whose file is kept. The last line of stdout is one JSON document; the exit status is 1 where one was found.
+Targets: store (opened and read whole, as images and as heatmaps), heatmap (records), voc (XML), coco (JSON), hdf5,
+webdataset (tar), and header (of image files). InputError is the only exception allowed; any other, a crash, a hang or
+too much memory is a finding, whose file is kept. The last line of stdout is one JSON document; the exit status is 1
+where one was found.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _GRACE = 120  # seconds for the imports, and for libFuzzer to notice a hang
 class Fuzz:
     """Change sound files of one kind until something other than InputError comes of it, or the time is over."""
 
-    target: Positional[Literal["store", "heatmap", "voc", "coco", "hdf5", "header"]]
+    target: Positional[Literal["store", "heatmap", "voc", "coco", "hdf5", "webdataset", "header"]]
     """What is read."""
 
     seconds: int = 120

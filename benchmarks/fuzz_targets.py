@@ -6,8 +6,10 @@ raises for what must not be. Digests of columns and checksums of maps are made t
 
 from __future__ import annotations
 
+import io
 import json
 import struct
+import tarfile
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +32,7 @@ from ..pipelines.sources import Source
 from ..pipelines.sources_coco import coco
 from ..pipelines.sources_hdf5 import hdf5
 from ..pipelines.sources_voc import voc
+from ..pipelines.sources_webdataset import webdataset
 from .fault_stores import IMAGES, MAPS, images_content, make_stores, maps_content
 
 MAX_PIXELS = 1_000_000
@@ -197,6 +200,29 @@ def _hdf5_check(folder: Path) -> Check:
     return check
 
 
+def _webdataset_seeds() -> list[bytes]:
+    seeds = []
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with tarfile.open(fileobj=(shard := io.BytesIO()), mode="w", format=form) as tar:
+            for name, data in (("a.jpg", _encoded(".jpg")), ("a.cls", b"1"), ("b" * 120 + ".png", _encoded(".png"))):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        seeds.append(shard.getvalue())
+    return seeds
+
+
+def _webdataset_check(folder: Path) -> Check:
+    """The file as the one shard of a source."""
+    path = folder / "a.tar"
+
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        _all_prepared(partial(webdataset, path))
+
+    return check
+
+
 def _header_seeds() -> list[bytes]:
     exif = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 0)
     jpeg, endings = _encoded(".jpg"), (".png", ".webp", ".bmp", ".tiff", ".jp2", ".ppm")
@@ -231,5 +257,6 @@ TARGETS = {
     "voc": Target(_voc_seeds, _voc_check),
     "coco": Target(_coco_seeds, _coco_check),
     "hdf5": Target(_hdf5_seeds, _hdf5_check),
+    "webdataset": Target(_webdataset_seeds, _webdataset_check),
     "header": Target(_header_seeds, _header_check),
 }
