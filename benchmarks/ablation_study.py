@@ -40,7 +40,7 @@ class Study:
     """What differences are taken of, a share in [0, 1]."""
 
     others: tuple[str, ...] = ()
-    """Further figures, of which the record keeps the mean."""
+    """Further figures, of which the record keeps the mean, and the difference where they are one number."""
 
     rows: tuple[Row, ...]
 

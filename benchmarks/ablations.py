@@ -118,19 +118,26 @@ def rows_named(rows: Sequence[Row], names: str | None) -> list[Row]:
 def summary(row: Row, found: dict[str, list[dict[str, Any]]], study: Study) -> dict[str, Any]:
     """One row's figures over the seeds: the study's figure of each, mean, half_width of its 95 % interval; the same of
     `difference` to the baseline's, where that was run; means of the other figures and of a training's cpu_seconds and
-    wall_seconds.
+    wall_seconds; and `differences`, the same as difference of each other figure that is one number.
     """
-    results, figure = found[row.name], study.figure
-    values = [result[figure] for result in results]
-    figures: dict[str, Any] = {"row": row.name, "says": row.says, figure: values, **interval(values)}
+    results = found[row.name]
+    values = [result[study.figure] for result in results]
+    figures: dict[str, Any] = {"row": row.name, "says": row.says, study.figure: values, **interval(values)}
     for name in (*study.others, "cpu_seconds", "wall_seconds"):
         if known := [result[name] for result in results if name in result]:
             figures[name] = _mean(known)
     if row.baseline in found:
-        theirs = [result[figure] for result in found[row.baseline]]
-        differences = [mine - other for mine, other in zip(values, theirs, strict=True)]
-        figures |= {"baseline": row.baseline, "difference": interval(differences)}
+        pairs = list(zip(results, found[row.baseline], strict=True))
+        others = [
+            name for name in study.others if all(isinstance(one.get(name), float) for pair in pairs for one in pair)
+        ]
+        figures |= {"baseline": row.baseline, "difference": _difference(pairs, study.figure)}
+        figures["differences"] = {name: _difference(pairs, name) for name in others}
     return figures
+
+
+def _difference(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], name: str) -> dict[str, Any]:
+    return interval([mine[name] - other[name] for mine, other in pairs])
 
 
 def _mean(values: Sequence[Any]) -> Any:
@@ -153,19 +160,21 @@ def _show(record: dict[str, Any]) -> None:
         mean, half = figures["mean"], figures["half_width"]
         return f"{100 * mean:{sign}.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
+    others = sorted({name for row in record["rows"] for name in row.get("differences", {})})
     rows = [
         [
             row["row"],
             points(row),
             points(row["difference"], "+") if "difference" in row else "",
+            *(points(row["differences"][name], "+") if name in row.get("differences", {}) else "" for name in others),
             row.get("baseline", ""),
             f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else "",
         ]
         for row in record["rows"]
     ]
-    figure = record["figure"].replace("_", " ")
-    title = f"{record['set']}: {figure} in %, {len(record['seeds'])} seeds, 95 % intervals"
-    show(title, ["row", figure, "difference", "to", "CPU s"], rows)
+    figure, *rest = (name.replace("_", " ") for name in (record["figure"], *others))
+    title = f"{record['set']}: {figure} and differences in %, {len(record['seeds'])} seeds, 95 % intervals"
+    show(title, ["row", figure, "difference", *rest, "to", "CPU s"], rows)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,17 @@ def test_differences_are_paired_by_seed() -> None:
     assert sda["difference"]["half_width"] == pytest.approx(0, abs=1e-12) and sda["half_width"] > 0.5
     assert "cpu_seconds" not in summary(by_name["flip"], found, CLASSIFICATION)
     assert "difference" not in summary(by_name["label_shuffle"], {"label_shuffle": found["sda"]}, CLASSIFICATION)
+
+
+def test_other_figures_have_differences_too() -> None:
+    """Of one number each; what is counted by class has a mean alone."""
+    study = replace(CLASSIFICATION, figure="top1", others=("top5", "per_class"))
+    plain, sda = ROWS[0], next(row for row in ROWS if row.baseline == ROWS[0].name)
+    one = {"top1": 0.5, "top5": 0.75, "per_class": {"cat": 0.5}}
+    found = {plain.name: [one, one], sda.name: [{**one, "top5": 0.5}, {**one, "top5": 0.75}]}
+    row = summary(sda, found, study)
+    assert row["top5"] == 0.625 and row["per_class"] == {"cat": 0.5}
+    assert row["differences"].keys() == {"top5"} and row["differences"]["top5"]["mean"] == -0.125
 
 
 def test_rows_are_named_once_and_stand_behind_their_baselines() -> None:
