@@ -21,6 +21,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from ..pipelines.errors import InputError
+from ..pipelines.outputs import RECORD, check_outputs
 from ..trainers.sides import Sides
 from .ablation_classification import CLASSIFICATION
 from .ablation_detection import DETECTION
@@ -29,7 +30,7 @@ from .ablation_parsing import PARSING
 from .ablation_study import Row, Study
 from .hardware import machine
 from .tables import show
-from .throughput import check_writable, write_json
+from .throughput import write_json
 
 Task = Literal["classification", "parsing", "detection", "localization"]
 STUDIES: dict[Task, Study] = {
@@ -72,7 +73,7 @@ class Ablations:
     """Also write the record to this file."""
 
     def run(self) -> dict[str, Any]:
-        check_writable(self.json)
+        check_outputs(self, {"json": RECORD})
         study = STUDIES[self.task]
         name = self.images or next(iter(study.sets))
         if name not in study.sets:

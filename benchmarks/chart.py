@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 from pathlib import Path
 from typing import Any
 
 from ..pipelines.errors import InputError
+from ..pipelines.output_write import marked, write_output
+from ..pipelines.outputs import PNG
 
 _OURS, _FLOOR, _OTHER = "#0b7285", "#adb5bd", "#748ffc"
 
@@ -43,12 +46,10 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
     axes.xaxis.label.set_fontsize(9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(_title(record), loc="left", fontsize=10)
-    try:
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name a file in a folder that exists") from None
-    finally:
-        pyplot.close(figure)
+    encoded = io.BytesIO()
+    figure.savefig(encoded, dpi=120, format="png", metadata={"Software": None})
+    pyplot.close(figure)
+    write_output(path, marked(encoded.getvalue()), PNG)
 
 
 def check_chart() -> None:

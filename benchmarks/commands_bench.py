@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from ..pipelines.config import Augmentation
+from ..pipelines.outputs import PNG, RECORD, check_outputs
 from ..pipelines.progress import track
 from ..pipelines.store_read import ImageStore
 from .chart import check_chart, save_chart
 from .tables import show
-from .throughput import PEERS, check_writable, throughput, write_json
+from .throughput import PEERS, throughput, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,7 @@ class BenchThroughput:
     """Draw the record as a bar chart (PNG)."""
 
     def run(self) -> dict[str, Any]:
-        check_writable(self.json)
-        check_writable(self.chart)
+        check_outputs(self, {"json": RECORD, "chart": PNG})
         if self.chart is not None:
             check_chart()
         record = throughput(

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..pipelines.outputs import RECORD, check_outputs
 from ..pipelines.progress import track
 from .build_speed import build_speed
 from .scale import SAMPLES, SHARDS, scale
 from .stages import stages
 from .tables import show
-from .throughput import check_writable, write_json
+from .throughput import write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class BenchStages:
     """Also write the record to this file."""
 
     def run(self) -> dict[str, Any]:
-        check_writable(self.json)
+        check_outputs(self, {"json": RECORD})
         record = stages(
             self.images,
             rounds=self.rounds,
@@ -96,7 +97,7 @@ class BenchScale:
     """Also write the record to this file."""
 
     def run(self) -> dict[str, Any]:
-        check_writable(self.json)
+        check_outputs(self, {"json": RECORD})
         record = scale(
             self.images,
             samples=self.samples,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..pipelines.outputs import DETECTIONS, PNG, check_outputs
 from ..trainers.detection_config import EvaluateConfig, TrainConfig
 from ..trainers.detection_recipes import recipe
 from .commands_train import of_recipe, printed_once
 from .tables import show
-from .throughput import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,7 @@ class EvaluateDetection(EvaluateConfig):
         from ..pipelines.progress import track
         from ..trainers.detection import evaluate
 
-        for path in (self.predictions, self.picture):
-            check_writable(path)
+        check_outputs(self, {"predictions": DETECTIONS, "picture": PNG})
         result = printed_once(evaluate(self, progress=track))
         if result is not None:
             figures = ("ap50", "ap", "voc_ap", "voc_ap_11_point")

@@ -8,9 +8,9 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from ..pipelines.outputs import HDF5, PNG, check_outputs
 from ..trainers.sides import Sides
 from .tables import show
-from .throughput import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Ensemble:
     def run(self) -> dict[str, Any]:
         from ..trainers.ensemble import ensemble
 
-        check_writable(self.picture)
+        check_outputs(self, {"out": HDF5, "picture": PNG})
         result = ensemble(
             self.files,
             self.weights,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..pipelines.outputs import ANSWERS, PNG, check_outputs
 from ..trainers.localization_config import EvaluateConfig, TrainConfig
 from .commands_train import printed_once
 from .tables import show
-from .throughput import check_writable
 
 _COLUMNS = {
     "error": "error",
@@ -37,8 +37,7 @@ class EvaluateLocalization(EvaluateConfig):
         from ..pipelines.progress import track
         from ..trainers.localization import evaluate
 
-        for path in (self.answers, self.picture):
-            check_writable(path)
+        check_outputs(self, {"answers": ANSWERS, "picture": PNG})
         result = printed_once(evaluate(self, progress=track))
         if result is not None:
             methods = {"answers": result, **result.get("baselines", {})}

@@ -12,6 +12,7 @@ from ..cams.generate import Method
 from ..pipelines.config import Augmentation, Crop, ParsingAugmentation, ParsingCrop
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_read import HeatmapStore
+from ..pipelines.outputs import HDF5, PNG, check_outputs
 from ..pipelines.progress import track
 from ..pipelines.store_read import ImageStore
 
@@ -69,12 +70,14 @@ class Cams:
         sources = sum(given is not None for given in (self.checkpoint, self.source, self.maps))
         if sources > 1 or (sources == 0 and self.export is None):
             raise InputError("give one of --checkpoint FILE, --from masks|boxes|rare-classes and --maps FILE.h5")
+        from ..cams.heatmap_write import HEATMAP_STORE
+
+        check_outputs(self, {"export": HDF5, **({"cams": HEATMAP_STORE} if sources else {})})
         store = ImageStore(self.store)
         if self.export is None:
             return self._make(store)
-        from ..cams.heatmap_hdf5 import check_target, export
+        from ..cams.heatmap_hdf5 import export
 
-        check_target(self.export, store, self.cams, overwrite=self.overwrite)
         made = self._make(store) if sources else {"heatmaps": str(self.cams), "images": len(store)}
         if made is None:  # the first rank exports
             return None
@@ -143,6 +146,7 @@ class Preview:
     """In scene parsing: how the window is drawn, in place of --crop."""
 
     def run(self) -> dict[str, Any]:
+        check_outputs(self, {"png": PNG})
         store = ImageStore(self.store)
         common: dict[str, Any] = {"heatmaps": self.cams, "count": self.count, "seed": self.seed}
         if store.ignore_index is None:

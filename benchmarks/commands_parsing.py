@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..pipelines.outputs import PNG, check_outputs
 from ..trainers.parsing_config import EvaluateConfig, TrainConfig
 from ..trainers.parsing_recipes import recipe
 from .commands_train import of_recipe, printed_once
 from .tables import show
-from .throughput import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class EvaluateParsing(EvaluateConfig):
         from ..pipelines.progress import track
         from ..trainers.parsing import evaluate
 
-        check_writable(self.picture)
+        check_outputs(self, {"picture": PNG})
         result = printed_once(evaluate(self, progress=track))
         if result is not None:
             rows = [[name, f"{iou:.3f}"] for name, iou in result["per_class"].items()]

@@ -10,8 +10,10 @@ import numpy as np
 from tyro.conf import Positional
 
 from ..pipelines.build import build
+from ..pipelines.build_split import split_paths
 from ..pipelines.errors import InputError
 from ..pipelines.image_parts import MAX_PIXELS
+from ..pipelines.outputs import check_apart, paths_in
 from ..pipelines.progress import track
 from ..pipelines.sources_parsing import Preset
 from ..pipelines.store_join import join
@@ -121,6 +123,8 @@ class Build:
     """Replace an existing store, unless it is a folder."""
 
     def run(self) -> dict[str, Any]:
+        for target in (self.store,) if self.split is None else split_paths(self.store):
+            check_apart(target, [Path(self.source), *paths_in(self, besides=["store"])])
         report = build(
             source_of(self),
             self.store,

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import tyro
 from tyro.conf import Positional
 
+from ..pipelines.outputs import HDF5, PNG, check_outputs
 from ..trainers.classification_config import TrainConfig
 from ..trainers.evaluation_config import ConfusionConfig, EvaluateConfig
 from ..trainers.recipes import recipe
 from .tables import show
-from .throughput import check_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class EvaluateClassification(EvaluateConfig):
         from ..pipelines.progress import track
         from ..trainers.classification import evaluate
 
-        check_writable(self.picture)
+        check_outputs(self, {"predictions": HDF5, "picture": PNG})
         result = printed_once(evaluate(self, progress=track))
         if result is not None:
             columns = [name for name in ("top1", "top5", "loss", "ece") if name in result]
@@ -70,6 +70,7 @@ class Confusion(ConfusionConfig):
         from ..pipelines.progress import track
         from ..trainers.confusion import confusion
 
+        check_outputs(self, {"out": HDF5})
         return printed_once(confusion(self, progress=track))
 
 

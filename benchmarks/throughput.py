@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..pipelines.device import cuda_ordinal
 from ..pipelines.errors import InputError
+from ..pipelines.output_write import write_output
+from ..pipelines.outputs import RECORD
 from ..pipelines.progress import Track, silent
 from .hardware import machine
 from .harness import Measured, measure_in_turn
@@ -81,15 +82,6 @@ def open_peer(name: str, work: Workload) -> Peer:
     return Peer(module.stream(work), module.LACKS)
 
 
-def check_writable(path: Path | None) -> None:
-    """Raise InputError for a file that could not be written, before anything is measured."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise InputError(f"cannot write {path}; name a file in a folder that exists and may be written to")
-
-
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """The record as an indented JSON file."""
-    try:
-        path.write_text(json.dumps(document, indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name a file in a folder that exists") from None
+    write_output(path, (json.dumps(document, indent=2) + "\n").encode(), RECORD)

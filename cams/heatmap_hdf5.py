@@ -21,6 +21,7 @@ from ..pipelines.hdf5_write import bytes_of_rows, write_text, written_hdf5
 from ..pipelines.heatmap_codec import LARGEST_SIDE, Cells, quantise
 from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.image_parts import MAX_PIXELS
+from ..pipelines.outputs import check_apart
 from ..pipelines.store_read import ImageStore
 
 FORMAT = "sdali heatmaps"
@@ -31,20 +32,10 @@ _MAPS_AT_A_TIME = 4096
 def export(heatmaps: HeatmapStore, store: ImageStore, path: Path, *, overwrite: bool = False) -> None:
     """Write the maps of all images as HDF5, whole or not at all; raises InputError for what cannot be written."""
     heatmaps.check(store)
-    check_target(path, store, heatmaps.path, overwrite=overwrite)
+    check_apart(path, (store.path, heatmaps.path))
     shapes = np.concatenate([cells.shapes for _, cells in _batches(heatmaps)])
     with written_hdf5(path, largest=_largest(shapes, store), overwrite=overwrite) as file:
         _write(file, heatmaps, shapes, store)
-
-
-def check_target(path: Path, store: ImageStore, heatmaps: Path, *, overwrite: bool) -> None:
-    """Refuse, before hours of work, what `export` would refuse after them."""
-    if path.resolve() in (store.path.resolve(), heatmaps.resolve()):
-        raise InputError(f"{path} is a store of this very command; name another file to export to")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; remove it, name another file, or pass --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}; make it, or name another")
 
 
 def _largest(shapes: np.ndarray, store: ImageStore) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_codec import HEADER, HEADER_KEY, MAPS
 from ..pipelines.store_open import check_lmdb_file
+from ..pipelines.store_publish import open_no_link
 
 MAP_BYTES = 1 << 30  # of address space to begin with; doubled whenever it is full
 
@@ -118,10 +119,10 @@ class ShardWriter:
 def _lock(path: Path, flags: int, operation: int) -> int:
     """Descriptor of a file that is locked, and that `path` still leads to: a finished run may just have removed it."""
     while True:
-        descriptor = os.open(path, flags, 0o644)
+        descriptor = open_no_link(path, flags)
         try:
             fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)

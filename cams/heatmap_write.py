@@ -21,12 +21,14 @@ import numpy as np
 
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode, encode
+from ..pipelines.outputs import store_kind
 from ..pipelines.store_format import key
 from ..pipelines.store_publish import PartialFile
 from ..pipelines.store_write import write_errors
 from .heatmap_shards import MAP_BYTES, ShardReader, ShardWriter, shard_path, shard_paths, write_records
 
 SHARD_FORMAT = "sdali partial heatmap store"
+HEATMAP_STORE = store_kind("a heatmap store", FORMAT)
 MAPS_A_COMMIT = 50_000  # bounds the memory of the merge
 
 
@@ -64,7 +66,7 @@ class HeatmapWriter:
         self._identity = {**source, "count": count}
         self._done = np.zeros(count, bool)
         with ExitStack() as undo, write_errors(self.path):
-            self._file = PartialFile(self.path, overwrite=overwrite) if rank == 0 else None
+            self._file = PartialFile(self.path, HEATMAP_STORE, overwrite=overwrite) if rank == 0 else None
             undo.callback(self._discard_file)
             self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
             undo.callback(self._shard.close)

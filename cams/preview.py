@@ -17,10 +17,10 @@ from ..pipelines.config import Augmentation
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.image_pillow import decode
+from ..pipelines.output_write import write_png
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_subset import Subset
-from ..pipelines.store_write import write_errors
 from .overlay import Colour, heatmap_overlay, windows_drawn
 from .sheet import Row, contact_sheet, fitted, framed
 
@@ -99,8 +99,7 @@ def chosen_samples(
 
 def written(sheet: Image.Image, png: str | Path, part: Subset) -> dict[str, Any]:
     """Write the sheet and report it."""
-    with write_errors(Path(png)):
-        sheet.save(png, format="PNG")
+    write_png(png, sheet)
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 
 

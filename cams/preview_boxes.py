@@ -18,10 +18,10 @@ from ..pipelines.boxes import Boxes
 from ..pipelines.config import Appearance, DetectionAugmentation
 from ..pipelines.errors import InputError
 from ..pipelines.image_pillow import decode
+from ..pipelines.output_write import write_png
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_subset import Subset
-from ..pipelines.store_write import write_errors
 from .mask_colours import legend, palette
 from .overlay import SUPERSAMPLED, THICK
 from .sheet import Row, contact_sheet, fitted, stacked
@@ -49,8 +49,7 @@ def preview_boxes(
     shown = np.unique(np.concatenate([part.boxes(index).labels for index in range(len(part))])).tolist()
     if shown:
         sheet = stacked([sheet, legend(part.classes, shown, sheet.width, ignored=False)])
-    with write_errors(Path(png)):
-        sheet.save(png, format="PNG")
+    write_png(png, sheet)
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 
+from .outputs import HDF5
 from .store_publish import PartialFile
 from .store_write import write_errors
 
@@ -28,7 +29,7 @@ def written_hdf5(path: Path, *, largest: int, overwrite: bool) -> Iterator[h5py.
     cannot be written, and for a full disk.
     """
     with write_errors(path):
-        partial = PartialFile(path, overwrite=overwrite)
+        partial = PartialFile(path, HDF5, overwrite=overwrite)
         try:
             _reserve(partial.path, largest + _STRUCTURE_BYTES)
             with h5py.File(partial.path, "r+", locking=False) as file:  # our own lock is on it

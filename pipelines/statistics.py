@@ -24,10 +24,10 @@ import numpy as np
 
 from .errors import BadSampleError, InputError
 from .image_header import fault
+from .output_write import write_output
+from .outputs import STATISTICS
 from .parallel import ordered_map
 from .progress import Track, track
-from .store_publish import write_atomically
-from .store_write import write_errors
 
 if TYPE_CHECKING:
     from .store_read import ImageStore
@@ -186,8 +186,7 @@ def save(store: ImageStore, statistics: Statistics) -> Path:
     """Write the statistics beside the store, atomically, bound to its digest; returns the path."""
     path = statistics_path(store.path)
     document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
-    with write_errors(path):
-        write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_output(path, (json.dumps(document, indent=2) + "\n").encode(), STATISTICS)
     return path
 
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from .errors import InputError
+from .outputs import Kind, check_output
 
 
 def sync_folder(folder: Path) -> None:
@@ -27,8 +28,9 @@ def sync_folder(folder: Path) -> None:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file so that `path` holds either what it held before or all of `data`."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    file = open(partial, "wb", opener=open_no_link)  # noqa: SIM115
     try:
-        with open(partial, "wb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -37,6 +39,18 @@ def write_atomically(path: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def open_no_link(path: str | Path, flags: int) -> int:
+    """As os.open, for our own files of temporary name: a link put in such a place is refused, what it leads to is not
+    touched, and a pipe is not waited for.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if os.path.islink(path):
+            raise InputError(f"{path} is a link, where sdali keeps unfinished work; remove it") from None
+        raise error
 
 
 class _Partial:
@@ -70,7 +84,7 @@ class _Partial:
 
     def _is_at_path(self, descriptor: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+            return os.path.samestat(os.fstat(descriptor), os.lstat(self.path))
         except FileNotFoundError:
             return False
 
@@ -95,22 +109,23 @@ class PartialFile(_Partial):
     """The locked, empty file `TARGET.partial`; `publish` renames it to the target, `discard` removes it.
 
     Attributes: `target`; `path`, where the file lies; `descriptor`, open for reading and writing until then.
-    Raises InputError where the target exists (unless `overwrite`) or is being built, OSError where the file system
-    refuses.
+    Raises InputError where the target is no place for this kind of output, exists (unless `overwrite`), or is being
+    built, OSError where the file system refuses.
     """
 
-    def __init__(self, target: Path, *, overwrite: bool) -> None:
+    def __init__(self, target: Path, kind: Kind, *, overwrite: bool) -> None:
         super().__init__(target)
-        if target.is_dir():
-            raise InputError(f"{target} is a folder; name a file, for example {target / 'images.lmdb'}")
+        check_output(target, kind)
         self.descriptor = self._lock()
-        if target.exists() and not overwrite:
+        try:
+            check_output(target, kind, overwrite=overwrite)
+            os.ftruncate(self.descriptor, 0)
+        except BaseException:
             self.discard()
-            raise InputError(f"{target} exists already; remove it, name another file, or pass --overwrite")
-        os.ftruncate(self.descriptor, 0)
+            raise
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        return open_no_link(self.path, os.O_RDWR | os.O_CREAT)
 
     def _remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -126,7 +141,7 @@ class PartialFolder(_Partial):
     def __init__(self, target: Path) -> None:
         super().__init__(target)
         self.descriptor = self._lock()
-        if target.exists():
+        if os.path.lexists(target):
             self.discard()
             raise InputError(f"{target} exists already, and a folder is not replaced; remove it, or name another")
         for leftover in self.path.iterdir():
@@ -134,7 +149,7 @@ class PartialFolder(_Partial):
 
     def _open(self) -> int:
         self.path.mkdir(exist_ok=True)
-        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        return open_no_link(self.path, os.O_RDONLY | os.O_DIRECTORY)
 
     def _remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -24,6 +24,7 @@ from . import store_format
 from .boxes import Boxes
 from .errors import InputError
 from .lmdb_write import LmdbFile
+from .outputs import IMAGE_STORE
 from .store_format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
 from .store_publish import PartialFile
 
@@ -77,7 +78,7 @@ class StoreWriter:
         self._columns["name_offsets"].append(0)
         self._record_bytes = 0
         with write_errors(self.path):
-            self._file = PartialFile(self.path, overwrite=overwrite)
+            self._file = PartialFile(self.path, IMAGE_STORE, overwrite=overwrite)
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 

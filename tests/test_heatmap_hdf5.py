@@ -191,12 +191,12 @@ def test_a_file_that_cannot_be_used_is_one_sentence(
 
 def test_nothing_is_exported_over_other_files(tmp_path: Path, store: ImageStore) -> None:
     heatmaps = heatmaps_of(tmp_path / "maps.lmdb", store, SIZES["one"])
-    (tmp_path / "maps.h5").write_text("mine")
+    (tmp_path / "maps.h5").write_bytes(b"\x89HDF\r\n\x1a\nmine")
     with pytest.raises(InputError, match=r"maps.h5 exists already; remove it, name another file, or pass --overwrite"):
         export(heatmaps, store, tmp_path / "maps.h5")
-    assert (tmp_path / "maps.h5").read_text() == "mine"
+    assert (tmp_path / "maps.h5").read_bytes().endswith(b"mine")
     for path in (heatmaps.path, store.path):
-        with pytest.raises(InputError, match="is a store of this very command"):
+        with pytest.raises(InputError, match="of this very command, which would be lost"):
             export(heatmaps, store, path, overwrite=True)
     with pytest.raises(InputError, match=r"cannot write .*there is no folder .*none; make it"):
         export(heatmaps, store, tmp_path / "none" / "maps.h5")

@@ -176,7 +176,7 @@ def test_targets_that_cannot_be(tmp_path: Path) -> None:
     """A folder as target, and a target in a folder that does not exist, are named."""
     with pytest.raises(InputError, match="is a folder"):
         StoreWriter(tmp_path, classes=())
-    with pytest.raises(InputError, match=r"cannot write .*none/s\.lmdb: No such file"):
+    with pytest.raises(InputError, match=r"cannot write .*none/s\.lmdb: there is no folder"):
         StoreWriter(tmp_path / "none" / "s.lmdb", classes=())
 
 

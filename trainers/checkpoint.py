@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..pipelines.errors import InputError
-from ..pipelines.store_publish import sync_folder
+from ..pipelines.store_publish import open_no_link, sync_folder
 from ..pipelines.store_write import write_errors
 
 FORMAT = "sdali checkpoint"
@@ -28,8 +28,9 @@ def save(path: str | Path, contents: dict[str, Any]) -> None:
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with write_errors(path):
+        file = open(partial, "wb", opener=open_no_link)  # noqa: SIM115
         try:
-            with open(partial, "wb") as file:
+            with file:
                 _save({"format": FORMAT, "version": VERSION, **contents}, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import torch
 
 from ..pipelines.errors import InputError
-from ..pipelines.store_publish import write_atomically
-from ..pipelines.store_write import write_errors
+from ..pipelines.output_write import write_output
+from ..pipelines.outputs import DETECTIONS
 from .detections import Detections
 from .metrics.detection_record import DetectionRecord
 
@@ -48,8 +48,7 @@ def write_coco_predictions(path: str | Path, record: DetectionRecord, store: Nam
         for image, place, score, left, top, right, bottom in rows
     ]
     text = "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
-    with write_errors(Path(path)):
-        write_atomically(Path(path), text.encode())
+    write_output(path, text.encode(), DETECTIONS)
 
 
 def read_coco_predictions(path: str | Path, store: NamedImages) -> list[Detections]:

@@ -6,7 +6,6 @@ column for all classes that are left out: every row still adds up to its images.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..cams.sheet import GAP, INK, MARGIN, SOFT, TITLE_SIZE, font
 from ..pipelines.errors import InputError
-from ..pipelines.store_publish import write_atomically
-from ..pipelines.store_write import write_errors
+from ..pipelines.output_write import write_png
 
 ALL_UP_TO, WORST = 40, 30  # classes
 RIGHT, WRONG, EMPTY = (11, 114, 133), (201, 60, 44), (238, 238, 240)
@@ -54,10 +52,7 @@ def save_confusion_picture(path: str | Path, counts: np.ndarray, classes: Sequen
     """
     if counts.shape != (len(classes), len(classes)) or not len(classes):
         raise InputError(f"confusion counts of {len(classes)} classes cannot be {list(counts.shape)}; give [K, K]")
-    encoded = io.BytesIO()
-    _drawn(_shown(counts, classes)).save(encoded, "PNG")
-    with write_errors(Path(path)):
-        write_atomically(Path(path), encoded.getvalue())
+    write_png(path, _drawn(_shown(counts, classes)))
 
 
 def _shown(counts: np.ndarray, classes: Sequence[str]) -> Shown:

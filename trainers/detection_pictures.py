@@ -6,7 +6,6 @@ line, what is wrong a dashed one, what is missed a dotted one, and each says so 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +15,7 @@ from PIL import Image, ImageDraw
 
 from ..cams.overlay import SUPERSAMPLED, Colour
 from ..cams.sheet import Row, contact_sheet, fitted, font
-from ..pipelines.store_publish import write_atomically
-from ..pipelines.store_write import write_errors
+from ..pipelines.output_write import write_png
 from .detections import Detections, GroundTruth
 from .metrics.matching import judged
 
@@ -66,10 +64,7 @@ def save_detection_pictures(
         "Objects",
         f"Detections of score {least_score:g} or more: right (IoU above {iou_threshold:g}), wrong, missed",
     )
-    encoded = io.BytesIO()
-    contact_sheet([(title, 1) for title in titles], rows, HEIGHT).save(encoded, "PNG")
-    with write_errors(Path(path)):
-        write_atomically(Path(path), encoded.getvalue())
+    write_png(path, contact_sheet([(title, 1) for title in titles], rows, HEIGHT))
 
 
 def object_marks(objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:

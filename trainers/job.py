@@ -18,6 +18,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from ..pipelines.loader import Loader
+from ..pipelines.outputs import check_apart, paths_in
 from ..pipelines.statistics import IMAGENET, Statistics
 from ..pipelines.store_read import ImageStore
 from ..pipelines.store_write import write_errors
@@ -134,6 +135,7 @@ def opened_parts(
 
     check: raises InputError for a store that is not of this task.
     """
+    check_apart(config.out, paths_in(config, besides=["out"]))
     store, val_store = ImageStore(config.store), ImageStore(config.val_store)
     for opened in (store, val_store):
         check(opened)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..pipelines.errors import InputError
-from ..pipelines.store_publish import write_atomically
-from ..pipelines.store_write import write_errors
+from ..pipelines.output_write import write_output
+from ..pipelines.outputs import ANSWERS
 
 MOST, NUMBERS = 5, 5  # answers to an image; numbers of an answer
 
@@ -53,8 +53,7 @@ def write_answers(path: str | Path, answers: Iterable[Answers]) -> None:
             )
         rows = zip((labels + 1).tolist(), boxes.tolist(), strict=True)
         lines.append(" ".join(f"{label} {' '.join(f'{edge:.15g}' for edge in box)}" for label, box in rows) + "\n")
-    with write_errors(Path(path)):
-        write_atomically(Path(path), "".join(lines).encode())
+    write_output(path, "".join(lines).encode(), ANSWERS)
 
 
 def read_answers(path: str | Path, *, images: int, classes: int) -> list[Answers]:

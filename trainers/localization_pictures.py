@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cams.sheet import Row, contact_sheet, fitted
-from ..pipelines.store_publish import write_atomically
+from ..pipelines.output_write import write_png
 from ..pipelines.store_read import ImageStore
-from ..pipelines.store_write import write_errors
 from .detection_pictures import RIGHT, TRUTH, WRONG, Mark, marked, printable
 from .detection_test import decoded
 from .localization_answers import Answers
@@ -59,10 +57,7 @@ def save_localization_picture(
     shown = [image for kind in ("right", "box wrong", "label wrong", "both wrong") for image in _some(verdicts, kind)]
     names = [printable(name) for name in store.classes]
     rows = [_row(store, image, kept[image], truth[image], verdicts[image], names) for image in shown]
-    encoded = io.BytesIO()
-    contact_sheet([("Truth", 1), ("Answer", 1)], rows, HEIGHT).save(encoded, "PNG")
-    with write_errors(path):
-        write_atomically(path, encoded.getvalue())
+    write_png(path, contact_sheet([("Truth", 1), ("Answer", 1)], rows, HEIGHT))
 
 
 def _some(verdicts: Sequence[Verdict], kind: str) -> list[int]:

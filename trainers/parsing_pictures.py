@@ -10,8 +10,8 @@ import numpy as np
 
 from ..cams.mask_colours import OKABE_ITO, legend, mask_overlay
 from ..cams.sheet import Row, contact_sheet, fitted, stacked
+from ..pipelines.output_write import write_png
 from ..pipelines.store_read import ImageStore
-from ..pipelines.store_write import write_errors
 
 COUNT, HEIGHT, ASPECT = 6, 200, 1.5  # images; height of a row and widest shape of a picture, pixels
 WRONG = OKABE_ITO[5]
@@ -45,8 +45,7 @@ def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np
             )
         )
     sheet = contact_sheet([("Image", 1), ("Truth", 1), ("Prediction", 1), ("Wrong pixels", 1)], rows, HEIGHT)
-    with write_errors(path):
-        stacked([sheet, legend(store.classes, sorted(values), sheet.width)]).save(path, "PNG")
+    write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]))
 
 
 def _errors(picture: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ..pipelines.errors import InputError
 from ..pipelines.mask_classes import check_masks_of_classes
+from ..pipelines.output_write import marked, write_output
+from ..pipelines.outputs import PNG, check_output
 from ..pipelines.parsing import test_loader
 from ..pipelines.progress import Track, silent
 from ..pipelines.sources_masks import encode_mask
@@ -127,13 +129,15 @@ class _Test:
 
 def _check_folder(folder: Path, store: ImageStore) -> None:
     """Make the folder; raises InputError, before anything is counted, where predictions could not be written into it,
-    or two images would have one file.
+    would take the place of other pictures, or two images would have one file.
     """
     images = {}
     for name in store.names:
         path = _prediction_path(folder, name)
         if (other := images.setdefault(path, name)) != name:
             raise InputError(f"{other} and {name} would both be written to {path}; build the store with one of them")
+        if os.path.lexists(path):
+            check_output(path, PNG)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -155,4 +159,4 @@ def _write(folder: Path, names: list[str], predictions: Tensor) -> None:
         path = _prediction_path(folder, name)
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode_mask(prediction))
+        write_output(path, marked(encode_mask(prediction)), PNG)
