@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..pipelines.errors import InputError
+from ..pipelines.input_files import read_input
+from ..pipelines.store_publish import write_atomically
 from ..pipelines.store_write import write_errors
 
 
@@ -58,8 +61,9 @@ def once(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The JSON result of work that may have been done in an earlier run."""
     if not path.exists():
         result = work()
-        partial = path.with_suffix(".partial")
         with write_errors(path):
-            partial.write_text(json.dumps(result))
-            partial.replace(path)
-    return json.loads(path.read_text())
+            write_atomically(path, json.dumps(result).encode())
+    try:
+        return json.loads(read_input(path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} of an earlier run ({error}); remove it") from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from .errors import InputError
+from .input_files import read_input
 
 
 def lines_of(path: str | Path) -> list[str]:
     """The lines of a file of class names, stripped, without empty ones; raises InputError where there are none."""
     try:
-        text = Path(path).read_text("utf-8")
+        text = read_input(path).decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot read the class names {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -13,10 +13,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import h5py
 import numpy as np
+
+from .input_files import open_input
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAP = b"GCOL\x01"
@@ -28,7 +30,7 @@ _READ_BYTES = 1 << 24
 
 def check_heaps(path: Path) -> None:
     """Raise ValueError for a heap that cannot be walked through, or for a file that counts in other than 8 bytes."""
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         size = os.fstat(file.fileno()).st_size
         _check_lengths(file, size)
         for place in _places(file):
@@ -51,7 +53,7 @@ def _largest(file: Any, offset: int, size: int) -> int:
     return int(np.ascontiguousarray(references[:, :4]).view("<u4").max(initial=0))
 
 
-def _check_lengths(file: BinaryIO, size: int) -> None:
+def _check_lengths(file: IO[bytes], size: int) -> None:
     """The first superblock counts: at 0, 512, 1024, 2048, ..."""
     place = 0
     while place < size:
@@ -64,7 +66,7 @@ def _check_lengths(file: BinaryIO, size: int) -> None:
         place = 2 * place or 512
 
 
-def _places(file: BinaryIO) -> Iterator[int]:
+def _places(file: IO[bytes]) -> Iterator[int]:
     """Where a heap may begin, ascending."""
     start, rest = 0, b""
     while read := file.read(_READ_BYTES):
@@ -76,7 +78,7 @@ def _places(file: BinaryIO) -> Iterator[int]:
         start, rest = start + len(read), block[1 - len(_HEAP) :]
 
 
-def _check_heap(file: BinaryIO, place: int, file_bytes: int) -> None:
+def _check_heap(file: IO[bytes], place: int, file_bytes: int) -> None:
     heap_bytes = int.from_bytes(os.pread(file.fileno(), 8, place + 8), "little")
     if not _SMALLEST_HEAP <= heap_bytes <= file_bytes - place:
         return

@@ -16,6 +16,7 @@ import numpy as np
 
 from .boxes import Boxes
 from .errors import InputError
+from .input_files import read_input
 from .sources import LazyItems, Loaded, Source, SourceItem, read_file
 from .sources_folder import path_inside
 
@@ -60,7 +61,7 @@ def coco(images: str | Path, annotations: str | Path) -> Source:
 def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The three lists, each entry with what is read of it, of the right type."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_input(path))
     except OSError as error:
         raise InputError(f"cannot read the annotations {path}: {error.strerror}; correct --annotations") from None
     except RecursionError:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from .errors import InputError
+from .input_files import read_input
 from .sources import LazyItems, Loaded, Source, SourceItem, read_file
 from .sources_annotations import boxes_in
 
@@ -113,7 +114,7 @@ def _numbers(root: Path, pattern: str) -> list[int]:
 
 def _lines(path: Path, may_be_empty: bool = False) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_input(path).decode("utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise InputError(f"cannot read {path}, which ILSVRC has: {error.strerror}; correct the path") from None
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .class_names import names_in
 from .errors import InputError
+from .input_files import read_input
 from .sources import LazyItems, Loaded, Source, SourceItem, read_file
 from .sources_annotations import AnnotationFolder
 from .sources_beside import shared_stems
@@ -41,7 +42,7 @@ def voc(root: str | Path, *, subset: str | None = None, class_names: str | Path 
 def _listed(path: Path, names: list[str]) -> list[str]:
     """The first column of a list, completed to the names of the images there are; of others it stays as it is."""
     try:
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
+        lines = read_input(path).decode("utf-8", "surrogateescape").splitlines()
     except OSError as error:
         raise InputError(f"cannot read the list {path}: {error.strerror}; pass another --subset") from None
     stems = [line.split()[0] for line in lines if line.strip()]

@@ -24,6 +24,7 @@ import numpy as np
 
 from .errors import BadSampleError, InputError
 from .image_header import fault
+from .input_files import read_input
 from .output_write import write_output
 from .outputs import STATISTICS
 from .parallel import ordered_map
@@ -194,7 +195,7 @@ def load(store: ImageStore) -> Statistics | None:
     """What `save` wrote for this store, None where nothing was; raises InputError for another store's statistics."""
     path = statistics_path(store.path)
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_input(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

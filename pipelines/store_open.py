@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 import struct
 import threading
 import weakref
@@ -25,6 +24,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from .errors import InputError
+from .input_files import open_input
 from .lmdb_lookup import lookup, named
 from .lmdb_pages import DATABASE, MAGIC, VERSION
 
@@ -61,9 +61,7 @@ def check_lmdb_file(path: Path, kind: str = "an image store") -> None:
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path} is not {kind}: it is no regular file")
+        with open_input(path) as file:
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; build it, or correct the path") from None
@@ -71,11 +69,6 @@ def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
         raise InputError(f"{path} is a folder, not {kind}; build one from it, or name the .lmdb file") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """For a pipe, which would wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _newest_meta(file: IO[bytes], path: Path, kind: str) -> _Meta:

@@ -24,6 +24,7 @@ import numpy as np
 
 from . import store_format
 from .errors import InputError
+from .input_files import read_input
 from .store_index import check_columns, checked_header, read_header
 from .store_open import SharedFile, shared_file
 from .store_records import Records
@@ -58,7 +59,7 @@ def open_shards(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Re
 def _header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER_FILE
     try:
-        raw = path.read_bytes()
+        raw = read_input(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     header = checked_header(raw, folder)

@@ -141,10 +141,10 @@ def put_nan(out: PredictionWriter) -> None:
 )
 def test_what_is_not_complete_and_sound_leaves_nothing(tmp_path: Path, store: ImageStore, put, sentence: str) -> None:
     """One sentence, no file, no leftovers; a file that was there before stays."""
-    (tmp_path / "a.h5").write_text("before")
+    (tmp_path / "a.h5").write_bytes(before := b"\x89HDF\r\n\x1a\nbefore")
     with pytest.raises(InputError, match=sentence), writer(tmp_path / "a.h5", store, overwrite=True) as out:
         put(out)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 def test_an_error_of_the_caller_leaves_nothing(tmp_path: Path, store: ImageStore) -> None:
@@ -160,7 +160,7 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, store: ImageS
             raise AssertionError("not refused")
 
     refused(r"exists already; .*--overwrite", file)
-    refused(r"cannot write .*none/a\.h5: No such file", tmp_path / "none" / "a.h5")
+    refused(r"cannot write .*none/a\.h5: there is no folder", tmp_path / "none" / "a.h5")
     refused("would be empty", tmp_path / "a.h5", scales=())
     with pytest.raises(InputError, match="lacks"), writer(tmp_path / "a.h5", store):
         refused("being built by another process", tmp_path / "a.h5")

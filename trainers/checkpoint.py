@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..pipelines.errors import InputError
+from ..pipelines.input_files import open_input
 from ..pipelines.store_publish import open_no_link, sync_folder
 from ..pipelines.store_write import write_errors
 
@@ -65,7 +66,8 @@ def load(path: str | Path, task: str | None = None) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with open_input(path) as file:
+            contents = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}; give one that sdali train has written") from None
     except OSError as error:

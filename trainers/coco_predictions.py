@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 
 from ..pipelines.errors import InputError
+from ..pipelines.input_files import read_input
 from ..pipelines.output_write import write_output
 from ..pipelines.outputs import DETECTIONS
 from .detections import Detections
@@ -70,7 +71,7 @@ def read_coco_predictions(path: str | Path, store: NamedImages) -> list[Detectio
 
 def _entries(path: Path) -> list[Any]:
     try:
-        entries = json.loads(path.read_bytes())
+        entries = json.loads(read_input(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; name a file of predictions") from error
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..pipelines.errors import InputError
+from ..pipelines.input_files import read_input
 from ..pipelines.output_write import write_output
 from ..pipelines.outputs import ANSWERS
 
@@ -63,7 +64,7 @@ def read_answers(path: str | Path, *, images: int, classes: int) -> list[Answers
     of one to five answers, a label that is not 1 to `classes`, and an edge that is not finite or before its box begins.
     """
     try:
-        lines = Path(path).read_text("ascii").splitlines()
+        lines = read_input(path).decode("ascii").splitlines()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; name a file of answers") from error
     except UnicodeDecodeError as error:
