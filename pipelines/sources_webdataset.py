@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from .class_names import names_in
 from .errors import InputError
+from .input_files import open_input
 from .sources import LazyItems, Loaded, Source, SourceItem, natural_key
 from .sources_folder import EXTENSIONS
 from .sources_hdf5 import MOST_UNNAMED_CLASSES
@@ -77,7 +78,7 @@ class _Items(LazyItems):
         def load() -> Loaded:
             if size < 0:
                 raise InputError("has no image (.jpg, .png, ...) among its files")
-            with open(shard, "rb", buffering=0) as file:
+            with open_input(shard) as file:
                 data = os.pread(file.fileno(), size, first)
             if len(data) != size:
                 raise InputError(f"is cut off: {shard} has changed while it was read")
@@ -112,8 +113,8 @@ def _shards(path: Path) -> list[Path]:
 def _files(shard: Path) -> Iterator[_File]:
     """Those of a shard, in its order, without folders and what begins with two underscores, which webdataset skips."""
     try:
-        length, before = _regular_size(shard), -1
-        with tarfile.open(shard, "r:") as tar:
+        with open_input(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            length, before = os.fstat(file.fileno()).st_size, -1
             while (member := tar.next()) is not None:
                 tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] - tarfile would keep them all
                 if member.offset <= before or member.offset_data + member.size > length:
@@ -130,18 +131,11 @@ def _files(shard: Path) -> Iterator[_File]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"cannot read {shard}: {error.strerror or error}") from None
+        raise InputError(
+            f"cannot read {shard}: {error.strerror or error}; name a tar file, or a folder of them"
+        ) from None
     except _DAMAGE as error:
         raise InputError(f"{shard} is damaged, cut off or no plain tar file ({error}); write it again") from None
-
-
-def _regular_size(path: Path) -> int:
-    """Of a file that can be sought; a pipe would be waited for without end."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; name a tar file, or a folder of them")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; name a tar file, or a folder of them")
-    return path.stat().st_size
 
 
 def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:

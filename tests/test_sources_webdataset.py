@@ -127,9 +127,9 @@ def test_files_that_are_no_tar_files(tmp_path: Path) -> None:
     for name in ("cut", "gz", "text"):
         with pytest.raises(InputError, match=rf"{name}\.tar is damaged, cut off or no plain tar file"):
             webdataset(tmp_path / f"{name}.tar")
-    with pytest.raises(InputError, match=r"pipe\.tar is not a regular file"):
+    with pytest.raises(InputError, match=r"cannot read .*pipe\.tar: it is no regular file"):
         webdataset(tmp_path / "pipe.tar")
-    with pytest.raises(InputError, match=r"absent\.tar does not exist"):
+    with pytest.raises(InputError, match=r"cannot read .*absent\.tar: No such file"):
         webdataset(tmp_path / "absent.tar")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="has no tar files"):
