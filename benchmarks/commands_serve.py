@@ -28,7 +28,7 @@ class Serve:
     """CPUs of each, which Ray reserves; a loader's own `cpus` says how many threads DALI has."""
 
     address: str | None = None
-    """The cluster, HOST:PORT or auto (this machine's). None: RAY_ADDRESS, else a new one of this machine's CPUs."""
+    """The cluster, HOST:PORT or auto (RAY_ADDRESS, else this machine's). None: so too, else a new one."""
 
     def __post_init__(self) -> None:
         whole_number("actors", self.actors)

@@ -19,12 +19,22 @@ from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_heatmaps, opened_store, thread_count
+from .loader_inputs import (
+    Dtype,
+    augmentation_of,
+    check_dtype,
+    check_seed,
+    graph_dtype,
+    opened_heatmaps,
+    opened_statistics,
+    opened_store,
+    thread_count,
+)
 from .order import Order, in_epochs_of, order_named
 from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
 from .plan_views import TEN, RandomViewsPlanner, TenCropPlanner
 from .share import Planner
-from .statistics import IMAGENET, Statistics
+from .statistics import Statistics
 from .store_read import ImageStore
 
 ColourOn = Literal["loader", "device"]
@@ -78,7 +88,7 @@ def train_loader(
     opened = opened_store(store)
     if targets is not None:
         targets = _checked_targets(targets, opened)
-    statistics = statistics or opened.statistics or IMAGENET
+    statistics = opened_statistics(statistics, opened)
     if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
     check_seed(seed)
@@ -87,7 +97,7 @@ def train_loader(
     planner: Planner = TrainPlanner(
         store=opened,
         heatmaps=opened_heatmaps(heatmaps, opened),
-        augmentation=augmentation or Augmentation(),
+        augmentation=augmentation_of(Augmentation, augmentation),
         statistics=statistics,
         sizes=tuple(sizes) or (size,),
         seed=seed,
@@ -134,7 +144,7 @@ def test_loader(
     train_loader. Last batches may be short, on some ranks empty.
     """
     opened = opened_store(store)
-    statistics = statistics or opened.statistics or IMAGENET
+    statistics = opened_statistics(statistics, opened)
     whole_number("size", size)
     whole_number("crops", crops)
     if channels_last and crops > 1:

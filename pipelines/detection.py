@@ -20,12 +20,21 @@ from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_store, thread_count
+from .loader_inputs import (
+    Dtype,
+    augmentation_of,
+    check_dtype,
+    check_seed,
+    graph_dtype,
+    opened_statistics,
+    opened_store,
+    thread_count,
+)
 from .order import Order, in_epochs_of, order_named
 from .order_lists import lists_of
 from .plan_detection import DetectionTestPlanner, DetectionTrainPlanner
 from .share import Planner
-from .statistics import IMAGENET, Statistics
+from .statistics import Statistics
 from .store_read import ImageStore
 
 SidePer = Literal["step", "sample"]
@@ -79,8 +88,8 @@ def train_loader(
     order = order_named(order)
     planner = DetectionTrainPlanner(
         store=opened,
-        augmentation=augmentation or DetectionAugmentation(),
-        statistics=statistics or opened.statistics or IMAGENET,
+        augmentation=augmentation_of(DetectionAugmentation, augmentation),
+        statistics=opened_statistics(statistics, opened),
         shorter_sides=sides,
         longer_side=longer_side,
         per_sample=side_per == "sample",
@@ -123,7 +132,7 @@ def test_loader(
     _check_sides((shorter_side,), longer_side)
     planner = DetectionTestPlanner(
         store=opened,
-        statistics=statistics or opened.statistics or IMAGENET,
+        statistics=opened_statistics(statistics, opened),
         shorter_side=shorter_side,
         longer_side=longer_side,
         flip=flip,

@@ -4,23 +4,51 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from .crop_guided import Heatmaps
 from .errors import InputError
 from .loader import whole_number
+from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 from .store_subset import Subset, SubsetMaps
+
+T = TypeVar("T")
 
 Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
 """Of images; uint8: neither jittered in colour nor normalised."""
 
 
 def opened_store(store: str | Path | ImageStore) -> ImageStore:
-    """The store itself, or the one at that path."""
-    return store if isinstance(store, ImageStore) else ImageStore(store)
+    """The store itself, or the one at that path; InputError for anything else."""
+    if isinstance(store, ImageStore):
+        return store
+    if not isinstance(store, str | os.PathLike):
+        kind = type(store).__name__
+        raise InputError(f"a store is a path, an ImageStore or, of a part, a Subset of sdali.pipelines; got {kind}")
+    return ImageStore(store)
+
+
+def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Statistics:
+    """Those given, else the store's own, else ImageNet's; InputError for anything else, such as a pair (mean, std)."""
+    if statistics is None:
+        return store.statistics or IMAGENET
+    if not isinstance(statistics, Statistics):
+        kind = type(statistics).__name__
+        raise InputError(f"statistics are a Statistics, dataclasses.replace(IMAGENET, mean=..., std=...), got {kind}")
+    return statistics
+
+
+def augmentation_of(kind: type[T], augmentation: T | None) -> T:
+    """The one given, else that kind's default; InputError for another kind, such as transforms of torchvision."""
+    if augmentation is not None and not isinstance(augmentation, kind):
+        got = type(augmentation).__name__
+        raise InputError(
+            f"augmentation must be {kind.__name__} of sdali.pipelines, got {got}; others come after the loader"
+        )
+    return augmentation or kind()
 
 
 def opened_heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from .sampler import BatchesAreNotIndices, EpochSampler
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from .loader import Loader
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Mapped(Generic[T]):
     """Batches as `function` makes them, when they are asked for, of `loader`, which keeps the place and the state.
 
-    Whatever is not here is the loader's: `mapped.loader.counters`.
+    Whatever is not here is the loader's: `epoch`, `state_dict`, `set_epoch`, `sampler`, `counters`, `close`, ...
     """
 
     def __init__(self, loader: Loader, function: Callable[[dict[str, Any]], T]) -> None:
         self.loader, self.function = loader, function
-        self.batch_size, self.dataset = loader.batch_size, loader.dataset
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -29,24 +27,15 @@ class Mapped(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return map(self.function, self.loader)
 
-    @property
-    def sampler(self) -> EpochSampler:
-        """See Loader.sampler."""
-        return self.loader.sampler
+    def __getitem__(self, index: object) -> NoReturn:
+        self.loader.__getitem__(index)
 
-    @property
-    def batch_sampler(self) -> BatchesAreNotIndices:
-        """See Loader.batch_sampler."""
-        return self.loader.batch_sampler
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # there is none yet where this object is being copied
+            raise AttributeError(name)
+        return getattr(self.loader, name)
 
-    def set_epoch(self, epoch: int) -> None:
-        """See Loader.set_epoch."""
-        self.loader.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """See Loader.state_dict."""
-        return self.loader.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See Loader.load_state_dict."""
-        self.loader.load_state_dict(state)
+    def map(self, function: Callable[[T], U]) -> Mapped[U]:
+        """These batches in yet another form."""
+        own = self.function
+        return Mapped(self.loader, lambda batch: function(own(batch)))

@@ -21,12 +21,22 @@ from .device import cuda_ordinal
 from .errors import InputError
 from .image_parts import MAX_PIXELS
 from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_heatmaps, opened_store, thread_count
+from .loader_inputs import (
+    Dtype,
+    augmentation_of,
+    check_dtype,
+    check_seed,
+    graph_dtype,
+    opened_heatmaps,
+    opened_statistics,
+    opened_store,
+    thread_count,
+)
 from .mask_classes import check_masks_of_classes
 from .order import Order, in_epochs_of, order_named
 from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
 from .share import Planner
-from .statistics import IMAGENET, Statistics
+from .statistics import Statistics
 from .store_read import ImageStore
 
 
@@ -67,8 +77,8 @@ def train_loader(
     planner = ParsingTrainPlanner(
         store=opened,
         heatmaps=opened_heatmaps(heatmaps, opened),
-        augmentation=augmentation or ParsingAugmentation(),
-        statistics=statistics or opened.statistics or IMAGENET,
+        augmentation=augmentation_of(ParsingAugmentation, augmentation),
+        statistics=opened_statistics(statistics, opened),
         size=(height, width),
         seed=seed,
     )
@@ -120,7 +130,7 @@ def test_loader(
         raise InputError(
             f"images would have up to {height:.0f} x {width:.0f} px, more than {MAX_PIXELS:,}; lower the scale"
         )
-    statistics = statistics or opened.statistics or IMAGENET
+    statistics = opened_statistics(statistics, opened)
     planner = ParsingTestPlanner(store=opened, statistics=statistics, scale=scale, shorter_side=shorter_side)
     return _loader(
         opened, planner, True, (smallest[0], smallest[1]), device, threads, dtype,

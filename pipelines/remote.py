@@ -8,12 +8,14 @@ over the ends of epochs, so that workers stay; a `break`, or another state, begi
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import count
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -35,10 +37,11 @@ class RemoteLoader(Loader):
     """Takes over a loader made with device="cpu"; do not use that one afterwards. See Loader.
 
     actors: workers of this loader's own, of `cpus` CPUs and DALI threads each. pool: instead those that `sdali serve
-    --name POOL` has started, which keep their graphs. address: the cluster, HOST:PORT or "auto" (this machine's); None:
-    what this process is connected to, else RAY_ADDRESS, else a new cluster of this machine's CPUs. The store, and
-    heatmaps given as a path, must lie at the same path on every machine, or be shared. Raises InputError where there is
-    no such cluster or pool, and with the first batch where a worker's store or versions are not those of this machine.
+    --name POOL` has started, which keep their graphs. address: the cluster, HOST:PORT or "auto" (RAY_ADDRESS, else this
+    machine's); None: so too, else a new cluster of this machine's CPUs; a process stays on its first one. The store,
+    and heatmaps given as a path, must lie at the same path on every machine, or be shared. Raises InputError where
+    there is no such cluster or pool; with the first batch where a worker's store or versions are not those of this
+    machine; with any where the cluster has gone, and then this process is connected to none.
     """
 
     def __init__(
@@ -97,7 +100,8 @@ class RemoteLoader(Loader):
         else:
             answers = from_pool(self._work, agenda, self._pool)
         stream = _Stream(answers, len(agenda))
-        weakref.finalize(self, stream.close)
+        weakref.finalize(self, stream.close).atexit = False
+        atexit.register(stream.close)  # after Ray's own was: so this one comes first, while Ray is there
         return stream
 
 
@@ -111,27 +115,47 @@ class _Stream:
         self.left = left
         self._queue: queue.Queue[Answer | BaseException] = queue.Queue(_AHEAD)
         self._closed = threading.Event()
+        self._looked = time.monotonic()
         self._thread = threading.Thread(target=_pull, args=(answers, self._queue, self._closed.is_set), daemon=True)
         self._thread.start()
 
     def next(self) -> tuple[Answer, bool]:
-        """The next answer, and whether it was there already."""
+        """The next answer, and whether it was there already; the answer is an InputError where the cluster has gone."""
         ready = not self._queue.empty()
-        for seconds in count(1):
-            try:
-                answer = self._queue.get(timeout=1)
-                break
-            except queue.Empty:
-                check_alive()
-            if seconds % _PATIENCE == 0:
-                logger.warning("no batch from the Ray cluster for %d s; ray status says what it waits for", seconds)
+        try:
+            answer = self._awaited()
+        except InputError as error:
+            self._closed.set()
+            answer = error
         if isinstance(answer, BaseException) and not isinstance(answer, InputError):
             raise answer
         self.left -= 1
         return answer, ready
 
+    def _awaited(self) -> Answer | BaseException:
+        seconds = 0
+        while True:
+            self._look()
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=1)
+            seconds += 1
+            if seconds % _PATIENCE == 0:
+                logger.warning("no batch from the Ray cluster for %d s; ray status says what it waits for", seconds)
+
+    def _look(self) -> None:
+        """After the cluster, each second, also while batches come: Ray ends a process whose cluster has gone."""
+        if time.monotonic() - self._looked >= 1:
+            check_alive()
+            self._looked = time.monotonic()
+
     def close(self) -> None:
-        """Let go of the answers to come, which ends their workers; waits for the thread, which must not outlive Ray."""
+        """Let go of the answers to come, which ends their workers; waits for the thread, which must not outlive Ray.
+
+        Not where the cluster has gone: there the thread may wait for ever.
+        """
+        atexit.unregister(self.close)
+        if self._closed.is_set():
+            return
         self._closed.set()
         if self._thread is not threading.current_thread():  # the garbage collector may run in any
             self._thread.join(_END_SECONDS)

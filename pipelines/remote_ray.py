@@ -10,6 +10,7 @@ and both ways keep the order. Ray is imported only when used.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import signal
 import socket
@@ -38,32 +39,40 @@ def require_ray() -> Any:
 
 
 def join(address: str | None) -> None:
-    """Connect this process to a cluster: HOST:PORT, "auto" (the one of this machine), None: a new one, or RAY_ADDRESS.
+    """Connect this process to a cluster: HOST:PORT, "auto" (RAY_ADDRESS, else this machine's), "local" (a new one).
 
-    Nothing where it is connected already. Raises InputError where there is none, or of another version.
+    None: as "auto", and a new one where there is none. Nothing where it is connected already. Raises InputError where
+    there is none, one of another version, or one that has gone.
     """
     ray = require_ray()
     if ray.is_initialized():
+        check_alive()
         return
-    if address not in (None, "auto", "local"):
-        _reach(address)
+    address = _answering(address)
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, logging_level=logging.WARNING, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())
-        raise InputError(f"cannot join the Ray cluster {address or 'of RAY_ADDRESS'}: {said}") from None
+        raise InputError(f"cannot join the Ray cluster {address}: {said}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_sigterm)  # Ray puts one of its own there, that aborts
 
 
 def check_alive() -> None:
-    """Raise InputError where the cluster that this process is connected to has gone."""
+    """Raise InputError where the cluster that this process is connected to has gone, and then disconnect from it.
+
+    Ray, left connected, holds up an exception on its way out of the program for a minute, and then ends the process.
+    """
     ray = require_ray()
     if not ray.is_initialized():
         raise InputError("Ray was shut down in this process; make the loader again")
-    _reach(ray.get_runtime_context().gcs_address)
+    try:
+        _reach(ray.get_runtime_context().gcs_address)
+    except InputError:
+        ray.shutdown()
+        raise
 
 
 def check_room(actors: int, cpus: int) -> None:
@@ -165,6 +174,27 @@ def _pool(name: str) -> list[str]:
     named = require_ray().util.list_named_actors(all_namespaces=True)
     own = [actor["name"] for actor in named if actor["namespace"] == NAMESPACE]
     return sorted(full for full in own if full.rpartition("/")[0] == name)
+
+
+def _answering(address: str | None) -> str:
+    """HOST:PORT of a cluster that answers, or "local"; Ray itself would look for a dead one for minutes."""
+    if address not in (None, "auto"):
+        if address != "local":
+            _reach(address)
+        return address
+    find = require_ray()._private.services.get_ray_address_from_environment
+    try:
+        found = find(address, None) or "local"
+    except ConnectionError:
+        raise InputError("no Ray cluster runs on this machine; start one with ray start --head") from None
+    if found != "local":
+        try:
+            _reach(found)
+        except InputError:
+            if address is None and not os.environ.get("RAY_ADDRESS"):
+                return "local"  # what ray start wrote down here has gone
+            raise
+    return found
 
 
 def _reach(address: str) -> None:

@@ -21,10 +21,13 @@ class Subset(ImageStore):
 
     Indices are any of the whole store's, in any order, also repeated. `path`, `max_pixels`, `classes`, `ignore_index`,
     `digest`, `header` and `statistics` are the whole store's, and errors in reading name its indices; `identity`, which
-    loaders' states name, is of these samples alone. Raises InputError for an index outside the store.
+    loaders' states name, is of these samples alone. Raises InputError for an index outside the store, and
+    for what is no ImageStore.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
+        if not isinstance(store, ImageStore):
+            raise InputError(f"a subset is of an ImageStore: Subset(ImageStore(path), indices); got {store!r}")
         chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
         if chosen.ndim != 1 or (chosen.dtype.kind not in "iu" and chosen.size):
             raise InputError(f"the indices of a subset are a list of integers, not {chosen.dtype} {chosen.shape}")

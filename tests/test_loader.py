@@ -10,7 +10,7 @@ import torch
 from loading import SIZE, Blobs, by_position, make
 from pictures import make_store
 
-from sdali.pipelines import ImageStore, InputError, classification
+from sdali.pipelines import ImageStore, InputError, Subset, classification
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +134,24 @@ def test_a_loader_is_not_pickled(store) -> None:
         ({"dtype": "int8"}, "dtype must be one of float32, float16"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"heatmaps": Blobs(7)}, "there are 7 heatmaps for the 150 images"),
+        ({"augmentation": [len]}, "must be Augmentation of sdali.pipelines, got list; others come after"),
+        (
+            {"statistics": (0.5, 0.2)},
+            r"statistics are a Statistics, dataclasses.replace\(IMAGENET, .*, got tuple",
+        ),
     ],
 )
 def test_bad_options_are_named(store, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(store, options.pop("batch_size", 16), **options)
+
+
+def test_what_is_no_store_is_named(store) -> None:
+    """A subset of torch's, which its DataLoader takes, and a path where a store is to be divided."""
+    with pytest.raises(InputError, match=r"a store is a path, .* a Subset of sdali.pipelines; got Subset"):
+        classification.train_loader(torch.utils.data.Subset(store, [0, 1]), batch_size=2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"of an ImageStore: Subset\(ImageStore\(path\), indices\); got 's'"):
+        Subset("s", [0, 1])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

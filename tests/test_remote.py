@@ -9,14 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import serving
 from loading import by_position, make
 from pictures import make_store
+from serving import ray_processes, wait_until
 
 from sdali.benchmarks.cli import main
 from sdali.benchmarks.process_tree import descendants
@@ -31,22 +31,6 @@ COUNT = 70
 HERE = str(Path(serving.__file__).parent)
 
 
-def ray_processes() -> dict[int, str]:
-    """Workers of the cluster that this process has started: process -> what it calls itself."""
-    found = {}
-    for pid in descendants(os.getpid()):
-        with suppress(OSError):
-            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
-    return {pid: name for pid, name in found.items() if name.startswith("ray::")}
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.1)
-
-
 def map_workers() -> set[int]:
     """Actors of Ray Data's pools."""
     return {pid for pid, name in ray_processes().items() if "MapWorker" in name}
@@ -57,6 +41,7 @@ class Cluster:
 
     def __init__(self) -> None:
         ray.init(
+            "local",
             num_cpus=4,
             object_store_memory=200_000_000,
             include_dashboard=False,
@@ -105,7 +90,7 @@ def pool(cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_dead_cluster_is_a_sentence_within_seconds(
-    store: ImageStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nobody there, something that is no address, or a cluster of another Ray. First, before this process is on one."""
     assert not ray.is_initialized()
@@ -115,6 +100,16 @@ def test_a_dead_cluster_is_a_sentence_within_seconds(
     with pytest.raises(InputError, match=f"no Ray cluster answers at {address} .*; start one with ray start --head"):
         RemoteLoader(make(store, 4), address=address)
     assert main(["serve", "--address", address]) == 2 and f"answers at {address}" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", address)
+        for wanted in (None, "auto"):
+            with pytest.raises(InputError, match=f"answers at {address} "):
+                RemoteLoader(make(store, 4), address=wanted)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(address)  # as `ray start` leaves it, killed
+    with pytest.raises(InputError, match=f"answers at {address} "):
+        RemoteLoader(make(store, 4), address="auto")
     with pytest.raises(InputError, match="a Ray address is HOST:PORT, auto or local, got 'ray://head:10001'"):
         RemoteLoader(make(store, 4), address="ray://head:10001")
 
@@ -150,7 +145,7 @@ def test_epochs_are_the_local_loaders_also_when_a_worker_is_killed(cluster: Clus
 def test_a_client_that_is_killed_leaves_no_workers(cluster: Cluster, store: ImageStore) -> None:
     """SIGKILL, so that nothing of ours can clean up: Ray ends the actors of a process that has gone."""
     command = [sys.executable, serving.__file__, str(store.path), cluster.address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None and "served" in client.stdout.read(len("served"))
         assert len(map_workers()) == 1
         client.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from loading import SIZE, by_position, make
@@ -77,3 +79,20 @@ def test_a_mapped_loader_is_the_loader_in_another_form(store: ImageStore) -> Non
     assert loader.epoch == 3 and list(pairs.sampler) == list(loader.sampler)
     pairs.load_state_dict(state)
     assert len([labels for _, labels in pairs]) == 4 and loader.epoch == 1
+
+
+def test_all_else_of_a_mapped_loader_is_the_loaders(store: ImageStore) -> None:
+    """What a script written for a loader reads and does; forms follow one another; indexing is refused as there."""
+    loader = make(store, 8)
+    pairs = loader.map(lambda batch: (batch["image"], batch["label"]))
+    labels = pairs.map(lambda pair: pair[1].tolist())
+    assert (pairs.epoch, pairs.store, pairs.num_workers, pairs.skipped) == (0, store, 0, [])
+    assert list(labels) == [batch["label"].tolist() for batch in make(store, 8)]
+    assert labels.epoch == loader.epoch == 1 and labels.counters.batches == 5
+    with pytest.raises(InputError, match="cannot be indexed"):
+        next(iter(torch.utils.data.DataLoader(pairs, batch_size=2)))  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match="'Loader' object has no attribute 'nothing'"):
+        pairs.nothing  # noqa: B018
+    with pytest.raises(InputError, match="cannot be sent to another process"):
+        copy.deepcopy(pairs)
+    pairs.close()
