@@ -14,13 +14,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from .bounds import checked_seed, whole_number
 from .boxes import moved
 from .config import DetectionAugmentation
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_store, thread_count
+from .loader import Loader
+from .loader_inputs import Dtype, check_dtype, graph_dtype, opened_store, thread_count
 from .order import Order, in_epochs_of, order_named
 from .order_lists import lists_of
 from .plan_detection import DetectionTestPlanner, DetectionTrainPlanner
@@ -71,7 +72,7 @@ def train_loader(
     R-CNN's. Raises InputError for anything that cannot be used.
     """
     opened = _store_with_boxes(store)
-    check_seed(seed)
+    seed = checked_seed(seed)
     if side_per not in get_args(SidePer):
         raise InputError(f"side_per must be step or sample, got {side_per!r}")
     sides = (shorter_side,) if not np.iterable(shorter_side) else tuple(shorter_side)

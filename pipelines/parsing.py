@@ -14,14 +14,15 @@ import numpy as np
 import torch
 
 from . import crop_scaled
+from .bounds import checked_seed, whole_number
 from .config import ParsingAugmentation
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .image_parts import MAX_PIXELS
-from .loader import Loader, whole_number
-from .loader_inputs import Dtype, check_dtype, check_seed, graph_dtype, opened_heatmaps, opened_store, thread_count
+from .loader import Loader
+from .loader_inputs import Dtype, check_dtype, graph_dtype, opened_heatmaps, opened_store, thread_count
 from .mask_classes import check_masks_of_classes
 from .order import Order, in_epochs_of, order_named
 from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
@@ -62,7 +63,7 @@ def train_loader(
     classification.train_loader. Raises InputError for anything that cannot be used.
     """
     opened = _parsing_store(store)
-    check_seed(seed)
+    seed = checked_seed(seed)
     height, width = _height_width(size)
     planner = ParsingTrainPlanner(
         store=opened,
