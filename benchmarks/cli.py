@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of the help
         _drop_stdout()
         return 0
+    except MemoryError:
+        return _fail("there is not enough memory for it; ask for less at a time")
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free or repair it and run again")
     except KeyboardInterrupt:

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ..pipelines.bounds import whole_number
 from ..pipelines.errors import InputError
-from ..pipelines.loader import whole_number
 from ..pipelines.remote_ray import check_alive, join, require_ray, start_pool
 
 logger = logging.getLogger("sdali")

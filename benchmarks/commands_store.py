@@ -22,6 +22,7 @@ from .build_source import source_of
 from .tables import show
 
 _CLASSES_SHOWN = 20
+LARGEST_SHARD_GB = 1_000_000  # a petabyte, more than a file system takes in one file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ class Build:
             verify=self.verify,
             max_pixels=self.max_pixels,
             skip_bad=self.skip_bad,
-            shard_bytes=None if self.shard_gb is None else round(self.shard_gb * 1e9),
+            shard_bytes=None if self.shard_gb is None else _bytes(self.shard_gb),
             overwrite=self.overwrite,
             progress=track,
         )
@@ -238,6 +239,12 @@ class Stats:
         rows = [[n, f"{m:.4f}", f"{s:.4f}"] for n, m, s in zip(names, statistics.mean, statistics.std, strict=True)]
         show(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
         return {"file": str(path), **statistics.to_dict()}
+
+
+def _bytes(gigabytes: float) -> int:
+    if not 0 < gigabytes <= LARGEST_SHARD_GB:
+        raise InputError(f"--shard-gb must be above 0 and at most {LARGEST_SHARD_GB:,}, got {gigabytes}")
+    return max(round(gigabytes * 1e9), 1)
 
 
 def _objects(store: ImageStore) -> dict[str, Any]:

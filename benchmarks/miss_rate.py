@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..pipelines.bounds import checked_seed
 from ..pipelines.config import Augmentation
 from ..pipelines.crop_guided import Heatmaps
 from ..pipelines.errors import InputError
@@ -43,6 +44,7 @@ def miss_rate(
         raise InputError(f"{store.path} has no masks to measure misses with; build it with masks")
     if epochs < 1:
         raise InputError(f"epochs must be at least 1, got {epochs}")
+    seed = checked_seed(seed)
     chosen = {"plain": None} if heatmaps is None else {"plain": None, "sda": heatmaps}
     augmentation = augmentation or Augmentation()
     windows = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..pipelines.bounds import at_most
 from ..pipelines.build import build
 from ..pipelines.errors import InputError
 from ..pipelines.progress import silent
@@ -78,9 +79,10 @@ def workload(
 
 
 def at_least_one(name: str, value: int) -> None:
-    """Raise InputError for a smaller number."""
+    """Raise InputError for a smaller number, and for one beyond bounds.MOST."""
     if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
+    at_most(name, value)
 
 
 def described(work: Workload) -> dict[str, Any]:

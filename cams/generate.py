@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from ..pipelines.bounds import at_most, whole_number
 from ..pipelines.errors import InputError
 from ..pipelines.heatmap_codec import LARGEST_SIDE, quantise
 from ..pipelines.heatmap_read import HeatmapStore
@@ -79,8 +80,7 @@ def generate(
     if method not in get_args(Method):
         raise InputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     _check_group(world_size)
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    whole_number("batch_size", batch_size)
     if unlabelled := np.flatnonzero(store.labels < 0).tolist():
         name = store.names[unlabelled[0]]
         raise InputError(
@@ -229,6 +229,7 @@ def check_grid(grid: int) -> None:
     """Raise InputError for a number of cells a side that no map can have."""
     if not 1 <= grid <= LARGEST_SIDE:
         raise InputError(f"grid must be 1 to {LARGEST_SIDE:,} cells a side, got {grid}")
+    at_most("grid", grid)
 
 
 def _check_group(world_size: int) -> None:

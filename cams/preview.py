@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..pipelines.bounds import checked_seed, whole_number
 from ..pipelines.config import Augmentation
-from ..pipelines.errors import InputError
 from ..pipelines.heatmap_read import HeatmapStore
 from ..pipelines.image_pillow import decode
 from ..pipelines.output_write import write_png
@@ -88,8 +88,8 @@ def chosen_samples(
     store: ImageStore, heatmaps: str | Path | HeatmapStore | None, count: int, seed: int
 ) -> tuple[Subset, list[np.ndarray] | None]:
     """The samples to be shown, and their heatmaps where there are any; InputError for what cannot be."""
-    if count < 1:
-        raise InputError(f"count must be at least 1, got {count}")
+    whole_number("count", count)
+    seed = checked_seed(seed)
     maps = HeatmapStore(heatmaps) if isinstance(heatmaps, (str, Path)) else heatmaps
     if maps is not None:
         maps.check(store)

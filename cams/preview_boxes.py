@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..pipelines.bounds import checked_seed, whole_number
 from ..pipelines.boxes import Boxes
 from ..pipelines.config import Appearance, DetectionAugmentation
-from ..pipelines.errors import InputError
 from ..pipelines.image_pillow import decode
 from ..pipelines.output_write import write_png
 from ..pipelines.statistics import IMAGENET, Statistics
@@ -40,8 +40,8 @@ def preview_boxes(
     hold: `file`, `height`, `width`, `images` (names). Raises InputError for a count below 1, or a file that cannot be
     written.
     """
-    if count < 1:
-        raise InputError(f"count must be at least 1, got {count}")
+    whole_number("count", count)
+    seed = checked_seed(seed)
     part = Subset(store, np.sort(np.random.default_rng(seed).permutation(len(store))[:count]))
     columns = _epochs(part, shorter_side, seed, how)
     rows = [_row(part, index, [column[index] for column in columns]) for index in range(len(part))]

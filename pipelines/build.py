@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .bounds import checked_seed
 from .build_boxes import BoxTally
 from .build_prepare import Preparation, Prepared, Refused
 from .build_split import is_validation, split_paths
@@ -63,7 +64,7 @@ def build(
     if split is None:
         paths, parts = (path,), [False] * len(items)
     else:
-        paths, parts = split_paths(path), is_validation(items, split, seed)
+        paths, parts = split_paths(path), is_validation(items, split, checked_seed(seed))
     outcomes: Generator[Prepared | Refused, None, None] = adaptive_map(preparation, items, workers)
     if verify:
         outcomes = _decoded(outcomes, FullDecode(workers, max_pixels=max_pixels))

@@ -13,17 +13,17 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from .bounds import checked_seed, whole_number
 from .config import Augmentation, Crop, TestCrop
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader, whole_number
+from .loader import Loader
 from .loader_inputs import (
     Dtype,
     augmentation_of,
     check_dtype,
-    check_seed,
     graph_dtype,
     opened_heatmaps,
     opened_statistics,
@@ -91,7 +91,7 @@ def train_loader(
     statistics = opened_statistics(statistics, opened)
     if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
-    check_seed(seed)
+    seed = checked_seed(seed)
     for side in (size, *sizes):
         whole_number("size", side)
     planner: Planner = TrainPlanner(

@@ -14,17 +14,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from .bounds import checked_seed, whole_number
 from .boxes import moved
 from .config import DetectionAugmentation
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader, whole_number
+from .loader import Loader
 from .loader_inputs import (
     Dtype,
     augmentation_of,
     check_dtype,
-    check_seed,
     graph_dtype,
     opened_statistics,
     opened_store,
@@ -80,7 +80,7 @@ def train_loader(
     R-CNN's. Raises InputError for anything that cannot be used.
     """
     opened = _store_with_boxes(store)
-    check_seed(seed)
+    seed = checked_seed(seed)
     if side_per not in get_args(SidePer):
         raise InputError(f"side_per must be step or sample, got {side_per!r}")
     sides = (shorter_side,) if not np.iterable(shorter_side) else tuple(shorter_side)

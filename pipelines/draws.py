@@ -12,6 +12,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from .bounds import checked_seed
 from .errors import InputError
 
 _WORDS_A_BLOCK = 4  # Philox 4x64 makes four words a counter step
@@ -40,8 +41,7 @@ def raw_words(
     `words` is rounded up to whole Philox blocks inside. `attempt` numbers the draws of one position: 0 but for samples
     drawn again. Raises InputError for a seed or epoch that does not fit the key.
     """
-    if not 0 <= seed < 2**64:
-        raise InputError(f"seed must be within [0, 2^64), got {seed}")
+    seed = checked_seed(seed)
     if not 0 <= epoch < _MAX_EPOCH:
         raise InputError(f"epoch must be within [0, 2^56), got {epoch}")
     blocks = -(-words // _WORDS_A_BLOCK)

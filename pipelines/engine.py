@@ -90,7 +90,7 @@ class Engine:
                 places = _places(rows, error)
             except RuntimeError as failure:
                 rows = self._pending[0][0]
-                places, error = self._culprit(rows) or (None, failure)
+                places, error = self._culprit(rows, failure) or (None, failure)
             else:
                 self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
                 rows, _ = self._pending.popleft()
@@ -145,15 +145,20 @@ class Engine:
                 raise self._undecodable(index, why)
         return self._graph.feed(records, rows)
 
-    def _culprit(self, rows: np.ndarray) -> tuple[np.ndarray, BadSampleError] | None:
-        """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why."""
+    def _culprit(self, rows: np.ndarray, failure: RuntimeError) -> tuple[np.ndarray, BadSampleError] | None:
+        """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why.
+
+        Raises InputError where memory is too short: no sample is to blame, since their headers have been checked.
+        """
+        _check_memory(failure)
         singles = (self._feed(one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
         for place, index in enumerate(first_views(rows)["index"].tolist()):
             try:
                 pipeline.run()
-            except RuntimeError as failure:
-                return np.array([place]), self._undecodable(index, _reason(failure))
+            except RuntimeError as alone:
+                _check_memory(alone)
+                return np.array([place]), self._undecodable(index, _reason(alone))
         return None
 
     def _undecodable(self, index: int, why: str) -> BadSampleError:
@@ -225,6 +230,11 @@ os.register_at_fork(after_in_child=_after_fork)
 def _places(rows: np.ndarray, error: Any) -> np.ndarray | None:
     """Where a sample that cannot be read stands; None where the error is another."""
     return np.flatnonzero(first_views(rows)["index"] == error.index) if isinstance(error, BadSampleError) else None
+
+
+def _check_memory(failure: RuntimeError) -> None:
+    if any(words in str(failure) for words in ("bad_alloc", "out of memory")):
+        raise InputError("there is not enough memory for a batch; give a smaller batch size or size") from None
 
 
 def _reason(failure: RuntimeError) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .batches import Batches
+from .bounds import whole_number
 from .engine import Engine, Graph
 from .epochs import Epochs
 from .errors import InputError
@@ -210,12 +211,6 @@ class Loader:
             rows = self._share.no_rows(at.epoch)
             at.served(self._share.length)
             yield self._counted(self._batches.of(rows, None), ready=True)
-
-
-def whole_number(name: str, value: object) -> None:
-    """Raise InputError unless it is an integer of at least 1."""
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be at least 1 and whole, got {value!r}")
 
 
 def _check(batch_size: int, rank: int, world_size: int, on_error: str, max_bad_share: float) -> None:

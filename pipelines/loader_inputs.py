@@ -1,4 +1,4 @@
-"""What the loaders of all tasks take from a user, opened and checked: store, heatmaps, seed, number type, threads."""
+"""What the loaders of all tasks take from a user, opened and checked: store, heatmaps, number type, threads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-import numpy as np
-
+from .bounds import whole_number
 from .crop_guided import Heatmaps
 from .errors import InputError
-from .loader import whole_number
 from .statistics import IMAGENET, Statistics
 from .store_read import ImageStore
 from .store_subset import Subset, SubsetMaps
@@ -68,12 +66,6 @@ def opened_heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -
     if heatmaps is not None and len(heatmaps) != len(store):
         raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
     return heatmaps
-
-
-def check_seed(seed: object) -> None:
-    """Raise InputError unless it is whole."""
-    if not isinstance(seed, int | np.integer):
-        raise InputError(f"seed must be whole, got {seed!r}")
 
 
 def check_dtype(dtype: str) -> None:

@@ -10,6 +10,7 @@ from itertools import islice
 from resource import RUSAGE_THREAD, getrusage
 from typing import TypeVar
 
+from .bounds import at_most
 from .errors import InputError
 
 Item = TypeVar("Item")
@@ -23,6 +24,8 @@ def worker_count(workers: int | None) -> int:
     """`workers` checked, or the CPUs this process may use."""
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
+    if workers is not None:
+        at_most("workers", workers)
     return workers or len(os.sched_getaffinity(0))
 
 

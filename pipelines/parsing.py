@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 from . import crop_scaled
+from .bounds import checked_seed, whole_number
 from .config import ParsingAugmentation
 from .crop_guided import Heatmaps
 from .dali import require_dali
 from .device import cuda_ordinal
 from .errors import InputError
 from .image_parts import MAX_PIXELS
-from .loader import Loader, whole_number
+from .loader import Loader
 from .loader_inputs import (
     Dtype,
     augmentation_of,
     check_dtype,
-    check_seed,
     graph_dtype,
     opened_heatmaps,
     opened_statistics,
@@ -72,7 +72,7 @@ def train_loader(
     classification.train_loader. Raises InputError for anything that cannot be used.
     """
     opened = _parsing_store(store)
-    check_seed(seed)
+    seed = checked_seed(seed)
     height, width = _height_width(size)
     planner = ParsingTrainPlanner(
         store=opened,

@@ -20,8 +20,9 @@ from contextlib import suppress
 import numpy as np
 import torch
 
+from .bounds import whole_number
 from .errors import InputError
-from .loader import Loader, whole_number
+from .loader import Loader
 from .remote_ray import CHUNK, check_alive, check_room, from_data, from_pool, join, require_ray
 from .remote_work import Agenda, Answer, work_of
 from .waiting import Waiting

@@ -10,6 +10,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from .bounds import at_most, checked_seed
 from .boxes import Boxes
 from .errors import InputError
 from .scene_objects import CLASSES
@@ -31,10 +32,10 @@ def scenes(count: int, *, seed: int = 0, classes: int = 6, objects: int = 1) -> 
     """
     if count < 1:
         raise InputError(f"the number of scenes must be at least 1, got {count}")
+    at_most("count", count)
     if not 2 <= classes <= len(CLASSES):
         raise InputError(f"scenes have 2 to {len(CLASSES)} classes, got {classes}")
-    if not 0 <= seed < 2**64:
-        raise InputError(f"seed must be within [0, 2^64), got {seed}")
+    seed = checked_seed(seed)
     if not 1 <= objects <= MOST_OBJECTS:
         raise InputError(f"scenes have 1 to {MOST_OBJECTS} objects, got {objects}")
     names = tuple(CLASSES)[:classes]

@@ -116,10 +116,10 @@ def test_what_makes_no_sense_is_refused(folder: Path, options: dict[str, Any], s
 def test_predictions_are_not_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
     """The file there is stays, before any image is read; --overwrite replaces it."""
     path = tmp_path / "p.h5"
-    path.write_bytes(b"precious")
+    path.write_bytes(before := b"\x89HDF\r\n\x1a\nprecious")
     with pytest.raises(InputError, match=r"p\.h5 exists already; pass --overwrite"):
         evaluate(config(folder, predictions=path))
-    assert path.read_bytes() == b"precious"
+    assert path.read_bytes() == before
     evaluate(config(folder, predictions=path, overwrite=True))
     assert len(Predictions(path)) == 29
 

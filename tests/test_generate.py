@@ -279,7 +279,7 @@ def test_values_that_no_map_can_have_are_refused(store: ImageStore, tmp_path: Pa
             from_masks(store, path, foreground=foreground)
     with pytest.raises(InputError, match="grid must be 1 to 65,535 cells a side, got 0"):
         from_boxes(store, path, grid=0)
-    with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(InputError, match="batch_size must be at least 1 and whole, got 0"):
         cams(store, path, batch_size=0)
     assert os.listdir(tmp_path) == []
 

@@ -158,7 +158,7 @@ def test_what_cannot_be_shown_is_refused(store: ImageStore, tmp_path: Path) -> N
     other = build_heatmaps(store, tmp_path / "other.lmdb", "other")
     with pytest.raises(InputError, match=r"other.lmdb were made from other images than .*images.lmdb"):
         preview(store, tmp_path / "a.png", heatmaps=other)
-    with pytest.raises(InputError, match="count must be at least 1, got 0"):
+    with pytest.raises(InputError, match="count must be at least 1 and whole, got 0"):
         preview(store, tmp_path / "a.png", count=0)
     with pytest.raises(InputError, match=r"cannot write .*nowhere/a.png: there is no folder"):
         preview(store, tmp_path / "nowhere" / "a.png", count=1, size=32, threads=1)

@@ -74,7 +74,7 @@ def test_flags_of_the_other_kind_of_store_are_refused(store: ImageStore, tmp_pat
         ((images.path, "--size", 40, 50), "images.lmdb is no store for scene parsing; leave out"),
         ((store.path, "--crop.gamma", 2), "give --parsing-crop in place of --crop"),
         ((store.path, "--size", 0), "size must be at least 1 and whole, got 0"),
-        ((store.path, "--count", 0), "count must be at least 1, got 0"),
+        ((store.path, "--count", 0), "count must be at least 1 and whole, got 0"),
     ):
         assert sentence in refusal_of(capsys, "preview", words[0], tmp_path / "p.png", *words[1:])
     assert not (tmp_path / "p.png").exists()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any, get_args
 
+from ..pipelines.bounds import whole_number
 from ..pipelines.errors import InputError
 
 
 def check_count(name: str, value: int | None) -> None:
-    """At least 1, or None."""
-    if value is not None and value < 1:
+    """Whole, at least 1 and not beyond bounds.MOST, or None."""
+    if value is None:
+        return
+    if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
+    whole_number(name, value)
 
 
 def check_least(name: str, value: float | None, least: float) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from ..pipelines.bounds import at_most
 from ..pipelines.config import DetectionAugmentation
 from ..pipelines.detection import SidePer
 from ..pipelines.errors import InputError
@@ -176,6 +177,7 @@ def check_sides(name: str, sides: tuple[int, ...]) -> None:
 
 
 def check_side(name: str, side: int) -> None:
-    """Raise InputError for less than SMALLEST_SIDE."""
+    """Raise InputError for less than SMALLEST_SIDE, and for more than any image has."""
     if side < SMALLEST_SIDE:
         raise InputError(f"{name} must be at least {SMALLEST_SIDE} px, got {side}")
+    at_most(name, side)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..pipelines.bounds import checked_seed
 from ..pipelines.errors import InputError
 from .checks import check_choice, check_count, check_least, check_share
 from .machine import Precision
@@ -108,6 +109,7 @@ class TrainingConfig:
             check_least(name, getattr(self, name), 0)
         for name in ("momentum", "ema"):
             check_share(name, getattr(self, name))
+        checked_seed(self.seed)
         check_choice("optimizer", self.optimizer, Optimizer)
         check_choice("schedule", self.schedule, Schedule)
         check_choice("precision", self.precision, Precision)
