@@ -42,9 +42,8 @@ def test_seeds_become_pythons_own(tmp_path: Path) -> None:
     for wrong in (1.0, "1", None):
         with pytest.raises(InputError, match="seed must be whole"):
             checked_seed(wrong)
-    loader = classification.train_loader(
-        make_store(tmp_path / "s", 6), batch_size=np.int64(4), size=np.int32(16), seed=np.int64(3)
-    )
+    options: dict[str, Any] = {"batch_size": np.int64(4), "size": np.int32(16), "seed": np.int64(3)}
+    loader = classification.train_loader(make_store(tmp_path / "s", 6), **options)
     next(iter(loader))
     assert json.loads(json.dumps(loader.state_dict()))["seed"] == 3
     loader.close()
