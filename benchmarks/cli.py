@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -171,7 +172,8 @@ def _usage(words: list[str]) -> int:
 
 
 def _fail(sentence: str, status: int = 2) -> int:
-    print(f"sdali: {' '.join(sentence.split())}", file=sys.stderr)
+    short = re.sub(r"(\d{20})\d{30,}", r"\1...", " ".join(sentence.split()))
+    print(f"sdali: {short}", file=sys.stderr)
     return status
 
 

@@ -8,19 +8,26 @@ from typing import Any
 import pytest
 import timm
 import torch
+from checkpoint_parts import parts_of_a_run
 from training import TinyNet
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers import checkpoint
 from sdali.trainers.classifier_checkpoint import check_input, check_training, load_classifier
+from sdali.trainers.detection_checkpoint import load_detector, start_from
 from sdali.trainers.models.classifiers import create_classifier
+from sdali.trainers.models.detection import DetectionConfig, create_detector
+from sdali.trainers.parsing_checkpoint import load_parser
 
 CPU = torch.device("cpu")
 
 
 def contents(model: torch.nn.Module, ema: torch.nn.Module | None = None) -> dict[str, Any]:
     return {
+        **parts_of_a_run(),
         "task": "classification",
+        "size": 32,
+        "test_crop": "whole",
         "model": {"name": "tiny_dropout_net", "args": {}},
         "classes": ["a", "b", "c"],
         "state_dict": model.state_dict(),
@@ -79,3 +86,47 @@ def test_a_network_without_a_score_a_class_is_refused() -> None:
     model = timm.create_model("vit_tiny_patch16_224", num_classes=2, global_pool="").eval()
     with pytest.raises(InputError, match="vit_tiny_patch16_224 does not give one score a class"):
         check_input(model, "vit_tiny_patch16_224", 224, CPU)
+
+
+def test_a_forged_checkpoint_is_refused(tmp_path: Path) -> None:
+    """It cannot have timm fetch or read weights, nor lack a part or hold one of another type: one sentence each."""
+    path, whole = tmp_path / "c.pt", contents(TinyNet(3))
+    elsewhere = tmp_path / "weights.pt"
+    torch.save(TinyNet(3).state_dict(), elsewhere)
+    for name, value in (("checkpoint_path", str(elsewhere)), ("pretrained", True), ("cache_dir", "/tmp"), (3, 4)):
+        checkpoint.save(path, {**whole, "model": {"name": "tiny_dropout_net", "args": {name: value}}})
+        with pytest.raises(InputError, match=f"its model holds {name}, which is not a run's to set; give another"):
+            load_classifier(path, "cpu")
+    for name in whole.keys() - {"task"}:
+        checkpoint.save(path, {key: value for key, value in whole.items() if key != name})
+        with pytest.raises(InputError, match=rf"c\.pt is no whole checkpoint: it lacks {name}; give last\.pt"):
+            load_classifier(path, "cpu")
+        for wrong in (b"bytes", -1, 10**30, [1], {"name": 1}, {1: 2}, 0.5):
+            checkpoint.save(path, {**whole, name: wrong})
+            if name in ("identity", "config") and isinstance(wrong, dict):
+                continue  # a resumption compares what is in them
+            with pytest.raises(InputError, match=rf"c\.pt is no checkpoint of a run: its {name} "):
+                load_classifier(path, "cpu")
+    checkpoint.save(path, {**whole, "model": {"name": "resnet18", "args": {"layers": 1}}})
+    with pytest.raises(InputError, match=r"the network in .*c\.pt cannot be made: timm cannot make resnet18"):
+        load_classifier(path, "cpu")
+    checkpoint.save(path, whole)
+    load_classifier(path, "cpu")
+
+
+@pytest.mark.parametrize(("load", "task"), [(load_detector, "detection"), (load_parser, "parsing")])
+@pytest.mark.parametrize("network", [{}, {"x": 1}, {"backbone": "resnet18", "head": 3}, {"rpn": 5, "fcn": 5}])
+def test_networks_that_cannot_be_made_are_refused(tmp_path: Path, load: Any, task: str, network: dict) -> None:
+    """An unknown part, another type, no backbone: one sentence that names the file."""
+    sides = {"shorter_side": 32, "longer_side": 64}
+    whole = {**contents(TinyNet(3)), "task": task, "network": network, **sides}
+    checkpoint.save(tmp_path / "c.pt", whole)
+    with pytest.raises(InputError, match=r"c\.pt (cannot be made|do not fit)"):
+        load(tmp_path / "c.pt", "cpu")
+
+
+def test_starting_from_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "c.pt", {"state_dict": {}})
+    model = create_detector(DetectionConfig(backbone="resnet18"), 2)
+    with pytest.raises(InputError, match=r"c\.pt is no checkpoint of a run; give one of detection or classification"):
+        start_from(model, tmp_path / "c.pt", "resnet18")

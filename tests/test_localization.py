@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from checkpoint_parts import parts_of_a_run
 from detectors import awake
 from pictures import jpeg
 from test_cli import refusal_of, report_of
@@ -81,8 +82,7 @@ def save_detector(path: Path) -> Detector:
 
 
 def common() -> dict[str, Any]:
-    about = {"standing": {"epoch": 1}, "store": "", "config": {}, "ema": None}
-    return {**about, "classes": list(CLASSES), "statistics": IMAGENET.to_dict()}
+    return {**parts_of_a_run(), "classes": list(CLASSES)}
 
 
 class Thresholds(Detector):

@@ -15,6 +15,7 @@ from ..pipelines.errors import InputError
 from ..pipelines.input_files import open_input
 from ..pipelines.store_publish import open_no_link, sync_folder
 from ..pipelines.store_write import write_errors
+from .checkpoint_keys import OF_TASK, check_keys
 
 FORMAT = "sdali checkpoint"
 VERSION = 1
@@ -60,7 +61,7 @@ def _save(contents: dict[str, Any], file: Any) -> None:
 def load(path: str | Path, task: str | None = None) -> dict[str, Any]:
     """What `save` wrote, tensors on the CPU; InputError for a file that is missing, damaged or of another kind or task.
 
-    Keys of any training run: `task`, `classes`, `statistics` (a dict for Statistics.from_dict), `store` (digest),
+    Keys of any training run, see checkpoint_keys: `task`, `classes`, `statistics` (for Statistics.from_dict), `store`,
     `identity` and `config`, `state_dict`, `ema` (a state_dict, None without an average), `standing`; in last.pt also
     `optimizer` and `loader`.
     """
@@ -78,13 +79,14 @@ def load(path: str | Path, task: str | None = None) -> dict[str, Any]:
         raise InputError(f"{path} is damaged or not a checkpoint of sdali; give last.pt or best.pt of a run") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise InputError(f"{path} was not written by sdali; give last.pt or best.pt of a run")
-    if contents["version"] != VERSION:
-        found = contents["version"]
+    if (found := contents.get("version")) != VERSION:
         raise InputError(
             f"{path} has checkpoint version {found} and this sdali reads {VERSION}; use the one of its time"
         )
     if task is not None and contents.get("task") != task:
         raise InputError(f"{path} is a checkpoint of {contents.get('task')}, not of {task}; give one of those")
+    if contents.get("task") in OF_TASK:
+        check_keys(contents, path)
     return contents
 
 

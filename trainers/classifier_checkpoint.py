@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from ..pipelines.errors import InputError
 from . import checkpoint
+from .checkpoint_keys import network_errors
 from .distributed import resolve_device
 from .models.classifiers import create_classifier
 
@@ -34,7 +35,8 @@ def load_classifier(path: str | Path, device: str | torch.device = "auto") -> tu
     """
     contents = load(path)
     name, arguments = contents["model"]["name"], contents["model"]["args"]
-    model = create_classifier(name, len(contents["classes"]), **arguments)
+    with network_errors(path):
+        model = create_classifier(name, len(contents["classes"]), **arguments)
     checkpoint.load_weights(model, contents["ema"] or contents["state_dict"], path)
     where = device if isinstance(device, torch.device) else resolve_device(device)
     return model.to(where).eval(), contents

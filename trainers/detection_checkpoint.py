@@ -9,6 +9,7 @@ import torch
 
 from ..pipelines.errors import InputError
 from . import checkpoint, classifier_checkpoint
+from .checkpoint_keys import OF_TASK, network_errors
 from .distributed import resolve_device
 from .models.detection import DetectionConfig, create_detector
 from .models.detector import Detector
@@ -25,7 +26,8 @@ def load_detector(path: str | Path, device: str | torch.device = "auto") -> tupl
     such checkpoint.
     """
     contents = checkpoint.load(path, TASK)
-    model = create_detector(DetectionConfig.from_dict(contents["network"]), len(contents["classes"]))
+    with network_errors(path):
+        model = create_detector(DetectionConfig.from_dict(contents["network"]), len(contents["classes"]))
     checkpoint.load_weights(model, contents["ema"] or contents["state_dict"], path)
     where = device if isinstance(device, torch.device) else resolve_device(device)
     return model.to(where).eval(), contents
@@ -37,9 +39,11 @@ def start_from(model: Detector, path: str | Path, backbone: str) -> Taken:
     Raises InputError for a checkpoint of another task or backbone, or that lacks weights of the backbone.
     """
     contents = checkpoint.load(path)
+    if contents.get("task") not in OF_TASK:
+        raise InputError(f"{path} is no checkpoint of a run; give one of detection or classification")
     weights = contents["ema"] or contents["state_dict"]
     if contents["task"] == TASK:
-        name, names, prefix = contents["network"]["backbone"], start_from_detector, "backbone.network."
+        name, names, prefix = contents["network"].get("backbone"), start_from_detector, "backbone.network."
     elif contents["task"] == classifier_checkpoint.TASK:
         name, names, prefix = contents["model"]["name"], start_from_classifier, ""
     else:

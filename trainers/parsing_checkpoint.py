@@ -9,6 +9,7 @@ import torch
 
 from ..pipelines.errors import InputError
 from . import checkpoint, classifier_checkpoint
+from .checkpoint_keys import network_errors
 from .distributed import resolve_device
 from .models.parsing import ParsingConfig, ParsingNetwork, create_parser
 
@@ -23,8 +24,9 @@ def load_parser(path: str | Path, device: str | torch.device = "auto") -> tuple[
     such checkpoint.
     """
     contents = checkpoint.load(path, TASK)
-    config, std = ParsingConfig.from_dict(contents["network"]), contents["statistics"]["std"]
-    model = create_parser(config, len(contents["classes"]), std=std)
+    with network_errors(path):
+        config = ParsingConfig.from_dict(contents["network"])
+        model = create_parser(config, len(contents["classes"]), std=contents["statistics"]["std"])
     checkpoint.load_weights(model, contents["ema"] or contents["state_dict"], path)
     where = device if isinstance(device, torch.device) else resolve_device(device)
     return model.to(where).eval(), contents

@@ -41,7 +41,7 @@ def check_resumable(saved: dict[str, Any], config: TrainingConfig, store: ImageS
     now = {"store digest": store.digest[:12], **config.identity}
     was = {"store digest": saved["store"][:12], **saved["identity"]}
     for name, value in now.items():
-        if (old := was[name]) != value:
+        if (old := was.get(name)) != value:
             raise InputError(f"{path} has {name} {old}, and {value} is asked for; give the same, or another --out")
 
 
@@ -66,7 +66,12 @@ def restore(
     load_weights(model, saved["state_dict"], path)
     if ema is not None:
         load_weights(ema.module, saved["ema"], path)
-    load_optimizer(optimizer, saved["optimizer"])
+    try:
+        load_optimizer(optimizer, saved["optimizer"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} does not hold the optimizer's state ({error!r}); give another --out") from None
+    if not isinstance(saved.get("loader"), dict):
+        raise InputError(f"{path} does not hold the loader's place; give another --out")
     loader.load_state_dict(saved["loader"])
 
 
