@@ -31,6 +31,8 @@ class Peer:
 
     stream: Stream
     lacks: str
+    lead: int = 0
+    """Where the stream has no end and is gone on with: batches of each turn before the clocks start, see steady."""
 
 
 class Pass(NamedTuple):
@@ -114,7 +116,9 @@ def _serve(connection: Connection, make: Callable[[], Peer]) -> None:
         peer = make()
         connection.send(("opened", peer.lacks))
         while True:
-            connection.send(("served", serve(peer.stream, connection.recv())))
+            images = connection.recv()
+            taken = steady(peer.stream, images, peer.lead) if peer.lead else serve(peer.stream, images)
+            connection.send(("served", taken))
     except (EOFError, BrokenPipeError):  # the parent has gone, or has closed this peer
         return
     except ImportError as error:
@@ -150,6 +154,20 @@ def serve(stream: Stream, images: int) -> Pass:
             raise RuntimeError("it delivered no images")
     at_rest, used = _settled()
     return Pass(count, at_rest - begun, used - cpu)
+
+
+def steady(stream: Stream, images: int, lead: int) -> Pass:
+    """The images of a stream without an end, once `lead` batches have used up what it had ready.
+
+    It is not waited for: as many batches as are under way at the end were so at the beginning, and daemons never rest.
+    """
+    batches = stream()
+    for _ in range(lead):
+        next(batches)
+    begun, cpu, count = time.perf_counter(), process_tree.cpu_seconds(), 0
+    while count < images:
+        count += next(batches)
+    return Pass(count, time.perf_counter() - begun, process_tree.cpu_seconds() - cpu)
 
 
 def _settled() -> tuple[float, float]:

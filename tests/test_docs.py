@@ -11,11 +11,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from detection_stores import make_detection_store
 from pictures import make_store
+
+from sdali.pipelines.statistics import IMAGENET, save
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NEEDS = {
@@ -87,6 +91,16 @@ def needed(page: str) -> str:
     return blocks(page)[0]
 
 
+NORMALISED = """
+from sdali.pipelines import classification
+real = classification.test_loader
+def test_loader(*store, **options):
+    print("tested with", options["statistics"].mean.tolist())
+    return real(*store, **options)
+classification.test_loader = test_loader
+"""
+
+
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores")
@@ -151,6 +165,16 @@ print(f"\\n{{len(seen)}} {{digest}}")
     run(code, workplace, before=KILL[page], status=KILLED)
     rest = run(code, workplace, before=SEEN, after=say).split()[-2:]
     assert whole[0] == "96" and rest == ["32", whole[1]]
+
+
+@pytest.mark.parametrize("page", ["pytorch", "lightning", "huggingface"])
+def test_the_example_tests_as_it_trains(page: str, workplace: Path) -> None:
+    """Normalised by what was measured on the training store, and with as many classes as that has, here 5."""
+    code = needed(page)
+    (workplace / "train.lmdb").unlink()
+    measured = replace(IMAGENET, mean=np.array([0.1, 0.2, 0.3]))
+    save(make_store(workplace / "train.lmdb", 20, classes=5), measured)
+    assert "tested with [0.1, 0.2, 0.3]" in run(code, workplace, before=NORMALISED)
 
 
 def test_jax_has_the_images_where_dali_wrote_them(workplace: Path) -> None:

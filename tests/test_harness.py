@@ -8,7 +8,7 @@ from functools import partial
 from sdali.benchmarks import peer_process
 from sdali.benchmarks.hardware import machine
 from sdali.benchmarks.harness import measure_in_turn
-from sdali.benchmarks.peer_process import Peer
+from sdali.benchmarks.peer_process import Peer, steady
 
 
 def burn(seconds: float) -> None:
@@ -94,3 +94,21 @@ def test_a_peer_that_stands_still_is_ended(monkeypatch) -> None:
 def test_a_failure_that_quotes_a_traceback_is_its_last_line() -> None:
     (own,) = measure_in_turn([("quoting", quoting)], rounds=1, images=10)
     assert own.failure == "RuntimeError: OSError: no.jpg"
+
+
+def test_a_steady_stream_is_gone_on_with_once_what_was_ready_is_used_up() -> None:
+    """Of each turn the first batches, which are there at once, do not count; the others take 0.02 s each."""
+    taken = []
+
+    def batches() -> Iterator[int]:
+        for number in range(100):
+            if number % 8 >= 3:
+                time.sleep(0.02)
+            taken.append(number)
+            yield 10
+
+    endless = batches()
+    for turn in (1, 2):
+        found = steady(lambda: endless, 50, 3)
+        assert found.images == 50 and 0.1 <= found.wall < 0.3 and found.cpu < 0.1
+        assert taken == list(range(8 * turn))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -27,6 +28,7 @@ NAMES = {
     "colour_torch": colour_torch,
     "Loader": Loader,
     "IMAGENET": IMAGENET,
+    "dataclasses": dataclasses,
 }
 
 
