@@ -22,7 +22,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 GONE = r"no Ray cluster answers at \S+ \(.*\); start one with ray start --head"
-SECONDS = 20  # until all have ended; beside other work, on a machine that has two cores
+SECONDS = 40  # until all have ended; beside other work, on a machine that has two cores
 RAYS_SECONDS = 25  # after which a cluster's other processes give it up; Ray's own are 60
 _PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 
