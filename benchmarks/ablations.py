@@ -29,6 +29,7 @@ from .ablation_localization import LOCALIZATION
 from .ablation_parsing import PARSING
 from .ablation_study import Row, Study
 from .hardware import machine
+from .streams import print_result, run
 from .tables import show
 from .throughput import write_json
 
@@ -180,16 +181,10 @@ def _show(record: dict[str, Any]) -> None:
 
 def main() -> int:
     """The module as a command: exit status 0, or 2 with one sentence."""
-    import json
-
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
-    try:
-        print(json.dumps(tyro.cli(Ablations, config=(tyro.conf.PositionalMetavarFromFieldName,)).run()))
-    except InputError as error:
-        print(f"sdali: {error}", file=sys.stderr)
-        return 2
+    print_result(tyro.cli(Ablations, config=(tyro.conf.PositionalMetavarFromFieldName,)).run())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
-import json
 import logging
-import os
-import re
 import signal
 import sys
 import threading
@@ -20,6 +17,7 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any, NoReturn, Protocol
 
 from ..pipelines.errors import InputError
+from .streams import fail, print_result, run
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (".demo", "the whole story on generated scenes: build, coarse model, CAMs, SDA training, report"),
@@ -70,26 +68,19 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    return run(lambda: _command(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _command(words: list[str]) -> int:
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
-    words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((n for n in (" ".join(words[:2]), " ".join(words[:1])) if n in COMMANDS), None)
     if name is None:
         return _usage(words)
-    try:
-        with _ended_by_sigterm():
-            result = _parsed(name, words[len(name.split()) :]).run()
-        return 0 if result is None else _print(json.dumps(result))
-    except InputError as error:
-        return _fail(str(error))
-    except BrokenPipeError:  # of the help
-        _drop_stdout()
-        return 0
-    except MemoryError:
-        return _fail("there is not enough memory for it; ask for less at a time")
-    except OSError as error:
-        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}; free or repair it and run again")
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    with _ended_by_sigterm():
+        result = _parsed(name, words[len(name.split()) :]).run()
+    if result is not None:
+        print_result(result)
+    return 0
 
 
 @contextmanager
@@ -107,25 +98,6 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _print(text: str) -> int:
-    """Write to stdout; the exit status. A reader that has gone away, as `head` does, is no error of ours."""
-    if sys.stdout is None:
-        return _fail("stdout is closed, so the result cannot be printed; open it")
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        _drop_stdout()
-    except OSError as error:
-        _drop_stdout()
-        return _fail(f"cannot write to stdout ({error.strerror}); free it")
-    return 0
-
-
-def _drop_stdout() -> None:
-    """The interpreter flushes stdout once more at its end, and would complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parsed(name: str, flags: list[str]) -> Command:
@@ -165,16 +137,11 @@ def _usage(words: list[str]) -> int:
     lines = [f"  {name:<{width}}  {description}" for name, (_, description) in COMMANDS.items()]
     text = "\n".join(["usage: sdali COMMAND [FLAGS]    (sdali COMMAND --help tells the flags)", "", *lines])
     if words and words[0] in ("-h", "--help"):
-        return _print(text)
+        print_result(text)
+        return 0
     print(text, file=sys.stderr)
     asked = " ".join(words[:2])
-    return _fail(f"there is no command {asked!r}" if asked else "name a command")
-
-
-def _fail(sentence: str, status: int = 2) -> int:
-    short = re.sub(r"(\d{20})\d{30,}", r"\1...", " ".join(sentence.split()))
-    print(f"sdali: {short}", file=sys.stderr)
-    return status
+    return fail(f"there is no command {asked!r}" if asked else "name a command")
 
 
 if __name__ == "__main__":

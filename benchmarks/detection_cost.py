@@ -6,8 +6,8 @@ and an SGD step. Rows take turns within a round, and each is divided by the base
 
 from __future__ import annotations
 
-import json
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..trainers.models.detection import DetectionConfig, create_detector
 from ..trainers.models.detector import Detector
 from ..trainers.models.ohem import OHEMConfig
 from ..trainers.models.rpn import RPNConfig
+from .streams import print_result, run
 from .tables import show
 
 HEIGHT, WIDTH, OBJECTS, CLASSES, ROUNDS = 360, 480, 10, 20, 3
@@ -82,14 +83,15 @@ def measure(rows: dict[str, DetectionConfig], rounds: int) -> dict[str, dict[str
     }
 
 
-def main() -> None:
+def main() -> int:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     figures = measure(configs(), ROUNDS)
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
     show("A training step, one image of 480 x 360", ["detector", "CPU s", "of base"], rows)
-    print(json.dumps(figures))
+    print_result(figures)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

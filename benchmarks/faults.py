@@ -5,7 +5,6 @@ The last line of stdout is one JSON document; the exit status is 1 where anythin
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from typing import Any, Literal
 import tyro.extras
 from tyro.conf import Positional
 
-from ..pipelines.errors import InputError
 from ..pipelines.progress import track
 from .fault_images import damaged_images
 from .fault_kills import kills
 from .fault_long import long_run
 from .fault_stores import damaged_stores
+from .streams import print_result, run
 from .tables import show
 
 
@@ -103,15 +102,11 @@ class Long:
 def main() -> int:
     """The module as a command: exit status 0, 1 where something failed, or 2 with one sentence."""
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
-    try:
-        commands = {"stores": Stores, "images": Images, "kills": Kills, "long": Long}
-        record = tyro.extras.subcommand_cli_from_dict(commands).run()
-    except InputError as error:
-        print(f"sdali: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(record))
+    commands = {"stores": Stores, "images": Images, "kills": Kills, "long": Long}
+    record = tyro.extras.subcommand_cli_from_dict(commands).run()
+    print_result(record)
     return 1 if record["failures"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -9,7 +9,6 @@ where one was found.
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import tyro
 from tyro.conf import Positional
 
 from ..pipelines.errors import InputError
+from .streams import print_result, run
 from .workload import at_least_one
 
 SECONDS_A_FILE, MEGABYTES = 20, 2048
@@ -99,15 +99,11 @@ def _kept(path: Path, findings: Path, target: str, said: str) -> dict[str, str]:
 
 def main() -> int:
     """The module as a command: exit status 0, 1 where there is a finding, or 2 with one sentence."""
-    try:
-        options = tyro.cli(Fuzz, description=__doc__)
-        record = fuzz(options.target, options.seconds, options.findings, seed=options.seed)
-    except InputError as error:
-        print(f"sdali: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(record))
+    options = tyro.cli(Fuzz, description=__doc__)
+    record = fuzz(options.target, options.seconds, options.findings, seed=options.seed)
+    print_result(record)
     return 1 if record["findings"] else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

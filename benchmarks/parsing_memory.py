@@ -7,9 +7,9 @@ process of its own rises over a forward and a backward pass.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..trainers.models.message_passing import MessagePassing, MessagePassingConfig
 from ..trainers.models.permutohedral import Lattice
+from .streams import print_result, run
 from .tables import show
 
 CLASSES, SIZE, CELLS = 150, 473, 60
@@ -115,7 +116,7 @@ def _status(field: str) -> int:
     return 1024 * int(found[1])
 
 
-def main() -> None:
+def main() -> int:
     figures = {}
     for name, network in networks().items():
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -124,8 +125,9 @@ def main() -> None:
         figures[name] = {"kept_mb": round(kept / 1e6, 2), "peak_mb": round(peak / 1e6, 1)}
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
     show(f"{CLASSES} classes, {CELLS} x {CELLS} cells", ["network", "kept MB", "peak MB"], rows)
-    print(json.dumps(figures))
+    print_result(figures)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -7,8 +7,8 @@ pass neither has anything left to do, so each is charged its own CPU time.
 
 from __future__ import annotations
 
-import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -26,6 +26,7 @@ from ..trainers.models.classifiers import create_classifier
 from . import process_tree
 from .hardware import machine
 from .peers.torchvision import load, recipe
+from .streams import print_result, run
 from .torch_data import Files
 from .workload import Workload, at_least_one, described, workload
 
@@ -133,5 +134,11 @@ def _result(passes: list[Epoch]) -> dict[str, Any]:
     return found
 
 
+def main() -> int:
+    """The module as a command: exit status 0, or 2 with one sentence."""
+    print_result(tyro.cli(starved))
+    return 0
+
+
 if __name__ == "__main__":
-    print(json.dumps(tyro.cli(starved)))
+    sys.exit(run(main))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..pipelines.escaped import escaped
+
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; numbers, wherever they stand, are aligned to the right."""
@@ -17,7 +19,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         numeric = all(_is_number(row[place]) for row in rows)
         table.add_column(name, justify="right" if numeric and place else "left")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(escaped(cell)) for cell in row))
     Console(stderr=True).print(table)
 
 

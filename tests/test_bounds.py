@@ -17,8 +17,10 @@ from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import classification
 from sdali.pipelines.bounds import MOST, MOST_OF_ANY, at_most, checked_seed, whole_number
+from sdali.pipelines.config import Augmentation, Crop
 from sdali.pipelines.errors import InputError
 from sdali.trainers.classification import TrainConfig
+from sdali.trainers.resume import plain
 
 HUGE = 10**23
 
@@ -106,8 +108,13 @@ def test_commands_refuse_what_cannot_be_meant(tmp_path: Path) -> None:
 
 def test_a_configuration_takes_numpys_numbers_and_no_others(tmp_path: Path) -> None:
     options: dict[str, Any] = {name: tmp_path / name for name in ("store", "val_store", "out")}
-    options["epochs"] = np.int64(3)
-    TrainConfig(**options)
+    options |= {"epochs": np.int64(3), "seed": np.uint64(2**63), "lr": np.float32(0.5), "sizes": (np.int32(32), 64)}
+    crop: dict[str, Any] = {"area": (np.float64(0.5), 1.0)}
+    options["augmentation"] = Augmentation(crop=Crop(**crop))
+    found = plain(TrainConfig(**options))
+    assert json.loads(json.dumps(found))["seed"] == 2**63
+    assert not [name for name, value in found.items() if isinstance(value, np.generic)]
+    assert type(found["sizes"][0]) is int and type(found["augmentation.crop.area"][0]) is float
     options["epochs"] = 1.5
     with pytest.raises(InputError, match=r"epochs must be at least 1 and whole, got 1\.5"):
         TrainConfig(**options)

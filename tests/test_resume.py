@@ -176,6 +176,30 @@ def test_nothing_is_overwritten_unasked(folder: Path) -> None:
     assert (config.out / "last.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["best.pt", "log.jsonl", "skipped.txt", "epoch-0003.pt"])
+def test_what_a_run_without_a_last_checkpoint_left_is_kept(folder: Path, name: str) -> None:
+    """It was killed before its first save, or its last.pt was moved: refused as with one, unless --resume is passed."""
+    config = tiny_config(folder, f"left_{name}", epochs=1)
+    config.out.mkdir()
+    (config.out / name).write_text("{}\n")
+    with pytest.raises(InputError, match=f"{name} exists already; pass --resume to go on with it, or another --out"):
+        train(config)
+    assert [path.name for path in config.out.iterdir()] == [name] and (config.out / name).read_text() == "{}\n"
+    (config.out / name).unlink()
+    os.mkfifo(config.out / name)
+    with pytest.raises(InputError, match=f"{name} is no regular file, as a run's are; remove it"):
+        train(dataclasses.replace(config, resume=True))
+
+
+def test_a_run_killed_before_its_first_checkpoint_keeps_its_log(folder: Path) -> None:
+    """With --resume it begins again, behind the lines that are there."""
+    config = tiny_config(folder, "early", epochs=1)
+    config.out.mkdir()
+    (config.out / "log.jsonl").write_text('{"event": "start"}\n')
+    train(dataclasses.replace(config, resume=True))
+    assert (config.out / "log.jsonl").read_text().startswith('{"event": "start"}\n{"event": "start", ')
+
+
 def test_what_differs_is_refused_or_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the checkpoint cannot go on with is refused with both values; what it can is done, and said."""
     config = dataclasses.replace(tiny_config(folder, "differs", epochs=1), resume=True)

@@ -51,9 +51,9 @@ def test_parts_of_the_loss_are_averaged_beside_it(tmp_path: Path, monkeypatch: p
     assert [(line["loss"], line["loss_box"]) for line in lines(log.path)] == [(20.0, 2.0), (55.0, 5.5)]
 
 
-def test_a_new_run_starts_a_new_log_and_a_resumed_one_appends(tmp_path: Path) -> None:
-    """Nothing of a run that is resumed is lost; nothing of another one is left."""
-    for step, events in [(0, ["a"]), (0, ["b"]), (5, ["b", "c"])]:
+def test_a_log_is_never_begun_again(tmp_path: Path) -> None:
+    """Nothing of a run that goes on is lost, also where it was killed before its first checkpoint."""
+    for step, events in [(0, ["a"]), (0, ["a", "b"]), (5, ["a", "b", "c"])]:
         with RunLog(tmp_path, Standing(step=step), epochs=2, steps_per_epoch=4, describe=describe, enabled=True) as log:
             log.record(events[-1], x=None)
         assert [line["event"] for line in lines(log.path)] == events

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args
+
+import numpy as np
 
 from ..pipelines.bounds import whole_number
 from ..pipelines.errors import InputError
+
+
+def take_python_numbers(config: Any) -> None:
+    """Replace NumPy's numbers in a frozen dataclass, and in those in it, by Python's: JSON holds these."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            take_python_numbers(value)
+        elif isinstance(value, np.generic):
+            object.__setattr__(config, field.name, value.item())
+        elif isinstance(value, tuple) and any(isinstance(each, np.generic) for each in value):
+            plain = tuple(each.item() if isinstance(each, np.generic) else each for each in value)
+            object.__setattr__(config, field.name, plain)
 
 
 def check_count(name: str, value: int | None) -> None:

@@ -12,7 +12,7 @@ from ..pipelines.bounds import at_most
 from ..pipelines.config import DetectionAugmentation
 from ..pipelines.detection import SidePer
 from ..pipelines.errors import InputError
-from .checks import check_choice, check_count, check_share
+from .checks import check_choice, check_count, check_share, take_python_numbers
 from .machine import Precision
 from .models.detection import DetectionConfig
 from .models.rpn import check_threshold
@@ -158,6 +158,7 @@ class EvaluateConfig:
     """CPU threads of each rank. None: its share of the cores."""
 
     def __post_init__(self) -> None:
+        take_python_numbers(self)
         check_count("threads", self.threads)
         check_choice("precision", self.precision, Precision)
         if not self.checkpoint:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..pipelines.config import TestCrop
 from ..pipelines.errors import InputError
 from ..pipelines.plan_views import TEN
-from .checks import check_choice, check_count
+from .checks import check_choice, check_count, take_python_numbers
 from .machine import Precision
 from .sides import Sides
 
@@ -46,6 +46,7 @@ class TestConfig:
     """CPU threads of each rank. None: its share of the cores."""
 
     def __post_init__(self) -> None:
+        take_python_numbers(self)
         for name in ("batch_size", "size", "threads"):
             check_count(name, getattr(self, name))
         check_choice("precision", self.precision, Precision)

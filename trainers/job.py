@@ -170,6 +170,7 @@ def opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterator
         if job.saved:
             resume.restore(job.saved, config, model=model, ema=ema, optimizer=optimizer, loader=loader)
             at = resume.standing(job.saved, loader, job.images_a_step)
+        job.ranks.barrier()  # every rank has seen what the folder held before the first one adds to it
         with write_errors(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
             if job.ranks.is_first:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..pipelines.errors import InputError
 from . import detection_config
-from .checks import check_choice, check_count
+from .checks import check_choice, check_count, take_python_numbers
 from .detection_config import check_sides
 from .localization_answers import MOST
 from .machine import Precision
@@ -75,6 +75,7 @@ class EvaluateConfig:
     """CPU threads of each rank. None: its share of the cores."""
 
     def __post_init__(self) -> None:
+        take_python_numbers(self)
         for name in ("classifier_crops", "top", "batch_size", "threads"):
             check_count(name, getattr(self, name))
         check_choice("precision", self.precision, Precision)

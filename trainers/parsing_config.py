@@ -10,7 +10,7 @@ from tyro.conf import arg
 
 from ..pipelines.config import ParsingAugmentation
 from ..pipelines.errors import InputError
-from .checks import check_choice, check_count, check_least
+from .checks import check_choice, check_count, check_least, take_python_numbers
 from .machine import Precision
 from .models.parsing import ParsingConfig
 from .resume import plain
@@ -96,6 +96,7 @@ class EvaluateConfig:
     """CPU threads of each rank. None: its share of the cores."""
 
     def __post_init__(self) -> None:
+        take_python_numbers(self)
         check_count("threads", self.threads)
         check_choice("precision", self.precision, Precision)
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..pipelines.loader import Loader
 from ..pipelines.store_read import ImageStore
 from .checkpoint import load, load_weights
 from .classes import class_difference
+from .skipped import NAME as SKIPPED
 from .standing import Standing
 from .training_config import TrainingConfig
 
@@ -25,12 +27,21 @@ FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "devic
 def earlier(config: TrainingConfig, task: str) -> dict[str, Any] | None:
     """The contents of out/last.pt, of a run of this task, where it shall be resumed and there is one.
 
-    Raises InputError where there is one and it shall not be resumed, so that nothing is lost.
+    Raises InputError where there is one, or anything else that a run leaves, and it shall not be resumed, so that
+    nothing is lost.
     """
-    path = config.out / "last.pt"
-    if path.exists() and not config.resume:
-        raise InputError(f"{path} exists already; pass --resume to go on with it, or another --out to start anew")
-    return load(path, task) if path.exists() else None
+    path, left = config.out / "last.pt", left_by_a_run(config.out)
+    if left and not config.resume:
+        raise InputError(f"{left[0]} exists already; pass --resume to go on with it, or another --out to start anew")
+    if special := [each for each in left if each.is_symlink() or not each.is_file()]:
+        raise InputError(f"{special[0]} is no regular file, as a run's are; remove it, or give another --out")
+    return load(path, task) if path in left else None
+
+
+def left_by_a_run(out: Path) -> list[Path]:
+    """What lies in a folder under the names of a run's files, last.pt first; a folder that is not there has nothing."""
+    names = ["last.pt", "best.pt", "log.jsonl", SKIPPED, *sorted(path.name for path in out.glob("epoch-*.pt"))]
+    return [out / name for name in names if os.path.lexists(out / name)]
 
 
 def check_resumable(saved: dict[str, Any], config: TrainingConfig, store: ImageStore) -> None:

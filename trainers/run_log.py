@@ -6,7 +6,7 @@ log.jsonl holds one JSON object a line, each with `event` and `time` (Unix secon
               data_wait_share, skipped (bad samples replaced since this start; skipped.txt lists them)
     evaluate  step, epoch, and the numbers of the result: of a classifier top1, top5, loss, images
     end       the result of the run
-A resumed run appends: where steps occur twice, the later line is the one that counts.
+A run that goes on appends: where steps occur twice, the later line is the one that counts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RunLog:
         self._display: Display = Silent()
         if enabled:
             with write_errors(self.path):
-                self._file = open(self.path, "a" if at.step else "w", encoding="utf-8")  # noqa: SIM115
+                self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
             self._board = _tensorboard(out / "tensorboard", at.step)
             self._display = display(epochs * steps_per_epoch, at.step)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..pipelines.bounds import checked_seed
 from ..pipelines.errors import InputError
-from .checks import check_choice, check_count, check_least, check_share
+from .checks import check_choice, check_count, check_least, check_share, take_python_numbers
 from .machine import Precision
 from .schedule import Schedule
 
@@ -103,6 +103,7 @@ class TrainingConfig:
     """Continue from last.pt in the output folder, or start where there is none."""
 
     def __post_init__(self) -> None:
+        take_python_numbers(self)
         for name in ("epochs", "batch_size", "epoch_length", "evaluate_every", "save_every", "threads"):
             check_count(name, getattr(self, name))
         for name in ("lr", "weight_decay", "warmup_epochs", "keep_every", "save_minutes"):
