@@ -7,7 +7,7 @@ all of whose processes count. What a batch costs besides its images shows where 
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..pipelines.remote_ray import require_ray, start_pool
 from .hardware import machine
 from .harness import measure_in_turn
 from .peer_process import Peer
+from .streams import print_result, run
 from .workload import Workload, at_least_one, described, workload
 
 SOURCES = ("local", "data", "pool")
@@ -90,5 +91,11 @@ def _more(one: dict[str, Any], local: dict[str, Any], batch_size: int) -> dict[s
     return {"cpu_ms_more_per_batch": batch_size * cpu, "wall_ms_more_per_batch": batch_size * wall}
 
 
+def main() -> int:
+    """The module as a command: exit status 0, or 2 with one sentence."""
+    print_result(tyro.cli(remote_cost))
+    return 0
+
+
 if __name__ == "__main__":
-    print(json.dumps(tyro.cli(remote_cost)))
+    sys.exit(run(main))
