@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sdali.benchmarks import fuzz
 from sdali.benchmarks.fuzz_run import COMPILED
 from sdali.benchmarks.fuzz_targets import TARGETS, Check
+from sdali.benchmarks.streams import run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,7 +82,7 @@ def test_without_atheris_a_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["fuzz", "voc"])
-    assert fuzz.main() == 2
+    assert run(fuzz.main) == 2
     assert capsys.readouterr().err == "sdali: atheris is missing: install it with pip install 'sdali[fuzz]'\n"
 
 

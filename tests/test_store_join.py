@@ -150,4 +150,4 @@ def test_the_commands_take_folders(tmp_path: Path, capsys: pytest.CaptureFixture
     assert told["verified"] and told["digest"] == other["digest"] and told["bytes"] == other["bytes"] > 0
     assert told["statistics"] and not other["statistics"]
     assert cli.main(["build", "12", str(tmp_path / "t"), "--format", "scenes", "--shard-gb", "0"]) == 2
-    assert "shards must have at least one byte" in capsys.readouterr().err
+    assert "--shard-gb must be above 0" in capsys.readouterr().err

@@ -42,6 +42,7 @@ def stream(work: Workload) -> Stream:
         pixels = spdl.io.to_torch(spdl.io.convert_frames(frames))  # uint8 HWC
         return transform(pixels.permute(2, 0, 1).contiguous())
 
+    spdl.io.demux_image(str(work.files[0]))  # without FFmpeg it says so here; in the pipeline, only a log would
     pipeline = (
         PipelineBuilder()
         .add_source(_Shuffled(work.files), continuous=True)
