@@ -23,7 +23,7 @@ from .ablation_study import Row, Study, once
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionProtocol:
-    """What all rows have in common, fixed before any of their results was seen."""
+    """What all rows have in common, fixed before their results were seen, but for bccd's epochs: 4, then 8, see LOG.md."""
 
     network: DetectionConfig
     """The base model."""

@@ -162,21 +162,23 @@ def _show(record: dict[str, Any]) -> None:
         mean, half = figures["mean"], figures["half_width"]
         return f"{100 * mean:{sign}.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
-    others = sorted({name for row in record["rows"] for name in row.get("differences", {})})
     rows = [
         [
             row["row"],
             points(row),
             points(row["difference"], "+") if "difference" in row else "",
-            *(points(row["differences"][name], "+") if name in row.get("differences", {}) else "" for name in others),
             row.get("baseline", ""),
             f"{row['cpu_seconds']:.0f}" if "cpu_seconds" in row else "",
         ]
         for row in record["rows"]
     ]
-    figure, *rest = (name.replace("_", " ") for name in (record["figure"], *others))
-    title = f"{record['set']}: {figure} and differences in %, {len(record['seeds'])} seeds, 95 % intervals"
-    show(title, ["row", figure, "difference", *rest, "to", "CPU s"], rows)
+    figure = record["figure"].replace("_", " ")
+    title = f"{record['set']}: {figure} in %, {len(record['seeds'])} seeds, 95 % intervals"
+    show(title, ["row", figure, "difference", "to", "CPU s"], rows)
+    if others := sorted({name for row in record["rows"] for name in row.get("differences", {})}):
+        compared = [row for row in record["rows"] if "differences" in row]
+        rows = [[row["row"], *(points(row["differences"][name], "+") for name in others)] for row in compared]
+        show("other differences in %", ["row", *(name.replace("_", " ") for name in others)], rows)
 
 
 def main() -> int:
