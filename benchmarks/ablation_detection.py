@@ -23,7 +23,7 @@ from .ablation_study import Row, Study, once
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionProtocol:
-    """What all rows have in common, fixed before their results were seen, but for bccd's epochs: 4, then 8, see LOG.md."""
+    """What all rows have in common, fixed before their results were seen, but for the epochs on bccd: see LOG.md."""
 
     network: DetectionConfig
     """The base model."""
