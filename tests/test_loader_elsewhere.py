@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forks import ended_in_time
 from loading import by_position, make
 from pictures import make_store
 
@@ -136,22 +136,6 @@ def in_child(path: str, what: str) -> None:
         print("child", flush=True)
         os._exit(0)  # as multiprocessing does; what DALI itself does at the end of an interpreter hangs after a fork
     print(status, "parent", len(list(batches)))
-
-
-def ended_in_time(child: int) -> int | None:
-    """Its status; None where Python itself hung in fork, before the child's alarm was set, and it had to be killed.
-
-    That is python/cpython#112275, mended in 3.10.15, 3.11.10 and 3.12: once in some 5,000 forks beside busy threads.
-    """
-    give_up = time.monotonic() + 40
-    while time.monotonic() < give_up:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return status
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
 
 
 SCRIPT = f"""
