@@ -8,32 +8,18 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from building import built, decoded, encoded, picture
 from PIL import Image
 
-from sdali.pipelines.boxes import Boxes
-from sdali.pipelines.build import build
 from sdali.pipelines.build_split import is_validation
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.progress import silent
-from sdali.pipelines.sources import Loaded, Source, SourceItem
+from sdali.pipelines.sources import Loaded, SourceItem
 from sdali.pipelines.sources_folder import folder
 from sdali.pipelines.store_read import ImageStore
-
-_RNG = np.random.default_rng(0)
-
-
-def _picture(height: int = 40, width: int = 60) -> np.ndarray:
-    """Smooth colours, so that JPEG and averaging change little."""
-    return cv2.resize(_RNG.integers(0, 256, (4, 5, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
 def _bomb() -> bytes:
@@ -48,23 +34,13 @@ def _photographs(root: Path, classes: tuple[str, ...] = ("cat", "dog"), count: i
     for name in classes:
         (root / name).mkdir(parents=True)
         for i in range(count):
-            (root / name / f"{i}.jpg").write_bytes(_jpeg(_picture(30 + i, 50)))
+            (root / name / f"{i}.jpg").write_bytes(encoded(picture(30 + i, 50)))
     return root
-
-
-def _build(source: Source | Path, path: Path, **options: Any) -> dict[str, Any]:
-    return build(folder(source) if isinstance(source, Path) else source, path, progress=silent, **options)
-
-
-def _decoded(store: ImageStore, index: int) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
-    return np.asarray(image)
 
 
 _BAD = {
     "a text.jpg": (b"this is text", "is not an image"),
-    "cut.jpg": (_jpeg(_picture())[:-200], "is truncated: the JPEG has no end marker"),
+    "cut.jpg": (encoded(picture())[:-200], "is truncated: the JPEG has no end marker"),
     "zero.jpg": (b"", "is empty"),
     "bomb.png": (_bomb(), "has 40,000 x 40,000 px, more than the 178,956,970 allowed (--max-pixels)"),
     "动画.gif": (b"GIF89a" + bytes(100), r"format GIF, which DALI does not decode (--transcode converts it)"),
@@ -77,7 +53,7 @@ def test_a_bad_file_stops_the_build(tmp_path: Path, name: str) -> None:
     data, reason = _BAD[name]
     (_photographs(tmp_path / "p") / "cat" / name).write_bytes(data)
     with pytest.raises(InputError, match=f"cat/{name} .*{re.escape(reason)}; correct or remove it, or pass --skip-bad"):
-        _build(tmp_path / "p", tmp_path / "s.lmdb")
+        built(tmp_path / "p", tmp_path / "s.lmdb")
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
@@ -87,7 +63,7 @@ def test_bad_files_are_skipped_and_listed(tmp_path: Path) -> None:
     for name, (data, _) in _BAD.items():
         (root / "dog" / name).write_bytes(data)
     (root / "cat" / "gone.jpg").symlink_to("nowhere")
-    report = _build(root, tmp_path / "s.lmdb", skip_bad=True)
+    report = built(root, tmp_path / "s.lmdb", skip_bad=True)
     assert {bad["name"] for bad in report["skipped"]} == {f"dog/{name}" for name in _BAD} | {"cat/gone.jpg"}
     assert {bad["name"]: bad["reason"] for bad in report["skipped"]}["cat/gone.jpg"].startswith(
         "cannot be read: No such"
@@ -103,7 +79,7 @@ def test_when_all_are_bad_nothing_is_published(tmp_path: Path) -> None:
     (tmp_path / "p" / "cat").mkdir(parents=True)
     (tmp_path / "p" / "cat" / "1.jpg").write_bytes(b"text")
     with pytest.raises(InputError, match=r"nothing is left for .*: all 1 samples are bad, .*cat/1.jpg is not an image"):
-        _build(tmp_path / "p", tmp_path / "s.lmdb", skip_bad=True)
+        built(tmp_path / "p", tmp_path / "s.lmdb", skip_bad=True)
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
@@ -113,12 +89,12 @@ def test_good_files_are_kept_to_the_byte(tmp_path: Path) -> None:
     root.mkdir(parents=True)
     exif = Image.Exif()
     exif[274] = 6
-    Image.fromarray(_picture(40, 60)).save(root / "竖.jpg", exif=exif)
-    Image.fromarray(_picture()).convert("CMYK").save(root / "cmyk.jpg")
-    Image.fromarray(_picture()).convert("L").save(root / "grey.jpg")
-    cv2.imwrite(str(root / "16.png"), _picture().astype(np.uint16) * 257)
-    (root / "wide.jpg").write_bytes(_jpeg(_picture(1, 4000)))
-    _build(tmp_path / "p", tmp_path / "s.lmdb", verify=True)
+    Image.fromarray(picture(40, 60)).save(root / "竖.jpg", exif=exif)
+    Image.fromarray(picture()).convert("CMYK").save(root / "cmyk.jpg")
+    Image.fromarray(picture()).convert("L").save(root / "grey.jpg")
+    cv2.imwrite(str(root / "16.png"), picture().astype(np.uint16) * 257)
+    (root / "wide.jpg").write_bytes(encoded(picture(1, 4000)))
+    built(tmp_path / "p", tmp_path / "s.lmdb", verify=True)
     store = ImageStore(tmp_path / "s.lmdb")
     sizes = dict(zip(store.names, store.sizes.tolist(), strict=True))
     assert store.classes == ("类",) and sizes["类/竖.jpg"] == [60, 40] and sizes["类/wide.jpg"] == [1, 4000]
@@ -131,22 +107,22 @@ def test_workers_change_no_byte(tmp_path: Path) -> None:
     root = _photographs(tmp_path / "p")
     for name, options in {"plain": {}, "small": {"shorter_side": 20}}.items():
         for workers in (1, 4):
-            _build(root, tmp_path / f"{name}{workers}", workers=workers, **options)
+            built(root, tmp_path / f"{name}{workers}", workers=workers, **options)
         assert (tmp_path / f"{name}1").read_bytes() == (tmp_path / f"{name}4").read_bytes()
 
 
 def test_a_split_divides_every_class(tmp_path: Path) -> None:
     """Two stores beside each other hold each image once, with the same classes, the same way each time."""
     root = _photographs(tmp_path / "p")
-    report = _build(root, tmp_path / "s.lmdb", split=0.8)
+    report = built(root, tmp_path / "s.lmdb", split=0.8)
     train, val = (ImageStore(tmp_path / name) for name in ("s.train.lmdb", "s.val.lmdb"))
     assert report["stores"] == [str(train.path), str(val.path)] and report["images"] == 20
     assert np.bincount(train.labels).tolist() == [8, 8] and np.bincount(val.labels).tolist() == [2, 2]
     assert sorted([*train.names, *val.names]) == sorted(f"{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(10))
     assert train.classes == val.classes == ("cat", "dog")
-    _build(root, tmp_path / "again.lmdb", split=0.8)
+    built(root, tmp_path / "again.lmdb", split=0.8)
     assert ImageStore(tmp_path / "again.val.lmdb").digest == val.digest
-    _build(root, tmp_path / "other.lmdb", split=0.8, seed=1)
+    built(root, tmp_path / "other.lmdb", split=0.8, seed=1)
     assert ImageStore(tmp_path / "other.val.lmdb").digest != val.digest
 
 
@@ -155,7 +131,7 @@ def test_neither_part_is_published_alone(tmp_path: Path) -> None:
     root = _photographs(tmp_path / "p")
     (tmp_path / "s.val.lmdb").write_bytes(b"precious")
     with pytest.raises(InputError, match=r"s\.val\.lmdb exists already"):
-        _build(root, tmp_path / "s.lmdb", split=0.5)
+        built(root, tmp_path / "s.lmdb", split=0.5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "s.val.lmdb"]
 
 
@@ -180,79 +156,28 @@ def test_splits_keep_their_laws() -> None:
         is_validation(_items([1, 1]), 0.5, seed=0)
 
 
-def test_shrinking_keeps_what_the_picture_shows(tmp_path: Path) -> None:
-    """Image, mask and boxes shrink together to the shorter side, nothing is enlarged, orientation is applied."""
-    image, mask = _picture(200, 100), np.zeros((200, 100), np.uint8)
-    image[40:120, 20:60], mask[40:120, 20:60] = (0, 0, 255), 1
-    boxes = Boxes(np.array([[20, 40, 60, 120]], np.float32), np.array([1]), np.array([True]))
-    png = cv2.imencode(".png", mask)[1].tobytes()
-    items = [
-        SourceItem("large.jpg", -1, lambda: Loaded(_jpeg(image), png, boxes)),
-        SourceItem("small.jpg", -1, lambda: Loaded(_jpeg(image[::10, ::10]))),
-    ]
-    _build(Source(("a", "b"), items, has_masks=True, has_boxes=True), tmp_path / "s.lmdb", shorter_side=50)
-    store = ImageStore(tmp_path / "s.lmdb")
-    assert store.sizes.tolist() == [[100, 50], [20, 10]]
-    assert bytes(store.read([1])[0]) == _jpeg(image[::10, ::10])
-    red = (_decoded(store, 0)[..., 2] > 200) & (_decoded(store, 0)[..., :2].max(-1) < 60)
-    inside = np.zeros((100, 50), bool)
-    inside[20:60, 10:30] = True
-    assert (red[22:58, 12:28]).all() and np.array_equal(store.mask(0).astype(bool), inside)
-    assert store.boxes(0)[0].tolist() == [[10, 20, 30, 60]] and store.boxes(0).labels.tolist() == [1]
-    assert store.boxes(0).difficult.tolist() == [True]
-    assert not store.has_mask(1) and len(store.boxes(1)[0]) == 0
-
-
-def test_oriented_images_shrink_upright(tmp_path: Path) -> None:
-    """A photograph with EXIF orientation 6 is stored upright, so that its size needs no EXIF any more."""
-    (tmp_path / "p").mkdir()
-    exif = Image.Exif()
-    exif[274] = 6
-    picture = _picture(100, 200)
-    Image.fromarray(picture).save(tmp_path / "p" / "1.jpg", exif=exif, quality=95)
-    _build(tmp_path / "p", tmp_path / "s.lmdb", shorter_side=50)
-    store = ImageStore(tmp_path / "s.lmdb")
-    upright = cv2.resize(np.rot90(picture, -1), (50, 100), interpolation=cv2.INTER_AREA)
-    assert store.sizes.tolist() == [[100, 50]]
-    assert np.abs(_decoded(store, 0)[..., ::-1].astype(int) - upright).mean() < 4
-
-
-def test_transcoding_makes_jpegs_of_what_dali_does_not_decode(tmp_path: Path) -> None:
-    """A GIF called .jpg becomes a JPEG of the same picture; what is broken stays refused."""
-    (tmp_path / "p").mkdir()
-    picture = np.repeat(_picture(40, 60)[..., :1], 3, 2)
-    Image.fromarray(picture).save(tmp_path / "p" / "1.jpg", format="GIF")
-    _build(tmp_path / "p", tmp_path / "s.lmdb", transcode=True, verify=True)
-    store = ImageStore(tmp_path / "s.lmdb")
-    assert bytes(store.read([0])[0][:3]) == b"\xff\xd8\xff" and store.sizes.tolist() == [[40, 60]]
-    assert np.abs(_decoded(store, 0).astype(int) - picture).mean() < 2
-    (tmp_path / "p" / "2.gif").write_bytes(b"GIF89a" + bytes(100))
-    with pytest.raises(InputError, match=r"2\.gif is damaged"):
-        _build(tmp_path / "p", tmp_path / "t.lmdb", transcode=True)
-
-
 def test_a_mask_of_another_size_names_both_files(tmp_path: Path) -> None:
     """Image and mask are both in the sentence, with both sizes."""
     (tmp_path / "p").mkdir()
     (tmp_path / "m").mkdir()
-    (tmp_path / "p" / "1.jpg").write_bytes(_jpeg(_picture(40, 60)))
+    (tmp_path / "p" / "1.jpg").write_bytes(encoded(picture(40, 60)))
     cv2.imwrite(str(tmp_path / "m" / "1.png"), np.zeros((60, 40), np.uint8))
     with pytest.raises(InputError, match=r"1\.jpg has the mask .*m/1\.png of 60 x 40 px, but is itself 40 x 60 px"):
-        _build(folder(tmp_path / "p", masks=tmp_path / "m"), tmp_path / "s.lmdb")
+        built(folder(tmp_path / "p", masks=tmp_path / "m"), tmp_path / "s.lmdb")
 
 
 def test_verifying_finds_what_headers_hide(tmp_path: Path) -> None:
     """A PNG whose chunks are whole but whose pixels are not passes the header check and fails the full decode."""
     root = _photographs(tmp_path / "p", ("cat",))
-    png = cv2.imencode(".png", _picture())[1].tobytes()
+    png = cv2.imencode(".png", picture())[1].tobytes()
     header, rest = png[:33], png[33:]
     content = zlib.compress(bytes(100))  # far too few pixels
     chunk = struct.pack(">I", len(content)) + b"IDAT" + content + struct.pack(">I", zlib.crc32(b"IDAT" + content))
     (root / "cat" / "hollow.png").write_bytes(header + chunk + rest[-12:])
-    assert _build(root, tmp_path / "s.lmdb")["images"] == 11
+    assert built(root, tmp_path / "s.lmdb")["images"] == 11
     with pytest.raises(InputError, match=r"cat/hollow\.png does not decode in full"):
-        _build(root, tmp_path / "t.lmdb", verify=True)
-    report = _build(root, tmp_path / "u.lmdb", verify=True, skip_bad=True)
+        built(root, tmp_path / "t.lmdb", verify=True)
+    report = built(root, tmp_path / "u.lmdb", verify=True, skip_bad=True)
     assert [bad["name"] for bad in report["skipped"]] == ["cat/hollow.png"] and report["images"] == 10
     assert not (tmp_path / "t.lmdb").exists()
 
@@ -265,7 +190,7 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, int], reason: s
     """Each is refused by its name, and nothing is left over."""
     root = _photographs(tmp_path / "p", ("cat",), 1)
     with pytest.raises(InputError, match=f"{reason} must be at least 1"):
-        _build(root, tmp_path / "s.lmdb", **options)
+        built(root, tmp_path / "s.lmdb", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
@@ -288,7 +213,7 @@ build(folder(sys.argv[1]), sys.argv[2], progress=kill_after_ten)
 """
     result = subprocess.run([sys.executable, "-c", script, str(root), str(tmp_path / "s.lmdb")], timeout=60)
     assert result.returncode == -9 and not (tmp_path / "s.lmdb").exists()
-    assert _build(root, tmp_path / "s.lmdb")["images"] == 20
+    assert built(root, tmp_path / "s.lmdb")["images"] == 20
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "s.lmdb"]
 
 
@@ -296,10 +221,10 @@ def test_real_photographs(real_data: Path, tmp_path: Path) -> None:
     """The pets build with their trimaps, one GIF among them transcoded, verified in full, and split by breed."""
     source = folder(real_data / "pets" / "images", masks=real_data / "pets" / "trimaps")
     with pytest.raises(InputError, match=r"Abyssinian_34\.jpg .*GIF"):
-        _build(source, tmp_path / "pets.lmdb")
-    report = _build(source, tmp_path / "pets.lmdb", transcode=True, verify=True, split=0.9)
+        built(source, tmp_path / "pets.lmdb")
+    report = built(source, tmp_path / "pets.lmdb", transcode=True, verify=True, split=0.9)
     assert report["images"] == 480 and not report["skipped"] and report["classes"] == 3
     store = ImageStore(tmp_path / "pets.val.lmdb")
     for index in range(0, len(store), 7):
-        assert _decoded(store, index).shape[:2] == tuple(store.sizes[index]) == store.mask(index).shape
+        assert decoded(store, index).shape[:2] == tuple(store.sizes[index]) == store.mask(index).shape
         assert set(np.unique(store.mask(index))) <= {1, 2, 3}

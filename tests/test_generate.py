@@ -8,58 +8,24 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from squares import CELLS, build, squares
 from torch import Tensor, nn
 
-from sdali.cams.from_annotations import boxes_heatmap, mask_heatmap
 from sdali.cams.generate import from_boxes, from_masks, generate
 from sdali.cams.heatmap_write import HeatmapWriter
 from sdali.cams.survey import survey
-from sdali.pipelines.boxes import Boxes
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.heatmap_read import HeatmapStore
 from sdali.pipelines.statistics import IMAGENET
 from sdali.pipelines.store_read import ImageStore
-from sdali.pipelines.store_write import StoreWriter
 
-COUNT, CELLS, SIZE, BATCH = 22, 4, 32, 4
-
-
-def squares(index: int) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
-    """A picture RGB uint8 of CELLS x CELLS cells, grey but for a red and a blue one, and the places of the two."""
-    rng = np.random.default_rng(index)
-    red, blue = rng.choice(CELLS * CELLS, 2, replace=False)
-    cells = np.full((CELLS * CELLS, 3), 128, np.uint8)
-    cells[red], cells[blue] = (255, 0, 0), (0, 0, 255)
-    height, width = CELLS * rng.integers(8, 25, 2)
-    picture = cv2.resize(cells.reshape(CELLS, CELLS, 3), (int(width), int(height)), interpolation=cv2.INTER_NEAREST)
-    return picture, divmod(int(red), CELLS), divmod(int(blue), CELLS)
-
-
-def build(path: Path, labels: list[int]) -> ImageStore:
-    """A store of squares; class 0 is red, 1 blue; masks and boxes hold the red cell."""
-    with StoreWriter(path, classes=("red", "blue"), has_masks=True, has_boxes=True) as writer:
-        for index, label in enumerate(labels):
-            picture, (row, column), _ = squares(index)
-            height, width = picture.shape[:2]
-            box = np.array([[column, row, column + 1, row + 1]], np.float32) / CELLS * [width, height, width, height]
-            writer.add(
-                cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes(),
-                label=label,
-                height=height,
-                width=width,
-                name=f"squares/{index}.png",
-                mask=cv2.imencode(".png", (picture[:, :, 0] == 255).astype(np.uint8))[1].tobytes(),
-                boxes=Boxes(box.astype(np.float32), np.zeros(1, np.int64), np.zeros(1, bool)),
-            )
-    return ImageStore(path)
+COUNT, SIZE, BATCH = 22, 32, 4
 
 
 class SquareNet(nn.Module):
@@ -242,35 +208,6 @@ def test_a_refused_model_leaves_no_store(store: ImageStore, tmp_path: Path, meth
     assert cams(store, tmp_path / "cams.lmdb")["made"] == COUNT
 
 
-def test_masks_become_heatmaps(store: ImageStore, tmp_path: Path) -> None:
-    """Each map is its own mask's, in order, with the foreground and grid asked for."""
-    report = from_masks(store, tmp_path / "masks.lmdb", foreground=(1,), grid=CELLS)
-    maps = HeatmapStore(tmp_path / "masks.lmdb")
-    for index in range(COUNT):
-        assert np.array_equal(maps[index], mask_heatmap(store.mask(index), (1,), CELLS))
-        assert maps[index].argmax() == np.ravel_multi_index(squares(index)[1], (CELLS, CELLS))
-    assert report["mean_spread"] == pytest.approx(1 / CELLS**2) and report["empty_share"] == 0
-    assert from_masks(store, tmp_path / "none.lmdb", foreground=(7,))["empty_share"] == 1
-
-
-def test_boxes_become_heatmaps(store: ImageStore, tmp_path: Path) -> None:
-    """Each map is its own boxes', in the coordinates of its own image."""
-    from_boxes(store, tmp_path / "boxes.lmdb", grid=CELLS)
-    for index, heatmap in enumerate(HeatmapStore(tmp_path / "boxes.lmdb")):
-        height, width = store.sizes[index].tolist()
-        assert np.array_equal(heatmap, boxes_heatmap(store.boxes(index)[0], height, width, CELLS))
-        assert heatmap.argmax() == np.ravel_multi_index(squares(index)[1], (CELLS, CELLS))
-
-
-@pytest.mark.parametrize("make", [from_masks, from_boxes])
-def test_a_store_without_annotations_is_refused(tmp_path: Path, make: Callable[..., Any]) -> None:
-    """The sentence names the store and the other way."""
-    with StoreWriter(tmp_path / "plain.lmdb", classes=("a",)) as writer:
-        writer.add(b"x", label=0, height=1, width=1, name="x")
-    with pytest.raises(InputError, match=r"plain.lmdb has no (masks|boxes); build it with"):
-        make(ImageStore(tmp_path / "plain.lmdb"), tmp_path / "maps.lmdb")
-
-
 def test_values_that_no_map_can_have_are_refused(store: ImageStore, tmp_path: Path) -> None:
     """Foreground values that are no uint8, grids without cells and batches without images: the value is named."""
     path = tmp_path / "maps.lmdb"
@@ -282,16 +219,6 @@ def test_values_that_no_map_can_have_are_refused(store: ImageStore, tmp_path: Pa
     with pytest.raises(InputError, match="batch_size must be at least 1 and whole, got 0"):
         cams(store, path, batch_size=0)
     assert os.listdir(tmp_path) == []
-
-
-def test_an_image_without_a_mask_gets_an_empty_map(tmp_path: Path) -> None:
-    """Nothing is known about it, so its windows are drawn plainly."""
-    with StoreWriter(tmp_path / "images.lmdb", classes=("a",), has_masks=True) as writer:
-        mask = cv2.imencode(".png", np.ones((6, 5), np.uint8))[1].tobytes()
-        writer.add(b"x", label=0, height=6, width=5, name="with", mask=mask)
-        writer.add(b"x", label=0, height=6, width=5, name="without")
-    assert from_masks(ImageStore(tmp_path / "images.lmdb"), tmp_path / "maps.lmdb", grid=3)["empty_share"] == 0.5
-    assert [heatmap.max() for heatmap in HeatmapStore(tmp_path / "maps.lmdb")] == [255, 0]
 
 
 def test_survey_measures_spread(tmp_path: Path) -> None:
