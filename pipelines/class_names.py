@@ -1,4 +1,4 @@
-"""Class names in a text file, one a line."""
+"""Class names: in a text file, one a line, or numbers where there are none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from .errors import InputError
 from .input_files import read_input
+
+_MOST_UNNAMED = 1 << 16  # our choice: a label above it is a mistake, not a class
 
 
 def lines_of(path: str | Path) -> list[str]:
@@ -29,3 +31,10 @@ def names_in(path: str | Path) -> list[str]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path} has the class {twice!r} twice; give each name once")
     return names
+
+
+def numbered(largest: int, where: str) -> tuple[str, ...]:
+    """The names "0", "1", ... up to the largest label, found at `where`; raises InputError for one beyond belief."""
+    if largest >= _MOST_UNNAMED:
+        raise InputError(f"{where} would make as many classes; name them, or correct it")
+    return tuple(map(str, range(largest + 1)))

@@ -86,8 +86,7 @@ def train_loader(
     InputError for anything that cannot be used.
     """
     opened = opened_store(store)
-    if targets is not None:
-        targets = _checked_targets(targets, opened)
+    targets = _checked_targets(targets, opened)
     statistics = opened_statistics(statistics, opened)
     if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
@@ -215,8 +214,12 @@ def _loader(
     )
 
 
-def _checked_targets(targets: np.ndarray, store: ImageStore) -> np.ndarray:
-    """float32 [K, K], contiguous; raises InputError unless there is a row of probabilities for each class and image."""
+def _checked_targets(targets: np.ndarray | None, store: ImageStore) -> np.ndarray | None:
+    """float32 [K, K], contiguous, or None; raises InputError unless there is a row of probabilities for each class and
+    image.
+    """
+    if targets is None:
+        return None
     classes = len(store.classes)
     try:
         targets = np.ascontiguousarray(targets, np.float32)

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from .class_names import numbered
 from .errors import InputError
 from .hdf5 import dataset, form, hdf5_errors, opened, text
 from .hdf5_rows import Rows
@@ -20,7 +21,6 @@ from .sources import LazyItems, Loaded, Source, SourceItem
 from .sources_masks import as_index_png, encode_mask
 
 KIND, AGAIN = "images", "correct it, or name its datasets with --images-dataset, --labels-dataset, ..."
-MOST_UNNAMED_CLASSES = 1 << 16  # our choice: a label above it is a mistake, not a class
 
 Encode = Callable[[np.ndarray], bytes]  # a row -> encoded image
 
@@ -167,9 +167,7 @@ def _labels(data: h5py.Dataset) -> np.ndarray:
 def _class_names(file: h5py.File, labels: np.ndarray, name: str | None) -> tuple[str, ...]:
     row = int(labels.argmax())
     if name is None:
-        if labels[row] >= MOST_UNNAMED_CLASSES:
-            raise ValueError(f"label {labels[row]} in row {row} would make as many classes; name them, or correct it")
-        return tuple(map(str, range(labels[row] + 1)))
+        return numbered(int(labels[row]), f"{file.filename}: label {labels[row]} in row {row}")
     names = _unique(text(dataset(file, name)), name)
     if labels[row] >= len(names):
         raise ValueError(f"label {labels[row]} in row {row} is outside the {len(names)} classes that {name} names")

@@ -14,12 +14,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from .class_names import names_in
+from .class_names import names_in, numbered
 from .errors import InputError
 from .input_files import open_input
 from .sources import LazyItems, Loaded, Source, SourceItem, natural_key
 from .sources_folder import EXTENSIONS
-from .sources_hdf5 import MOST_UNNAMED_CLASSES
 
 MOST_BYTES = 256 << 20  # of an image, as from HDF5
 # As the webdataset package splits names: the folders may have dots, the rest ends at its first.
@@ -150,9 +149,7 @@ def _classes(items: _Items, names: list[str] | None, file: str | Path | None) ->
     largest = max(items.labels)
     where = items[items.labels.index(largest)].name
     if names is None:
-        if largest >= MOST_UNNAMED_CLASSES:
-            raise InputError(f"class {largest} of {where} would make as many classes; name them, or correct it")
-        return tuple(map(str, range(largest + 1)))
+        return numbered(largest, f"class {largest} of {where}")
     if largest >= len(names):
         raise InputError(f"class {largest} of {where} is outside the {len(names)} classes that {file} names")
     return tuple(names)
