@@ -134,7 +134,9 @@ def _files(shard: Path) -> Iterator[_File]:
             f"cannot read {shard}: {error.strerror or error}; name a tar file, or a folder of them"
         ) from None
     except _DAMAGE as error:
-        raise InputError(f"{shard} is damaged, cut off or no plain tar file ({error}); write it again") from None
+        raise InputError(
+            f"{shard} is damaged, cut off or no plain tar file ({error}); write it again, uncompressed"
+        ) from None
 
 
 def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
