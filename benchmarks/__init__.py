@@ -1,4 +1,4 @@
-"""The command line, and measurements: this project and its peers on the same files, in one run."""
+"""Measurements: this project and its peers on the same files, in one run."""
 
 from __future__ import annotations
 

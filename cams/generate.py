@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from ..pipelines.bounds import at_most, whole_number
 from ..pipelines.errors import InputError
-from ..pipelines.heatmap_codec import LARGEST_SIDE, quantise
-from ..pipelines.heatmap_read import HeatmapStore
-from ..pipelines.parallel import ordered_map
-from ..pipelines.progress import Track, silent
-from ..pipelines.store_read import ImageStore
-from ..pipelines.store_subset import Subset
+from ..pipelines.io.bounds import at_most, whole_number
+from ..pipelines.io.parallel import ordered_map
+from ..pipelines.io.progress import Track, silent
+from ..pipelines.store.heatmap_codec import LARGEST_SIDE, quantise
+from ..pipelines.store.heatmaps import HeatmapStore
+from ..pipelines.store.reader import ImageStore
+from ..pipelines.store.subset import Subset
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
-from .heatmap_hdf5 import HeatmapFile
-from .heatmap_write import HeatmapWriter
+from .store.hdf5 import HeatmapFile
+from .store.writer import HeatmapWriter
 from .survey import survey
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..pipelines.statistics import Statistics
+    from ..pipelines.store.statistics import Statistics
 
     MapMaker = Callable[[nn.Module, Tensor, Tensor], Tensor]  # model, images, labels -> maps float32 [B, h, w]
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from ..pipelines.class_frequencies import ClassFrequencies, class_frequencies
-from ..pipelines.parallel import ordered_map
-from ..pipelines.progress import Track, silent
-from ..pipelines.store_read import ImageStore
+from ..pipelines.io.parallel import ordered_map
+from ..pipelines.io.progress import Track, silent
+from ..pipelines.store.class_frequencies import ClassFrequencies, class_frequencies
+from ..pipelines.store.reader import ImageStore
 from .from_annotations import GRID, pixel_means
 from .generate import MAPS_A_COMMIT, check_grid, fill
-from .heatmap_write import HeatmapWriter
+from .store.writer import HeatmapWriter
 
 
 def from_rare_classes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..pipelines.heatmap_read import HeatmapStore
+from ..pipelines.store.heatmaps import HeatmapStore
 
 MAPS_SURVEYED = 10_000  # evenly spaced: a standard error below 0.5 %
 

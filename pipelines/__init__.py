@@ -11,9 +11,9 @@ if not __name__.startswith("sdali."):
 
 from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, ParsingAugmentation, ParsingCrop
 from .errors import BadSampleError, InputError
-from .statistics import Statistics
-from .store_read import ImageStore
-from .store_subset import Subset
+from .store.reader import ImageStore
+from .store.statistics import Statistics
+from .store.subset import Subset
 
 __all__ = [
     "Augmentation",

@@ -13,14 +13,13 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from .bounds import checked_seed, whole_number
 from .config import Augmentation, Crop, TestCrop
-from .crop_guided import Heatmaps
-from .dali import require_dali
-from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader
-from .loader_inputs import (
+from .io.bounds import checked_seed, whole_number
+from .io.dali import require_dali
+from .io.device import cuda_ordinal
+from .loader.loader import Loader
+from .loader.options import (
     Dtype,
     augmentation_of,
     check_dtype,
@@ -30,12 +29,13 @@ from .loader_inputs import (
     opened_store,
     thread_count,
 )
-from .order import Order, in_epochs_of, order_named
-from .plan import EvaluationPlanner, HarmonyPlanner, TrainPlanner
-from .plan_views import TEN, RandomViewsPlanner, TenCropPlanner
-from .share import Planner
-from .statistics import Statistics
-from .store_read import ImageStore
+from .loader.rank_share import Planner
+from .plan.classification import EvaluationPlanner, HarmonyPlanner, TrainPlanner
+from .plan.crops.guided import Heatmaps
+from .plan.order import Order, in_epochs_of, order_named
+from .plan.views import TEN, RandomViewsPlanner, TenCropPlanner
+from .store.reader import ImageStore
+from .store.statistics import Statistics
 
 ColourOn = Literal["loader", "device"]
 CROP_RATIO = 0.875  # 224 of 256
@@ -187,7 +187,7 @@ def _loader(
     **rest: object,
 ) -> Loader:
     require_dali()
-    from .graph_classification import Graph
+    from .graph.classification import Graph
 
     check_dtype(dtype)
     if colour_on not in get_args(ColourOn):

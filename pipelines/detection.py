@@ -14,14 +14,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from .bounds import checked_seed, whole_number
-from .boxes import moved
 from .config import DetectionAugmentation
-from .dali import require_dali
-from .device import cuda_ordinal
 from .errors import InputError
-from .loader import Loader
-from .loader_inputs import (
+from .io.bounds import checked_seed, whole_number
+from .io.dali import require_dali
+from .io.device import cuda_ordinal
+from .loader.loader import Loader
+from .loader.options import (
     Dtype,
     augmentation_of,
     check_dtype,
@@ -30,12 +29,13 @@ from .loader_inputs import (
     opened_store,
     thread_count,
 )
-from .order import Order, in_epochs_of, order_named
-from .order_lists import lists_of
-from .plan_detection import DetectionTestPlanner, DetectionTrainPlanner
-from .share import Planner
-from .statistics import Statistics
-from .store_read import ImageStore
+from .loader.rank_share import Planner
+from .plan.class_lists import lists_of
+from .plan.detection import DetectionTestPlanner, DetectionTrainPlanner
+from .plan.order import Order, in_epochs_of, order_named
+from .store.boxes import moved
+from .store.reader import ImageStore
+from .store.statistics import Statistics
 
 SidePer = Literal["step", "sample"]
 
@@ -157,7 +157,7 @@ def _loader(
     **rest: object,
 ) -> Loader:
     require_dali()
-    from .graph_detection import DetectionGraph
+    from .graph.detection import DetectionGraph
 
     check_dtype(dtype)
     whole_number("size_divisor", size_divisor)

@@ -13,16 +13,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from . import crop_scaled
-from .bounds import checked_seed, whole_number
 from .config import ParsingAugmentation
-from .crop_guided import Heatmaps
-from .dali import require_dali
-from .device import cuda_ordinal
 from .errors import InputError
-from .image_parts import MAX_PIXELS
-from .loader import Loader
-from .loader_inputs import (
+from .images.parts import MAX_PIXELS
+from .io.bounds import checked_seed, whole_number
+from .io.dali import require_dali
+from .io.device import cuda_ordinal
+from .loader.loader import Loader
+from .loader.options import (
     Dtype,
     augmentation_of,
     check_dtype,
@@ -32,12 +30,14 @@ from .loader_inputs import (
     opened_store,
     thread_count,
 )
-from .mask_classes import check_masks_of_classes
-from .order import Order, in_epochs_of, order_named
-from .plan_parsing import ParsingTestPlanner, ParsingTrainPlanner
-from .share import Planner
-from .statistics import Statistics
-from .store_read import ImageStore
+from .loader.rank_share import Planner
+from .plan.crops import scaled as crop_scaled
+from .plan.crops.guided import Heatmaps
+from .plan.order import Order, in_epochs_of, order_named
+from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
+from .sources.mask_classes import check_masks_of_classes
+from .store.reader import ImageStore
+from .store.statistics import Statistics
 
 
 def train_loader(
@@ -153,7 +153,7 @@ def _loader(
     **rest: object,
 ) -> Loader:
     require_dali()
-    from .graph_parsing import ParsingGraph
+    from .graph.parsing import ParsingGraph
 
     check_dtype(dtype)
     cuda = cuda_ordinal(device)

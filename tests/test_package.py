@@ -64,8 +64,8 @@ def test_layers() -> None:
     [
         ("pipelines/x.py", "from ..cams import activation", False),
         ("pipelines/x.py", "from .. import cams", False),
-        ("pipelines/x.py", "def f():\n    import sdali.trainers.checkpoint", False),
-        ("cams/x.py", "from sdali.trainers.models.classifiers import create_classifier", False),
+        ("pipelines/x.py", "def f():\n    import sdali.trainers.core.checkpoint", False),
+        ("cams/x.py", "from sdali.trainers.models.classification.classifiers import create_classifier", False),
         ("cams/x.py", "import benchmarks", False),
         ("trainers/models/x.py", "from ...benchmarks import cli", False),
         ("trainers/models/x.py", "from ...pipelines.errors import InputError", True),

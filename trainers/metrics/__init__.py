@@ -1,6 +1,1 @@
 """Metrics, each made of empty, merge and compute."""
-
-from __future__ import annotations
-
-if not __name__.startswith("sdali."):
-    raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..localization_answers import Answers
+from ..localization.answers import Answers
 
 COLUMNS = ("images", "box_wrong", "label_wrong", "both_wrong", "no_right_box")
 

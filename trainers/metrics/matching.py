@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ..detections import Detections, GroundTruth
+from ..detection.detections import Detections, GroundTruth
 
 
 class Judgement(NamedTuple):

@@ -1,0 +1,97 @@
+"""`sdali bench scale`: how cost grows with the number of samples, with threads, batch size and image size."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ...pipelines.errors import InputError
+from ...pipelines.io.progress import Track, silent
+from ..hardware import machine
+from ..throughput.harness import measure_in_turn
+from ..throughput.measure import open_peer
+from ..throughput.workload import Workload, at_least_one, described, workload
+from .scale_samples import cost_of_samples
+from .scale_shards import cost_of_order, cost_of_shards
+
+SAMPLES = (10_000, 1_000_000, 10_000_000)
+SHARDS = (1, 100, 1_000)
+THREADS, BATCH_SIZES, SIDES = (1, 2), (16, 64, 256), (224, 256, 384, 512, 1000, 2000)
+_PHOTOGRAPHS_A_SIDE = 64
+
+
+def scale(
+    images: Path | None,
+    *,
+    samples: Sequence[int] = SAMPLES,
+    orders: Sequence[int] = (),
+    shards: Sequence[int] = SHARDS,
+    rounds: int = 3,
+    images_a_round: int = 1024,
+    progress: Track = silent,
+) -> dict[str, Any]:
+    """Measure on stores of `samples` samples, and, given a folder of images, on its photographs.
+
+    Returns {"machine", "samples", "orders", "shards", "photographs"}. samples: see scale_samples.cost_of_samples; 10
+    million need 3 GB of temporary space and some minutes. orders: see scale_shards.cost_of_order, 8 bytes of memory a
+    sample. shards: see scale_shards.cost_of_shards. photographs: a result of the harness for each setting ("threads
+    1", "batch size 256", "shorter side 1000"), for the loader and, as "... decode_only", for decoding alone. Raises
+    InputError for counts below 1 and for a folder that cannot be built into a store.
+    """
+    for name, values in (
+        ("samples", samples),
+        ("orders", orders),
+        ("shards", shards),
+        ("rounds", [rounds]),
+        ("images a round", [images_a_round]),
+    ):
+        for value in values:
+            at_least_one(name, value)
+    photographs = [] if images is None else list(_on_photographs(images, rounds, images_a_round, progress))
+    with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
+        counted = progress(samples, len(samples), "making and using stores")
+        costs = [cost_of_samples(count, Path(scratch)) for count in counted]
+        opened = [cost_of_shards(count, Path(scratch)) for count in progress(shards, len(shards), "opening shards")]
+    ordered = [cost_of_order(count) for count in progress(orders, len(orders), "ordering")]
+    return {"machine": machine(), "samples": costs, "orders": ordered, "shards": opened, "photographs": photographs}
+
+
+def _on_photographs(images: Path, rounds: int, images_a_round: int, progress: Track) -> Iterator[dict[str, Any]]:
+    with ExitStack() as folders, workload(images, batch_size=64) as base:
+        settings: dict[str, Workload] = {}
+        for threads in THREADS:
+            settings[f"threads {threads}"] = replace(base, threads=threads)
+        for batch_size in BATCH_SIZES:
+            settings[f"batch size {batch_size}"] = replace(base, batch_size=min(batch_size, len(base.files)))
+        for side in SIDES:
+            resized = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="sdali-bench-")))
+            _resize(base.files[:_PHOTOGRAPHS_A_SIDE], side, resized)
+            settings[f"shorter side {side}"] = folders.enter_context(workload(resized, batch_size=64))
+        peers = [
+            (f"{name}{suffix}", partial(open_peer, peer, work))
+            for name, work in settings.items()
+            for peer, suffix in (("sdali", ""), ("decode_only", " decode_only"))
+        ]
+        measured = measure_in_turn(peers, rounds=rounds, images=images_a_round, progress=progress)
+        for own, work in zip(measured, (work for work in settings.values() for _ in range(2)), strict=True):
+            yield {**own.result(), "workload": described(work)}
+
+
+def _resize(files: Sequence[Path], side: int, folder: Path) -> None:
+    """JPEGs of quality 90 with that shorter side; enlarging makes them smooth, so their bytes a pixel fall."""
+    for place, file in enumerate(files):
+        image = np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR))
+        ratio = side / min(image.shape[:2])
+        kernel = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
+        size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
+        resized, target = cv2.resize(image, size, interpolation=kernel), folder / f"{place:04}.jpg"
+        if not cv2.imwrite(str(target), resized, [cv2.IMWRITE_JPEG_QUALITY, 90]):
+            raise InputError(f"cannot write into {folder}; free some space")

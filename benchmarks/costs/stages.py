@@ -1,0 +1,102 @@
+"""`sdali bench stages`: where the time of one image goes, and how long a trainer waits for its data."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ...pipelines import classification
+from ...pipelines.errors import InputError
+from ...pipelines.io.progress import Track, silent
+from ...pipelines.store.reader import ImageStore
+from ...trainers.core.loop import timed
+from ...trainers.core.standing import Standing
+from ...trainers.models.classification.classifiers import create_classifier
+from ..hardware import machine
+from ..throughput.harness import measure_in_turn
+from ..throughput.workload import Workload, at_least_one, described, workload
+from .stage_parts import PARTS
+
+_WARM_UP_STEPS = 3
+
+
+def stages(
+    images: Path,
+    *,
+    rounds: int = 5,
+    images_a_round: int = 2048,
+    batch_size: int = 64,
+    size: int = 224,
+    threads: int = 2,
+    model: str = "resnet18",
+    steps: int = 10,
+    progress: Track = silent,
+) -> dict[str, Any]:
+    """Measure the stages of the CPU pipeline on the images below a folder, and a training run of `steps` steps.
+
+    Returns {"machine", "workload", "cpu_ms_per_image", "training"}. Stages: read (with CRC32), plan (with heatmaps),
+    decode, resize (with flip), colour; whole: the loader; hand_over: what of it the stages do not explain, which is
+    feeding DALI, its executor and the hand-over of tensors, and the noise of all the others. training: model,
+    images_per_second and data_wait_share, on the CPU. Raises InputError as `throughput` does.
+    """
+    for name, value in (("rounds", rounds), ("images a round", images_a_round), ("steps", steps)):
+        at_least_one(name, value)
+    create_classifier(model, 2)  # a wrong name is refused before anything is measured
+    with workload(images, batch_size=batch_size, size=size, threads=threads) as work:
+        parts = [(name, partial(part, work)) for name, part in PARTS.items()]
+        measured = measure_in_turn(parts, rounds=rounds, images=images_a_round, progress=progress)
+        results = {one.peer: one.result() for one in measured}
+        failed = [f"{name}: {result['failure']}" for name, result in results.items() if "failure" in result]
+        if failed:
+            raise InputError("; ".join(failed))
+        costs = {name: result["cpu_ms_per_image"] for name, result in results.items()}
+        return {
+            "machine": machine(),
+            "workload": described(work),
+            "cpu_ms_per_image": _attributed(costs),
+            "training": training(work, model, steps),
+        }
+
+
+def _attributed(costs: dict[str, float]) -> dict[str, float]:
+    """Stage -> CPU ms an image; they sum to `whole`."""
+    named = {
+        "read": costs["read"],
+        "plan": costs["plan"],
+        "decode": costs["decode"],
+        "resize": costs["kernel"] - costs["colour"],
+        "colour": costs["colour"],
+    }
+    return {**named, "hand_over": costs["whole"] - sum(named.values()), "whole": costs["whole"]}
+
+
+def training(work: Workload, model: str, steps: int) -> dict[str, Any]:
+    """Train `model` on the CPU for some steps: images a second, and the share of the time it waited for data."""
+    store = ImageStore(work.store)
+    loader = classification.train_loader(
+        store, batch_size=work.batch_size, size=work.size, threads=work.threads, device="cpu"
+    )
+    network = create_classifier(model, max(len(store.classes), 2)).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    at, begun, waited = Standing(), 0.0, 0.0
+    batches = chain.from_iterable(timed(loader, at) for _ in count())
+    for step, batch in enumerate(islice(batches, _WARM_UP_STEPS + steps)):
+        if step == _WARM_UP_STEPS:
+            begun, waited = time.perf_counter(), at.wait_seconds
+        loss = F.cross_entropy(network(batch["image"]), batch["label"].clamp(min=0))  # unlabelled: any class will do
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = time.perf_counter() - begun
+    return {
+        "model": model,
+        "steps": steps,
+        "images_per_second": steps * work.batch_size / seconds,
+        "data_wait_share": (at.wait_seconds - waited) / seconds,
+    }

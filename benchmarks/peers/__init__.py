@@ -1,6 +1,0 @@
-"""One file a peer: another loader on the same job, driven through the same small interface."""
-
-from __future__ import annotations
-
-if not __name__.startswith("sdali."):
-    raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")

@@ -1,0 +1,1 @@
+"""Generated scenes with true masks and boxes, for machines without data."""

@@ -1,0 +1,1 @@
+"""Drawing on pictures: contact sheets, heatmaps and windows laid over an image, masks in colours."""

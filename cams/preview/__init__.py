@@ -1,0 +1,1 @@
+"""Pictures of what training will see, one file a task."""

@@ -1,0 +1,163 @@
+"""The partial files of a heatmap store: what a killed run has left, and where each rank writes.
+
+Rank r of n commits its maps to `PATH.r-of-n.partial`, an LMDB file of its own that only it writes (flock). A run that
+finds such files, its own or those of another number of ranks, keeps every map committed in them, provided they carry
+the same binding: images, method, model and count. Every commit is on disk when it returns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+
+from ...pipelines.errors import InputError
+from ...pipelines.io.publish import open_no_link
+from ...pipelines.store.heatmap_codec import HEADER, HEADER_KEY, MAPS
+from ...pipelines.store.open_file import check_lmdb_file
+
+MAP_BYTES = 1 << 30  # of address space to begin with; doubled whenever it is full
+
+
+def shard_path(target: Path, rank: int, world_size: int) -> Path:
+    """Where rank `rank` of `world_size` keeps its maps of the store `target` until all are there."""
+    return target.with_name(f"{target.name}.{rank}-of-{world_size}.partial")
+
+
+def shard_paths(target: Path, *, other_than: int | None = None) -> list[Path]:
+    """Partial files of `target` that exist, of any number of ranks, or of any other than the one given."""
+    pattern = re.compile(re.escape(target.name) + r"\.\d+-of-(\d+)\.partial")
+    found = [(path, pattern.fullmatch(path.name)) for path in target.parent.iterdir()]
+    return sorted(path for path, match in found if match and int(match[1]) != other_than)
+
+
+def write_records(
+    environment: lmdb.Environment, database: Any, items: Sequence[tuple[bytes, bytes]], append: bool = False
+) -> None:
+    """Put (key, value) pairs in one transaction, in a map that is doubled until they fit."""
+    while True:
+        try:
+            with environment.begin(write=True) as transaction:
+                for key, value in items:
+                    if not transaction.put(key, value, append=append, db=database):
+                        raise AssertionError(f"{key!r} out of order")  # append returns False, silently
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()["map_size"])
+
+
+class ShardReader:
+    """The committed maps of one partial file; none where the file is damaged or bound to something else."""
+
+    def __init__(self, path: Path, binding: dict[str, Any]) -> None:
+        self._descriptor = _lock(path, os.O_RDONLY, fcntl.LOCK_SH)
+        self._environment = _open_bound(path, binding, readonly=True)
+        if self._environment is not None:
+            self._database = self._environment.open_db(MAPS, create=False)
+            self._transaction = self._environment.begin()
+
+    def indices(self) -> np.ndarray:
+        """int64 [n], ascending."""
+        return _indices(self._environment) if self._environment is not None else np.zeros(0, np.int64)
+
+    def get(self, key: bytes) -> bytes:
+        """The record of one of `indices()`."""
+        record = self._transaction.get(key, db=self._database)
+        assert record is not None
+        return record
+
+    def close(self) -> None:
+        if self._environment is not None:
+            self._transaction.abort()
+            self._environment.close()
+        os.close(self._descriptor)
+
+
+class ShardWriter:
+    """One rank's partial file, locked; emptied first where it is damaged or bound to something else."""
+
+    def __init__(self, path: Path, binding: dict[str, Any]) -> None:
+        self._descriptor = _lock(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        with ExitStack() as undo:
+            undo.callback(os.close, self._descriptor)
+            self._environment = _open_bound(path, binding, readonly=False) or self._begin(path, binding)
+            self._database = self._environment.open_db(MAPS)
+            undo.pop_all()
+
+    def _begin(self, path: Path, binding: dict[str, Any]) -> lmdb.Environment:
+        """An empty partial file that carries the binding."""
+        os.ftruncate(self._descriptor, 0)
+        environment = _open(path, readonly=False)
+        environment.open_db(MAPS)
+        write_records(environment, environment.open_db(HEADER), [(HEADER_KEY, json.dumps(binding).encode())])
+        return environment
+
+    def indices(self) -> np.ndarray:
+        """int64 [n], ascending."""
+        return _indices(self._environment)
+
+    def put(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Commit (key, record) pairs, all or none."""
+        write_records(self._environment, self._database, items)
+
+    def close(self) -> None:
+        """Unlock the file and leave it where it is; may be called twice."""
+        if self._descriptor >= 0:
+            self._environment.close()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _lock(path: Path, flags: int, operation: int) -> int:
+    """Descriptor of a file that is locked, and that `path` still leads to: a finished run may just have removed it."""
+    while True:
+        descriptor = open_no_link(path, flags)
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(f"{path} is being written by another process; wait for it, or stop it") from None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
+    return lmdb.open(
+        str(path), subdir=False, lock=False, readonly=readonly, create=not readonly,
+        map_size=MAP_BYTES, max_dbs=2, lib_version=0,
+    )  # fmt: skip
+
+
+def _open_bound(path: Path, binding: dict[str, Any], *, readonly: bool) -> lmdb.Environment | None:
+    """The environment of a partial file that is whole and carries this binding, else None."""
+    try:
+        check_lmdb_file(path)
+        environment = _open(path, readonly=readonly)
+    except (InputError, lmdb.Error):
+        return None
+    try:
+        with environment.begin() as transaction:
+            header = transaction.get(HEADER_KEY, db=environment.open_db(HEADER, txn=transaction, create=False))
+        if header is not None and json.loads(header) == binding:
+            return environment
+    except (lmdb.Error, ValueError):
+        pass
+    environment.close()
+    return None
+
+
+def _indices(environment: lmdb.Environment) -> np.ndarray:
+    with environment.begin() as transaction:
+        cursor = transaction.cursor(environment.open_db(MAPS, txn=transaction, create=False))
+        return np.frombuffer(b"".join(cursor.iternext(values=False)), ">u8").astype(np.int64)

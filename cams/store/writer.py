@@ -1,0 +1,168 @@
+"""Writing a heatmap store so that a kill at any moment costs one batch.
+
+Maps are committed to the rank's partial file as they come (heatmap_shards). When all are there, rank 0 merges the
+partial files in index order into one LMDB file, header last, and renames it to its name: a store exists whole or not at
+all, and its content does not depend on how often the run was killed or how many ranks it had. While it runs, rank 0
+holds `PATH.partial`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+
+from ...pipelines.errors import InputError
+from ...pipelines.io.outputs import store_kind
+from ...pipelines.io.publish import PartialFile
+from ...pipelines.store.format import key
+from ...pipelines.store.heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode, encode
+from ...pipelines.store.writer import write_errors
+from .partial import MAP_BYTES, ShardReader, ShardWriter, shard_path, shard_paths, write_records
+
+SHARD_FORMAT = "sdali partial heatmap store"
+HEATMAP_STORE = store_kind("a heatmap store", FORMAT)
+MAPS_A_COMMIT = 50_000  # bounds the memory of the merge
+
+
+class HeatmapWriter:
+    """Context manager over an unfinished heatmap store; leaving it keeps what was put, `finish` publishes.
+
+    Args:
+        path: the store to be.
+        count: maps in all, one for each image.
+        images_digest: digest of the image store that the maps belong to.
+        method: how the maps are made, with every parameter that changes them.
+        model_digest: identity of the model's weights, "" without a model.
+        overwrite: whether a store of that name may be replaced.
+        rank, world_size: of the processes that share the work; this one owns the i with i % world_size == rank.
+
+    Raises:
+        InputError: `path` exists, or is being written by another process, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        count: int,
+        images_digest: str,
+        method: str,
+        model_digest: str = "",
+        overwrite: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.path, self.count = Path(path), count
+        self.rank, self.world_size = rank, world_size
+        source = {"images_digest": images_digest, "method": method, "model_digest": model_digest}
+        self._identity = {**source, "count": count}
+        self._done = np.zeros(count, bool)
+        with ExitStack() as undo, write_errors(self.path):
+            self._file = PartialFile(self.path, HEATMAP_STORE, overwrite=overwrite) if rank == 0 else None
+            undo.callback(self._discard_file)
+            self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
+            undo.callback(self._shard.close)
+            self._done[self._shard.indices()] = True
+            for leftover in shard_paths(self.path, other_than=world_size):
+                with closing(ShardReader(leftover, self._binding)) as shard:
+                    self._done[shard.indices()] = True
+            undo.pop_all()
+
+    def missing(self) -> np.ndarray:
+        """int64 [n], ascending: this rank's indices that no partial file holds."""
+        mine = np.arange(self.rank, self.count, self.world_size)
+        return mine[~self._done[mine]]
+
+    def put(self, indices: Sequence[int] | np.ndarray, maps: Sequence[np.ndarray] | np.ndarray) -> None:
+        """Commit the maps, uint8 [n, h, w] or n maps [h, w] of any sizes, of these indices; on disk when it returns."""
+        items = [(key(int(index)), encode(heatmap)) for index, heatmap in zip(indices, maps, strict=True)]
+        if len(items) and not 0 <= min(indices) <= max(indices) < self.count:
+            raise ValueError(f"indices of {self.path} are 0 to {self.count - 1}, not {min(indices)} to {max(indices)}")
+        with write_errors(self.path):
+            self._shard.put(items)
+        self._done[np.asarray(indices, np.int64)] = True
+
+    def finish(self) -> None:
+        """Publish the store and remove the partial files; on rank 0, when every rank has called `close`.
+
+        Raises InputError where maps are missing, a partial file is damaged, or the disk is full; all maps are then
+        kept.
+        """
+        assert self._file is not None, "only rank 0 publishes"
+        self._shard.close()
+        with ExitStack() as shards, write_errors(self.path):
+            paths = shard_paths(self.path)
+            readers = [shards.enter_context(closing(ShardReader(path, self._binding))) for path in paths]
+            self._merge(readers)
+            self._file.publish()
+            for path in paths:
+                path.unlink()
+
+    def close(self) -> None:
+        """Unlock the files; what was put stays for the next run, or for rank 0's `finish`."""
+        self._shard.close()
+        self._discard_file()
+
+    def __enter__(self) -> HeatmapWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _binding(self) -> dict[str, Any]:
+        return {"format": SHARD_FORMAT, "schema": SCHEMA, **self._identity}
+
+    def _discard_file(self) -> None:
+        if self._file is not None:
+            self._file.discard()
+
+    def _merge(self, shards: list[ShardReader]) -> None:
+        """Write all maps in index order, then the header with the digest of their records."""
+        assert self._file is not None
+        digest = hashlib.sha256()
+        environment = lmdb.open(
+            str(self._file.path), subdir=False, lock=False, sync=False, map_size=MAP_BYTES, max_dbs=2, lib_version=0
+        )
+        with closing(environment):
+            maps, header = environment.open_db(MAPS), environment.open_db(HEADER)
+            records = self._records(shards)
+            while chunk := list(islice(records, MAPS_A_COMMIT)):
+                for _, record in chunk:
+                    digest.update(record)
+                write_records(environment, maps, chunk, append=True)
+            document = {"format": FORMAT, "schema": SCHEMA, **self._identity, "digest": digest.hexdigest()}
+            write_records(environment, header, [(HEADER_KEY, json.dumps(document).encode())])
+            environment.sync(True)
+
+    def _records(self, shards: list[ShardReader]) -> Iterator[tuple[bytes, bytes]]:
+        """(key, record) of all maps in index order, each checked."""
+        for index, shard in enumerate(self._owners(shards)):
+            record = shards[shard].get(key(index))
+            try:
+                decode(record)
+            except ValueError as error:
+                raise InputError(
+                    f"map {index} in the partial files of {self.path} {error}; "
+                    f"remove {self.path}.*.partial and start again"
+                ) from None
+            yield key(index), record
+
+    def _owners(self, shards: list[ShardReader]) -> Iterable[int]:
+        """For each index the position of a shard that holds it."""
+        owners = np.full(self.count, -1)
+        for position, shard in enumerate(shards):
+            owners[shard.indices()] = position
+        if absent := int((owners < 0).sum()):
+            raise InputError(
+                f"{self.path} lacks {absent} of its {self.count} maps; run the same command again to make them"
+            )
+        return owners  # a list of a billion would take 8 GB more

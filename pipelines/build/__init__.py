@@ -1,0 +1,1 @@
+"""Building a store from a source: prepare each sample, split, write, publish."""

@@ -1,0 +1,149 @@
+"""What happens to one sample between its source and a store: load, header check, transcoding, shrinking."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..images.header import ImageHeader, NeedsTranscoding, probe
+from ..images.pillow import decode
+from ..sources.mask_png import encode_mask
+from ..sources.source import Loaded, SourceItem
+from ..store.boxes import inside
+
+_JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encoded with
+
+
+class Prepared(NamedTuple):
+    """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image.
+
+    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside.
+    """
+
+    item: SourceItem
+    content: Loaded
+    height: int
+    width: int
+    crc32: int = 0
+    clipped: int = 0
+    dropped: int = 0
+
+
+class Refused(NamedTuple):
+    """A sample that cannot go into a store; "NAME REASON" makes a sentence."""
+
+    item: SourceItem
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How samples are prepared; call it with an item.
+
+    `shorter_side`: shrink to it what is larger, None: as it comes. `transcode`: turn what DALI does not decode into
+    JPEG. `max_pixels`: refuse what has more, before anything is decoded.
+    """
+
+    shorter_side: int | None = None
+    transcode: bool = False
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        if self.shorter_side is not None and self.shorter_side < 1:
+            raise InputError(f"shorter_side must be at least 1 px, got {self.shorter_side}")
+        if self.max_pixels < 1:
+            raise InputError(f"max_pixels must be at least 1, got {self.max_pixels}")
+
+    def __call__(self, item: SourceItem) -> Prepared | Refused:
+        """Safe to call from several threads."""
+        try:
+            content = item.load()
+            content, header = self._decodable(content)
+            _check_mask(item, content.mask, header)
+            sample = _with_boxes_inside(Prepared(item, content, header.height, header.width))
+            if self.shorter_side:
+                sample = _shrunk(sample, self.shorter_side)
+            return sample._replace(crc32=zlib.crc32(sample.content.data))
+        except InputError as error:
+            return Refused(item, str(error))
+        except OSError as error:
+            return Refused(item, f"cannot be read: {error.strerror or error}")
+
+    def _decodable(self, content: Loaded) -> tuple[Loaded, ImageHeader]:
+        try:
+            return content, probe(content.data, max_pixels=self.max_pixels)
+        except NeedsTranscoding as error:
+            if not self.transcode:
+                raise InputError(f"{error} (--transcode converts it)") from None
+        data = _jpeg(decode(content.data, self.max_pixels)[:, :, ::-1])
+        return content._replace(data=data), probe(data, max_pixels=self.max_pixels)
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    """uint8 [H, W, 3], B, G, R, as JPEG."""
+    import cv2
+
+    try:
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
+    except cv2.error:
+        height, width = image.shape[:2]
+        raise InputError(f"has {height} x {width} px, more on one side than the 65,500 of a JPEG") from None
+
+
+def _check_mask(item: SourceItem, mask: bytes | None, header: ImageHeader) -> None:
+    if mask is None:
+        return
+    width, height = struct.unpack_from(">II", mask, 16)
+    if (height, width) != (header.height, header.width):
+        sizes = f"{height} x {width} px, but is itself {header.height} x {header.width} px"
+        raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of its own size")
+
+
+def _with_boxes_inside(sample: Prepared) -> Prepared:
+    content, size = sample.content, (sample.height, sample.width)
+    if content.size is not None and content.size != size:
+        sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has itself {size[0]} x {size[1]} px"
+        raise InputError(f"is annotated as {sizes} as it is seen: annotate it again, or correct the size")
+    if content.boxes is None:
+        return sample
+    boxes, clipped, dropped = inside(content.boxes, *size)
+    return sample._replace(content=content._replace(boxes=boxes), clipped=clipped, dropped=dropped)
+
+
+def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
+    """The sample with its shorter side shrunk to `shorter_side` px, as it is where that would enlarge it.
+
+    Image: decoded with its orientation, averaged over areas, JPEG; mask: nearest pixel; boxes: scaled.
+    """
+    import cv2
+
+    scale = shorter_side / min(sample.height, sample.width)
+    if scale >= 1:
+        return sample
+    height, width = max(round(sample.height * scale), 1), max(round(sample.width * scale), 1)
+    content = sample.content
+    image = cv2.imdecode(np.frombuffer(content.data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None or image.shape[:2] != (sample.height, sample.width):
+        raise InputError("is damaged: its pixels cannot be decoded")
+    data = _jpeg(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+    mask, boxes = content.mask, content.boxes
+    if mask is not None:
+        mask = _shrunk_mask(mask, height, width)
+    if boxes is not None:
+        factors = np.array([width / sample.width, height / sample.height] * 2, np.float32)
+        boxes = boxes._replace(xyxy=boxes.xyxy * factors)
+    return sample._replace(content=Loaded(data, mask, boxes), height=height, width=width)
+
+
+def _shrunk_mask(mask: bytes, height: int, width: int) -> bytes:
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise InputError("is damaged: its mask cannot be decoded")
+    return encode_mask(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))

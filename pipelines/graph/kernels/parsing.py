@@ -1,0 +1,85 @@
+"""The CPU kernels of scene parsing: a window of image or mask -> its place in an output of any height and width.
+
+Both take the same row of the plan and the same sampling centres: place i of the n that the window's m pixels fill lies
+at (i + 1/2) * m / n of the window. The image's kernel is spread around that point, the mask's pixel is the one it falls
+into, as the image's nearest is.
+
+The one that calls kernel_window is compiled in every process, in half a second: numba's cache looks at the file of the
+function alone and would not notice a change there.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import types
+
+from ...io.numba_cache import CACHE
+from .window import place_window
+
+
+@numba.njit("void(uint8[:,::1], int64, int64, int64, int32[::1], uint8[:,::1], uint8)", cache=CACHE)
+def place_mask(out, top, left, count, columns, window, ignore):  # pragma: no cover
+    """out uint8 [H, W] <- window uint8 [h, w], nearest; `ignore` beside it. The rest is as in place_window."""
+    height, width = window.shape
+    starts = np.empty(columns.size, np.int64)
+    for x in range(columns.size):
+        starts[x] = min(int(np.floor((columns[x] + 0.5) * (width / columns.size))), width - 1)
+    for y in range(out.shape[0]):
+        line = out[y]
+        if y < top or y >= top + count:
+            line[:] = ignore
+            continue
+        row = window[min(int(np.floor((y - top + 0.5) * (height / count))), height - 1)]
+        line[:left], line[left + columns.size :] = ignore, ignore
+        for x in range(columns.size):
+            line[left + x] = row[starts[x]]
+
+
+@numba.njit("int32[::1](int64, int64)", cache=CACHE)
+def _columns(count, flip):  # pragma: no cover
+    """0, 1, ..., count - 1, reversed for a flip."""
+    forward = np.arange(count).astype(np.int32)
+    return forward[::-1].copy() if flip else forward
+
+
+_pointers = types.CPointer(types.voidptr)
+_shapes = types.CPointer(types.CPointer(types.int64))
+_setup = types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32)
+_one_side = (_pointers, _shapes, types.voidptr, types.int32)
+
+
+@numba.cfunc(_setup, cache=CACHE)
+def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
+    """DALI's setup function: [1, 3, H, W] for the first input, empty [0, H, W]; it is told no other input's shape."""
+    for sample in range(num_samples):
+        outs[sample][0], outs[sample][1] = 1, 3
+        outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][2]
+
+
+@numba.cfunc(_setup, cache=CACHE)
+def mask_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
+    """As planes_shape: [1, H, W]."""
+    for sample in range(num_samples):
+        outs[sample][0], outs[sample][1], outs[sample][2] = 1, ins[sample][1], ins[sample][2]
+
+
+@numba.cfunc(types.void(*_one_side, *_one_side))
+def placed_planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
+    """DALI's run function for one sample: size, window, placed, flip, kernel, matrix -> planes."""
+    planes = numba.carray(outs[0], (3, in_shapes[0][1], in_shapes[0][2]), dtype=np.float32)
+    window = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
+    top, left, height, width = numba.carray(ins[2], (4,), dtype=np.int32)
+    columns = _columns(width, numba.carray(ins[3], (1,), dtype=np.int32)[0])
+    kernel = numba.carray(ins[4], (1,), dtype=np.int32)[0]
+    place_window(planes, top, left, height, columns, window, numba.carray(ins[5], (3, 5), dtype=np.float32), kernel)
+
+
+@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+def placed_mask_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
+    """DALI's run function for one sample: size, mask's window, placed, flip, ignore index -> mask."""
+    out = numba.carray(outs[0], (in_shapes[0][1], in_shapes[0][2]), dtype=np.uint8)
+    window = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1]), dtype=np.uint8)
+    top, left, height, width = numba.carray(ins[2], (4,), dtype=np.int32)
+    columns = _columns(width, numba.carray(ins[3], (1,), dtype=np.int32)[0])
+    place_mask(out, top, left, height, columns, window, numba.carray(ins[4], (1,), dtype=np.uint8)[0])

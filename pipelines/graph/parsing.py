@@ -1,0 +1,133 @@
+"""The DALI graph of scene parsing: encoded image and mask, one plan row -> image [3, H, W] and mask [H, W], aligned.
+
+    image, CPU:  encoded --decode the window--> uint8 HWC --our kernel: resample, colour, flip, pad--> float32 CHW
+    image, GPU:  encoded --decode the window--> uint8 HWC --DALI's resize, arithmetic, padded slice--> float CHW
+    mask, both:  PNG --DALI's decoder, on the CPU--> uint8 HW1 --our kernel: nearest, flip, pad--> uint8 HW
+
+DALI's decoder gives the exact indices of a single-channel PNG, in its own threads and for the price of OpenCV's. A mask
+is decoded on the CPU for either device, as no GPU decodes PNG. In a test it is handed out as it is, whatever the
+image's scale: predictions are compared at the original size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import nvidia.dali.fn as fn
+from nvidia.dali import Pipeline
+from nvidia.dali.types import DALIDataType
+
+from ..io.dali import Node
+from ..store.reader import ImageStore
+from .classification import DTYPES, INTERP_CODES, Feed, colour, decode_windows, empty_pipeline, inputs, resize
+from .kernels.parsing_op import place_images, place_masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsingGraph:
+    """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
+
+    dtype: str
+    """float32 or float16; uint8: not coloured."""
+    cuda: int | None
+    threads: int
+    ignore_index: int
+    """Where a mask is padded."""
+    whole_masks: bool
+    """Masks are handed out as they are; rows then have the whole image as their window."""
+    prefetch: int = 2
+
+    def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
+        """The images, then the masks."""
+        return store.read(indices) + [store.encoded_mask(index) for index in indices.tolist()]
+
+    def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
+        """What the source returns for rows [N] of one size: encoded images and masks, anchors and shapes of the
+        windows, empty arrays of the outputs' shape, places, flips, kernels, matrices; where masks are moved, ignore
+        indices.
+        """
+        encoded = [np.frombuffer(record, np.uint8) for record in records]
+        count, (height, width) = len(rows), rows["size"][0]
+        how = placing(rows, height, width, on_gpu=self.cuda is not None, coloured=self.dtype != "uint8")
+        ignored = () if self.whole_masks else (np.full((count, 1), self.ignore_index, np.uint8),)
+        return encoded[:count], encoded[count:], *how, *ignored
+
+    def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
+        """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
+        pipeline = empty_pipeline(batch_size, self.threads, self.cuda, self.prefetch)
+        on_gpu = self.cuda is not None
+        with pipeline:
+            nodes = inputs(source, 9 if self.whole_masks else 10)
+            encoded, encoded_masks, *how = nodes[:9]
+            anchors, shapes, sizes, placed, flips, _, _ = how
+            images = placed_windows(encoded, *how, dtype=self.dtype, on_gpu=on_gpu)
+            masks: Node = decode_windows(encoded_masks, anchors, shapes, on_gpu=False, masks=True)  # HW1 uint8
+            if self.whole_masks:
+                masks = fn.transpose(masks, perm=[2, 0, 1])  # 1HW
+            else:
+                masks = place_masks(sizes, masks, placed, flips, nodes[9])
+            pipeline.set_outputs(images, masks.gpu() if on_gpu else masks)
+        pipeline.build()
+        return pipeline
+
+
+def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool, coloured: bool) -> Feed:
+    """What placed_windows takes of rows [N] beside the encoded images, for outputs of height x width: anchors and
+    shapes of the windows, empty arrays of the outputs' shape, places, flips, kernels, matrices, which without
+    `coloured` change nothing.
+    """
+    kernels = INTERP_CODES[rows["interpolation"]] if on_gpu else rows["interpolation"]
+    return (
+        np.ascontiguousarray(rows["window"][:, :2]),
+        np.ascontiguousarray(rows["window"][:, 2:]),
+        [np.empty((0, height, width), np.int32)] * len(rows),
+        np.ascontiguousarray(rows["placed"]),
+        rows["flip"].astype(np.int32)[:, None],
+        np.ascontiguousarray(kernels[:, None], np.int32),
+        np.ascontiguousarray(rows["colour"])
+        if coloured
+        else np.tile(np.eye(3, 5, dtype=np.float32), (len(rows), 1, 1)),
+    )
+
+
+def placed_windows(
+    encoded: Node,
+    anchors: Node,
+    shapes: Node,
+    sizes: Node,
+    placed: Node,
+    flips: Node,
+    kernels: Node,
+    matrices: Node,
+    *,
+    dtype: str,
+    on_gpu: bool,
+) -> Node:
+    """dtype [1, 3, H, W]: the windows of encoded images, resampled and coloured into their places, 0 beside them."""
+    windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
+    if on_gpu:
+        return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype)
+    images = place_images(sizes, windows, placed, flips, kernels, matrices)  # 1CHW float32
+    return images if dtype == "float32" else fn.cast(images, dtype=DTYPES[dtype])
+
+
+def padded_images(
+    windows: Node, sizes: Node, placed: Node, flips: Node, kernels: Node, matrices: Node, dtype: str
+) -> Node:
+    """What place_images makes, in DALI's operators, for the GPU (and, to compare it with the kernel, on the CPU).
+
+    kernels int32 [1] from INTERP_CODES; windows and matrices on the device, the rest on the CPU -> dtype [1, 3, H, W].
+    """
+    resized = resize(windows, kernels[0], fn.cast(placed[2:], dtype=DTYPES["float32"]))  # HWC uint8
+    planes = colour(resized, matrices, flips[0], DTYPES[dtype])  # CHW
+    padded = fn.slice(
+        planes,
+        -placed[:2],
+        sizes.shape(dtype=DALIDataType.INT32)[1:],
+        axes=[1, 2],
+        out_of_bounds_policy="pad",
+        fill_values=[0.0],
+    )
+    return fn.stack(padded)

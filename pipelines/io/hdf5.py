@@ -1,0 +1,127 @@
+"""HDF5 files that others made, read safely: nothing outside the very file, no more memory than it holds data for.
+
+A file can lead elsewhere (external and soft links, external storage, virtual datasets), claim any size, and hold
+references or pickled objects. The first are refused along the whole path, sizes are compared with the bytes that are
+stored, and only numbers and text are read. What is wrong is raised as a ValueError with a reason; `open_hdf5` makes one
+sentence of it, and of all that h5py itself raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from ..errors import InputError
+from .hdf5_heaps import check_heaps, largest_claim
+
+UNQUESTIONED_BYTES = 1 << 26  # our choice: what a dataset may claim without having it stored
+LARGEST_RATIO = 1032  # of deflate, its format's own bound
+
+H5PY_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
+
+
+@contextmanager
+def open_hdf5(path: Path, kind: str, again: str) -> Iterator[h5py.File]:
+    """The file, open for reading; what is raised inside becomes an InputError, so do nothing there but read it.
+
+    `kind`: what it should hold, "a confusion matrix"; `again`: what to do about a file that cannot be used.
+    """
+    with hdf5_errors(path, kind, again), opened(path) as file:
+        yield file
+
+
+def opened(path: Path) -> h5py.File:
+    """The file, open for reading until it is closed or forgotten; use it inside `hdf5_errors`."""
+    check_heaps(path)
+    return h5py.File(path, "r")
+
+
+@contextmanager
+def hdf5_errors(path: Path, kind: str, again: str) -> Iterator[None]:
+    """Turn what reading an open file raises into an InputError, as `open_hdf5` does."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; {again}") from None
+    except H5PY_ERRORS as error:
+        raise InputError(f"{path} is no legible HDF5 file of {kind} ({reason_of(error)}); {again}") from None
+
+
+def reason_of(error: BaseException) -> str:
+    """What h5py says, on one line."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return " ".join(str(said or (error.args[0] if error.args else error)).split())
+
+
+def dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """The dataset "labels" or "train/labels" of this very file, its shape known and its values stored.
+
+    Raises ValueError for what is missing, a group, reached through a link, kept in other files, or never written, and
+    for one that claims more than 64 MiB and more than 1,032 times the bytes that are stored.
+    """
+    found: object = file
+    for part in filter(None, name.split("/")):
+        if not isinstance(found, h5py.Group) or not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"it has no dataset {name} of its own{_what_there_is(file)}")
+        found = found[part]
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(f"{name} is no dataset")
+    # Before the shape is asked for: that of a virtual dataset may lie in other files.
+    if found.is_virtual or found.external:
+        raise ValueError(f"the dataset {name} is kept in other files")
+    if found.shape is None:
+        raise ValueError(f"the dataset {name} is empty")
+    stored = found.id.get_storage_size()
+    if found.size and not stored:
+        raise ValueError(f"the dataset {name} was never written")
+    if found.nbytes > max(UNQUESTIONED_BYTES, LARGEST_RATIO * stored):
+        raise ValueError(f"the dataset {name} claims {found.nbytes:,} bytes, but stores {stored:,}")
+    return found
+
+
+def text(data: h5py.Dataset) -> list[str]:
+    """All strings of a dataset [N], of fixed or variable length; what is no UTF-8 becomes surrogates, as in file names.
+
+    Raises ValueError for other values, for a string with a zero byte inside, and for one that claims to be larger than
+    the file.
+    """
+    if h5py.check_string_dtype(data.dtype) is None or data.ndim != 1:
+        raise ValueError(f"{data.name} is no list of strings, but {form(data)}")
+    if data.dtype.hasobject and (claimed := largest_claim(data)) > data.file.id.get_filesize():
+        raise ValueError(f"{data.name} claims a string of {claimed:,} bytes, more than the file has")
+    values = [value.decode("utf-8", "surrogateescape") for value in data[()]]
+    if any("\0" in value for value in values):
+        raise ValueError(f"{data.name} has strings with zero bytes inside")
+    return values
+
+
+def text_attribute(file: h5py.File, name: str) -> str | None:
+    """An attribute of the file that is one string; None where there is none of that name, or it is anything else."""
+    if name not in file.attrs:
+        return None
+    attribute = file.attrs.get_id(name)
+    value = file.attrs[name] if attribute.shape == () and h5py.check_string_dtype(attribute.dtype) else None
+    return value if isinstance(value, str) else None
+
+
+def form(data: h5py.Dataset) -> str:
+    """What a dataset holds, for messages: "int64 [9]", "variable-length uint8 [9]", "strings [9]"."""
+    element = h5py.check_vlen_dtype(data.dtype)
+    kind = (
+        "strings" if h5py.check_string_dtype(data.dtype)
+        else "references" if h5py.check_ref_dtype(data.dtype)
+        else f"variable-length {element}" if element
+        else data.dtype
+    )  # fmt: skip
+    return f"{kind} {list(data.shape)}"
+
+
+def _what_there_is(file: h5py.File) -> str:
+    """What stands beside a name that is not there, which may just be misspelt: ", only images, labels"."""
+    names = [name for name in map(str, file) if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+    return f", only {', '.join(names[:5])}{', ...' * (len(names) > 5)}" if names else ""

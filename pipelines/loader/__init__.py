@@ -1,0 +1,1 @@
+"""Batches for a trainer, exact by position: the loader, what drives DALI, resuming, ranks, bad samples."""

@@ -1,0 +1,244 @@
+"""Drives a DALI pipeline over a stream of plan rows: prefetches, hands batches over in order, survives bad samples.
+
+What has been fed and not yet received waits in a queue, so the rows of a received batch are known without asking DALI.
+A failure is reported when its batch is due, never earlier. It leaves the pipeline unusable; the rest of the queue is
+fed again to a new one, which gives the same pixels because rows decide everything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import BadSampleError, InputError
+from ..images.header import fault
+from ..plan.classification import first_views
+from ..store.reader import ImageStore
+
+
+class Graph(Protocol):
+    """Builds a pipeline around a source of batches, and makes what the source returns."""
+
+    def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]: ...
+
+    def feed(self, records: list[memoryview], rows: np.ndarray) -> Any: ...
+
+    def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
+
+
+Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]  # rows, what is wrong, and in which places
+
+
+class Engine:
+    """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time.
+
+    Attributes: `blocked_seconds`, how long the last batch was waited for, without what feeding a later one took.
+    """
+
+    def __init__(self, store: ImageStore, graph: Graph, batch_size: int) -> None:
+        self._store, self._graph, self._batch_size = store, graph, batch_size
+        self._pipeline: Any = None
+        self._batches: Iterator[np.ndarray] = iter(())
+        self._pending: deque[tuple[np.ndarray, Any]] = deque()  # rows and their buffers, or the error of feeding them
+        self._runs = 0
+        self.blocked_seconds = self._feeding_seconds = 0.0
+        self._pid = os.getpid()
+        _engines.add(self)
+
+    def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+        """Rows and the DALI outputs (a tensor list each) of each batch of rows, in order.
+
+        `replace` makes other rows for a batch with a bad sample, which stands in the places given, int64 [n]; without
+        it BadSampleError names the sample.
+        """
+        self._check_process()
+        self._drain()
+        self._runs += 1
+        this_run, self._batches = self._runs, batches
+        try:
+            while True:
+                received = self._receive(replace)
+                if received is None:
+                    return
+                yield received
+                if self._runs != this_run:
+                    raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
+        finally:
+            if self._runs == this_run:
+                self._batches = iter(())  # an abandoned iteration plans no more, and keeps nothing alive
+
+    def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
+        """The next batch, None at the end."""
+        while True:
+            begun, self._feeding_seconds = time.perf_counter(), 0.0
+            try:
+                outputs = self._built().run()
+            except StopIteration:
+                self._pipeline.reset()
+                if not self._pending:
+                    return None
+                rows, error = self._pending[0]  # feeding stopped here
+                places = _places(rows, error)
+            except RuntimeError as failure:
+                rows = self._pending[0][0]
+                places, error = self._culprit(rows, failure) or (None, failure)
+            else:
+                self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
+                rows, _ = self._pending.popleft()
+                return rows, outputs
+            self._pipeline = None
+            if replace is None or places is None or not isinstance(error, BadSampleError):
+                self._pending.clear()
+                self._batches = iter(())
+                raise error from None
+            self._requeue(self._replaced(rows, error, places, replace))
+
+    def _replaced(self, rows: np.ndarray, error: BadSampleError, places: np.ndarray, replace: Replace) -> np.ndarray:
+        try:
+            return replace(rows, error, places)
+        except InputError:  # too many
+            self._pending.clear()
+            self._batches = iter(())
+            raise
+
+    def _requeue(self, rows: np.ndarray) -> None:
+        """Feed `rows` in place of the first pending batch, then the other pending ones, then the rest."""
+        waiting = [rows, *(rows for rows, _ in list(self._pending)[1:])]
+        self._pending.clear()
+        self._batches = chain(waiting, self._batches)
+
+    def _source(self) -> Any:
+        """DALI asks for the next batch; what cannot be read ends the feeding, and is reported when due."""
+        if self._pending and isinstance(self._pending[-1][1], InputError):
+            raise StopIteration
+        begun, rows = time.perf_counter(), np.zeros(0)
+        try:
+            rows = next(self._batches)
+            buffers = self._feed(rows)
+        except InputError as error:  # of a record, or of a heatmap that the plan needs
+            self._pending.append((rows, error))
+            raise StopIteration from None
+        self._pending.append((rows, buffers))
+        self._feeding_seconds += time.perf_counter() - begun
+        return buffers
+
+    def _feed(self, rows: np.ndarray) -> Any:
+        """The buffers that the graph makes of a batch, once the headers of its images have the sizes of the store.
+
+        Without that DALI 2.4 may die of a window that leaves its image, and takes the memory of whatever a file claims.
+        """
+        indices = first_views(rows)["index"]
+        records = self._graph.read(self._store, indices)  # images, perhaps others behind them
+        sizes = self._store.sizes[indices].tolist()
+        for index, record, (height, width) in zip(indices.tolist(), records, sizes, strict=False):
+            why = fault(record, (height, width), self._store.max_pixels)
+            if why is not None:
+                raise self._undecodable(index, why)
+        return self._graph.feed(records, rows)
+
+    def _culprit(self, rows: np.ndarray, failure: RuntimeError) -> tuple[np.ndarray, BadSampleError] | None:
+        """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why.
+
+        Raises InputError where memory is too short: no sample is to blame, since their headers have been checked.
+        """
+        _check_memory(failure)
+        singles = (self._feed(one) for one in np.split(rows, len(rows)))
+        pipeline = self._graph.pipeline(lambda: next(singles), 1)
+        for place, index in enumerate(first_views(rows)["index"].tolist()):
+            try:
+                pipeline.run()
+            except RuntimeError as alone:
+                _check_memory(alone)
+                return np.array([place]), self._undecodable(index, _reason(alone))
+        return None
+
+    def _undecodable(self, index: int, why: str) -> BadSampleError:
+        """What is wrong with a sample; DALI does not say whether it was the image or, in scene parsing, the mask."""
+        what = "cannot be decoded"
+        if self._store.ignore_index is not None:
+            try:
+                self._store.mask(index)
+            except BadSampleError as error:
+                return error
+            what = "or its mask cannot be decoded"
+        reason = f"{what} ({why}); repair or remove it and build the store again"
+        return BadSampleError(reason, index=index, name=self._store.names[index], store=self._store.path)
+
+    def _built(self) -> Any:
+        if self._pipeline is None:
+            # Weakly, so that a loader that is dropped is freed at once, in its own process. Left to the garbage
+            # collector, it may be freed in a forked child, whose copy of DALI has no threads: that kills or hangs it.
+            source = weakref.WeakMethod(self._source)
+            self._pipeline = self._graph.pipeline(lambda: source()(), self._batch_size)  # type: ignore[misc]
+        return self._pipeline
+
+    def _drain(self) -> None:
+        """Throw away what is in flight, so that the next run starts clean.
+
+        Also where nothing is: a run that was left with its last batch has not taken notice of its end.
+        """
+        self._batches = iter(())
+        if self._pipeline is None:
+            return
+        try:
+            while True:
+                self._pipeline.run()
+        except StopIteration:
+            self._pipeline.reset()
+        except RuntimeError:
+            self._pipeline = None
+        self._pending.clear()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise InputError("a loader cannot be used in a forked process; make a new one there")
+
+    def close(self) -> None:
+        """Stop the pipeline and free its buffers; in a forked process, forget those of its parent."""
+        self._runs += 1
+        if os.getpid() == self._pid:
+            self._drain()
+        self._pipeline = None
+
+    def keep_for_ever(self) -> None:
+        """Let nothing free the pipeline any more, not even the end of the process."""
+        if self._pipeline is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pipeline))
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child: freeing an inherited pipeline would wait for threads that do not exist there."""
+    for engine in _engines:
+        engine.keep_for_ever()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _places(rows: np.ndarray, error: Any) -> np.ndarray | None:
+    """Where a sample that cannot be read stands; None where the error is another."""
+    return np.flatnonzero(first_views(rows)["index"] == error.index) if isinstance(error, BadSampleError) else None
+
+
+def _check_memory(failure: RuntimeError) -> None:
+    if any(words in str(failure) for words in ("bad_alloc", "out of memory")):
+        raise InputError("there is not enough memory for a batch; give a smaller batch size or size") from None
+
+
+def _reason(failure: RuntimeError) -> str:
+    """The sentence within DALI's many lines; it names no sample, and often says no more than that decoding failed."""
+    said = re.sub(r"\[/[^]]*\]", "", str(failure).rpartition("encountered:")[2])
+    line = next((line.strip(" .:") for line in said.splitlines() if line.strip()), "")
+    return "its pixels are damaged" if not line or line.startswith("Failed to decode") else line

@@ -1,0 +1,1 @@
+"""How windows are drawn: plain, scaled, guided by a heatmap, or holding enough of an object."""

@@ -1,0 +1,65 @@
+"""Random numbers as a pure function of (seed, epoch, purpose, position).
+
+Raw words of NumPy's Philox, a counter-based generator whose raw stream NumPy keeps across versions: the key holds seed,
+epoch and purpose, the counter the position and the attempt. Every position owns a fixed number of words, so a batch may
+be split anywhere, on any number of ranks, and the numbers stay the same. (`Generator.normal` and bounded integers
+consume a varying number of words and may change between versions: neither is used.)
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.bounds import checked_seed
+
+_WORDS_A_BLOCK = 4  # Philox 4x64 makes four words a counter step
+_MAX_EPOCH = 2**56
+
+
+class Purpose(IntEnum):
+    """What the numbers are for: each purpose has its own stream, so that a new one leaves the others as they are."""
+
+    ORDER = 0
+    CROP = 1
+    GUIDE = 2
+    APPEARANCE = 3
+    REPLACEMENT = 4
+    CLASS_ORDER = 5
+    REPEATED_ORDER = 6
+    SIZE = 7
+    VIEWS = 8
+
+
+def raw_words(
+    seed: int, epoch: int, purpose: Purpose, start: int, count: int, words: int = 1, attempt: int = 0
+) -> np.ndarray:
+    """uint64 [count, words]: the words of positions start to start + count - 1.
+
+    `words` is rounded up to whole Philox blocks inside. `attempt` numbers the draws of one position: 0 but for samples
+    drawn again. Raises InputError for a seed or epoch that does not fit the key.
+    """
+    seed = checked_seed(seed)
+    if not 0 <= epoch < _MAX_EPOCH:
+        raise InputError(f"epoch must be within [0, 2^56), got {epoch}")
+    blocks = -(-words // _WORDS_A_BLOCK)
+    key = np.array([seed, epoch * 256 + purpose], np.uint64)
+    philox = np.random.Philox(key=key, counter=np.array([start * blocks, attempt, 0, 0], np.uint64))
+    raw = philox.random_raw(count * blocks * _WORDS_A_BLOCK)
+    return raw.reshape(count, blocks * _WORDS_A_BLOCK)[:, :words]
+
+
+def uniforms(
+    seed: int, epoch: int, purpose: Purpose, start: int, count: int, words: int, attempt: int = 0
+) -> np.ndarray:
+    """float64 [count, words] in [0, 1), multiples of 2^-53."""
+    return (raw_words(seed, epoch, purpose, start, count, words, attempt) >> np.uint64(11)) * 2.0**-53
+
+
+def normals(u: np.ndarray) -> np.ndarray:
+    """Standard normals by Box-Muller from uniforms in [0, 1): float64 [..., 2k] -> float64 [..., 2k]."""
+    radius = np.sqrt(-2.0 * np.log1p(-u[..., 0::2]))
+    angle = 2.0 * np.pi * u[..., 1::2]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)

@@ -1,0 +1,1 @@
+"""Image stores and heatmap stores: LMDB files, immutable once published, read without copies."""

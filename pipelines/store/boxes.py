@@ -1,0 +1,99 @@
+"""Boxes: the one place that says what their numbers mean, and that moves them as a plan row moves the pixels.
+
+A box is x_min, y_min, x_max, y_max in pixels of the oriented image, as continuous edges: the whole image is (0, 0,
+width, height), and pixel (x, y) is the box (x, y, x + 1, y + 1). Formats that count otherwise are turned into this
+where they are read. Arithmetic is float64, what is kept and handed out is float32.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+
+DEGENERATE = 1.0  # px; a box no wider or no higher than this is no object: our choice, for a click without a drag
+
+
+class Boxes(NamedTuple):
+    """The K objects of one image: `xyxy` float [K, 4], `labels` int64 [K] (class), `difficult` bool [K].
+
+    Difficult ones (VOC), and COCO's crowds, are objects that are neither to be found nor wrong to find.
+    """
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+
+    def at(self, chosen: np.ndarray) -> Boxes:
+        """Those of a bool [K] or int [n]."""
+        return Boxes(self.xyxy[chosen], self.labels[chosen], self.difficult[chosen])
+
+
+class Objects(NamedTuple):
+    """The M objects of all images of a store: `images` int64 [M] (index), ascending, `labels` int64 [M], `difficult`
+    bool [M].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+
+
+def none_found() -> Boxes:
+    """Of an image without objects."""
+    return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+
+
+def inside(boxes: Boxes, height: int, width: int) -> tuple[Boxes, int, int]:
+    """The boxes as a store keeps them, float32: clipped to the image, those with nothing left (DEGENERATE) dropped.
+
+    Returns the boxes, how many of them were clipped, and how many were dropped. Raises InputError with a reason for a
+    number that is none.
+    """
+    xyxy = np.asarray(boxes.xyxy, np.float64).reshape(-1, 4)
+    if not np.isfinite(xyxy).all():
+        place = int(np.argwhere(~np.isfinite(xyxy))[0, 0])
+        raise InputError(f"has the box {xyxy[place].tolist()}, whose edges are not all numbers")
+    clipped = np.clip(xyxy, 0, [width, height, width, height])
+    kept = (clipped[:, 2:] - clipped[:, :2]).min(1, initial=np.inf) > DEGENERATE
+    changed = int((clipped != xyxy).any(1)[kept].sum())
+    return boxes._replace(xyxy=clipped.astype(np.float32)).at(kept), changed, int((~kept).sum())
+
+
+def moved(boxes: Boxes, row: np.void) -> Boxes:
+    """The boxes in pixels of what one plan row makes, float32.
+
+    row: `window` (y, x, height, width) of the oriented original fills `placed` (y, x, height, width) of the output, and
+    `flip` mirrors it there. A box whose centre lies outside the window is left out (SSD's rule, Liu et al., ECCV 2016),
+    what is left of the others is clipped to the window.
+    """
+    top, left, height, width = row["window"].astype(np.float64)
+    to_top, to_left, to_height, to_width = row["placed"].astype(np.float64)
+    kept = boxes.at(centred_in(boxes.xyxy, row["window"]))
+    corners = np.clip(kept.xyxy - [left, top, left, top], 0, [width, height, width, height])
+    corners *= [to_width / width, to_height / height] * 2
+    if row["flip"]:
+        corners[:, [0, 2]] = to_width - corners[:, [2, 0]]
+    corners += np.array([to_left, to_top, to_left, to_top])
+    return kept._replace(xyxy=corners.astype(np.float32))
+
+
+def centred_in(xyxy: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """bool [..., K]: whether the centres of boxes [K, 4] lie in windows [..., 4] (y, x, height, width)."""
+    corners, edges = xyxy.astype(np.float64), windows[..., None, :].astype(np.float64)
+    x, y = (corners[:, 0] + corners[:, 2]) / 2, (corners[:, 1] + corners[:, 3]) / 2
+    down, across = y - edges[..., 0], x - edges[..., 1]
+    return (down >= 0) & (down < edges[..., 2]) & (across >= 0) & (across < edges[..., 3])
+
+
+def iou(xyxy: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """float64 [T, K]: intersection over union of windows [T, 4] (y, x, height, width) and boxes [K, 4]."""
+    corners = xyxy.astype(np.float64)
+    low = windows[:, None, 1::-1].astype(np.float64)  # x, y
+    high = low + windows[:, None, 3:1:-1]
+    common = np.minimum(high, corners[:, 2:]) - np.maximum(low, corners[:, :2])
+    overlap = np.maximum(common, 0).prod(-1)
+    union = (high - low).prod(-1) + (corners[:, 2:] - corners[:, :2]).prod(-1) - overlap
+    return overlap / union

@@ -1,0 +1,167 @@
+"""Writing a store of several files: joining store files that are there, or building them one after the other.
+
+The folder gets its name when all of it is on disk, so it exists whole or not at all. Memory is bounded by one shard,
+whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.publish import PartialFolder, write_atomically
+from . import format as store_format
+from .index import read_columns, read_header
+from .open_file import shared_file
+from .shards import HEADER_FILE, column_file, digest_of_shards
+from .writer import StoreWriter, write_errors
+
+
+def join(path: str | Path, files: Sequence[str | Path]) -> str:
+    """Make the folder `path`, a store of the samples of these store files in their order; returns its digest.
+
+    The files stay where they are; those below the folder that `path` lies in are named relative to it, others by their
+    absolute paths. Raises InputError for a file that is no store, comes twice, or has other classes or annotations
+    than the first, and for a `path` that exists.
+    """
+    target = Path(path)
+    if not files:
+        raise InputError(f"no files for {target}; name the stores to join")
+    with write_errors(target):
+        folder = PartialFolder(target)
+        try:
+            digest = _write_index(folder.path, [_name(Path(file), target) for file in files], {"source": "joined"})
+            folder.publish()
+        finally:
+            folder.discard()
+    return digest
+
+
+def _name(file: Path, target: Path) -> str:
+    """The file's path as the folder `target` names it."""
+    absolute = file.absolute()
+    beside = absolute.is_relative_to(target.absolute().parent)
+    return os.path.relpath(absolute, target.absolute()) if beside else str(absolute)
+
+
+def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, Any]) -> str:
+    """Write columns and header of a folder whose shards are these files, as the header names them."""
+    paths = [Path(os.path.normpath(folder / name)) for name in files]
+    headers: list[dict[str, Any]] = []
+    parts: list[dict[str, np.ndarray]] = []
+    for path in paths:
+        file = shared_file(path)
+        headers.append(read_header(file, path))
+        _check_alike(headers, paths)
+        parts.append(read_columns(file, path, headers[-1]))
+    first = headers[0]
+    columns = {name: _write_column(column_file(folder, name), name, parts) for name in sorted(first["columns"])}
+    shards = [{"file": n, "count": h["count"], "digest": h["digest"]} for n, h in zip(files, headers, strict=True)]
+    header = {
+        **first,
+        "count": sum(shard["count"] for shard in shards),
+        "digest": store_format.digest(columns, first["classes"], first.get("ignore_index")),
+        "record_bytes": sum(own["record_bytes"] for own in headers),
+        "provenance": dict(provenance),
+        "shards": shards,
+        "shards_digest": digest_of_shards(shards),
+    }
+    write_atomically(folder / HEADER_FILE, (json.dumps(header, indent=1) + "\n").encode())
+    return header["digest"]
+
+
+def _check_alike(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
+    """Raise InputError unless the last one goes with those before it."""
+    (first, last), name = (headers[0], headers[-1]), files[len(headers) - 1]
+    for what, entry in (("classes", "classes"), ("masks or boxes", "columns"), ("ignore index", "ignore_index")):
+        if first.get(entry) != last.get(entry):
+            raise InputError(f"{name} has other {what} than {files[0]}; join stores that were built alike")
+    digests = [header["digest"] for header in headers]
+    if (place := digests.index(digests[-1])) < len(digests) - 1:
+        raise InputError(f"{name} holds the same images as {files[place]}; name each store once")
+
+
+def _write_column(path: Path, name: str, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Write one column of all shards behind each other, on disk when it returns; read-only array over the file."""
+    with open(path, "wb") as file:
+        names_before = 0
+        for place, part in enumerate(parts):
+            column = part[name]
+            if name == "name_offsets":
+                column = (column if place == 0 else column[1:]) + names_before
+                names_before += len(part["names"])
+            column.tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+        dtype, size = parts[0][name].dtype, file.tell()
+    return np.memmap(path, dtype, "r") if size else np.zeros(0, dtype)
+
+
+class ShardedWriter:
+    """As StoreWriter, but for a folder of files that are closed when their records have `shard_bytes` or more.
+
+    Raises InputError for a target that exists, as a folder is never replaced, and otherwise as StoreWriter does.
+    """
+
+    def __init__(
+        self, path: str | Path, *, shard_bytes: int, provenance: Mapping[str, Any] | None = None, **declaration: Any
+    ) -> None:
+        self.path = Path(path)
+        self._shard_bytes, self._declaration = shard_bytes, declaration
+        self._provenance = dict(provenance or {})
+        self._names: list[str] = []
+        self._count = self._file_bytes = 0
+        self._shard: StoreWriter | None = None
+        with write_errors(self.path):
+            self._folder = PartialFolder(self.path)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the finished files."""
+        return self._file_bytes
+
+    def add(self, data: bytes, **sample: Any) -> None:
+        """Append one sample, as StoreWriter.add does."""
+        if self._shard is None:
+            self._names.append(f"{len(self._names):05}.lmdb")
+            path = self._folder.path / self._names[-1]
+            self._shard = StoreWriter(path, provenance=self._provenance, **self._declaration)
+        self._shard.add(data, **sample)
+        self._count += 1
+        if self._shard.record_bytes >= self._shard_bytes:
+            self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if self._shard is not None:
+            self._shard.finish()
+            self._shard.publish()
+            self._file_bytes += self._shard.file_bytes
+            self._shard = None
+
+    def finish(self) -> str:
+        """Write all that is missing to disk, under the partial name; returns the digest."""
+        if not self._count:
+            raise InputError(f"no image for {self.path}; name a source that has some")
+        self._finish_shard()
+        with write_errors(self.path):
+            return _write_index(self._folder.path, self._names, self._provenance)
+
+    def publish(self) -> None:
+        """Give the finished folder its name."""
+        with write_errors(self.path):
+            self._folder.publish()
+
+    def discard(self) -> None:
+        """Remove what was written; does nothing to a published store."""
+        if self._shard is not None:
+            self._shard.discard()
+        self._folder.discard()

@@ -1,0 +1,172 @@
+"""Writing an LMDB 0.9 file from its leaves to its root, in one pass and in the order of the bytes.
+
+For files that are written once, with keys that arrive in ascending order. LMDB itself must be ready for any order and
+for readers at any time: it copies each page on its way, and again at each commit. Here a page is written when it is
+full and never touched again; what waits in memory is one leaf page a database and, for the levels above, one (key,
+page) a leaf page. The pages are those that LMDB's own appending makes, and the same for equal content.
+The disk is kept busy on the way, so that little is left to wait for at the end. The meta pages are written last of all,
+when the rest is on disk: an unfinished file begins with zeros and is no LMDB file to anyone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..errors import InputError
+from . import lmdb_pages as pages
+from .lmdb_pages import PAGE_BYTES
+
+_WAITING_BYTES, _WAITING_BUFFERS = 1 << 18, 1000  # of a write; the system takes 1,024 buffers at once
+_AHEAD_BYTES = 4 << 20  # written to memory before the disk is told to begin on them
+_BEGIN = 2  # SYNC_FILE_RANGE_WRITE: begin, do not wait
+
+
+class LmdbFile:
+    """Named databases in one new file, which the caller has opened and closes.
+
+    `put` takes each database's keys in ascending order, the databases in any order between them. Raises OSError as the
+    system does, InputError for a value of 4 GiB or more.
+    """
+
+    def __init__(self, descriptor: int, names: Iterable[bytes]) -> None:
+        self._out = _Pages(descriptor)
+        self._trees = {name: _Tree(self._out) for name in sorted(names)}
+
+    def put(self, name: bytes, key: bytes, value: bytes) -> None:
+        """Append one record to the database `name`; bytes must stay as they are until `finish`."""
+        self._trees[name].add(key, value)
+
+    def finish(self) -> None:
+        """Write all that waits and make the file durable, then write the meta pages and make them durable."""
+        main = _Tree(self._out)
+        for name, tree in self._trees.items():
+            main.add(name, tree.finish(), pages.IS_DATABASE)
+        self._out.finish(main.finish())
+
+
+class _Tree:
+    """One database: a B+tree that grows from left to right."""
+
+    def __init__(self, out: _Pages) -> None:
+        self._out = out
+        self._nodes: list[bytes] = []
+        self._first = self._last = b""  # keys: of the leaf page that is being filled, of all
+        self._room = pages.ROOM
+        self._leaves: list[tuple[bytes, int]] = []  # first key and number of each leaf page
+        self._entries = self._big_pages = 0
+
+    def add(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        size = len(value)
+        assert self._last < key or not self._entries, f"{key!r} does not come after {self._last!r}"
+        assert 0 < len(key) <= pages.LONGEST_KEY
+        if pages.NODE.size + len(key) + size > pages.LARGEST_NODE:
+            value, flags = self._write_big(value), pages.ON_BIG_PAGES
+        node = pages.leaf_node(key, value, size, flags)
+        if len(node) + 2 > self._room:
+            self._write_leaf()
+        if not self._nodes:
+            self._first = key
+        self._nodes.append(node)
+        self._room -= len(node) + 2
+        self._last = key
+        self._entries += 1
+
+    def _write_big(self, value: bytes) -> bytes:
+        """Write a value onto pages of its own; what its node holds instead."""
+        if len(value) > pages.LONGEST_VALUE:
+            raise InputError(f"a record has {len(value):,} bytes, and LMDB holds less than 4 GiB; divide the source")
+        count = pages.big_pages(len(value))
+        head = pages.BIG_HEADER.pack(self._out.next_page, pages.BIG, count)
+        padding = bytes(count * PAGE_BYTES - len(head) - len(value))
+        self._big_pages += count
+        return self._out.append(count, (head, value, padding)).to_bytes(8, "little")
+
+    def _write_leaf(self) -> None:
+        page = pages.node_page(self._out.next_page, pages.LEAF, self._nodes)
+        self._leaves.append((self._first, self._out.append(1, (page,))))
+        self._nodes, self._room = [], pages.ROOM
+
+    def finish(self) -> bytes:
+        """Write the last leaf page and the branch pages, level by level; returns the database's record."""
+        if self._nodes:
+            self._write_leaf()
+        level, branches, depth = self._leaves, 0, min(len(self._leaves), 1)
+        while len(level) > 1:
+            level = [self._write_branch(children) for children in _branches(level)]
+            branches, depth = branches + len(level), depth + 1
+        root = level[0][1] if level else pages.NO_PAGE
+        return pages.DATABASE.pack(0, depth, branches, len(self._leaves), self._big_pages, self._entries, root)
+
+    def _write_branch(self, children: Sequence[tuple[bytes, int]]) -> tuple[bytes, int]:
+        nodes = [pages.branch_node(key if place else b"", page) for place, (key, page) in enumerate(children)]
+        page = pages.node_page(self._out.next_page, pages.BRANCH, nodes)
+        return children[0][0], self._out.append(1, (page,))
+
+
+def _branches(level: Sequence[tuple[bytes, int]]) -> Iterator[Sequence[tuple[bytes, int]]]:
+    """Divides the pages of a level among branch pages: full ones, but none with a single child, which LMDB forbids."""
+    start, room = 0, pages.ROOM
+    for place, (key, page) in enumerate(level):
+        if place > start and len(pages.branch_node(key, page)) + 2 > room:
+            stop = place - 1 if place == len(level) - 1 else place
+            yield level[start:stop]
+            start, room = stop, pages.ROOM
+        room -= len(pages.branch_node(key if place > start else b"", page)) + 2
+    yield level[start:]
+
+
+class _Pages:
+    """Numbers the pages after the meta pages, and writes them in that order, many at a time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._offset = self._begun = 2 * PAGE_BYTES
+        self.next_page = 2
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def append(self, count: int, buffers: Sequence[bytes]) -> int:
+        """Take `count` whole pages; returns the number of the first."""
+        page = self.next_page
+        self.next_page += count
+        self._waiting.extend(buffers)
+        self._waiting_bytes += count * PAGE_BYTES
+        if self._waiting_bytes >= _WAITING_BYTES or len(self._waiting) >= _WAITING_BUFFERS:
+            self._write()
+        return page
+
+    def finish(self, main: bytes) -> None:
+        """Write what waits, then the meta pages, each made durable."""
+        self._write()
+        os.fsync(self._descriptor)
+        _write_all(self._descriptor, [pages.meta_pages(self.next_page - 1, main)], 0)
+        os.fsync(self._descriptor)
+
+    def _write(self) -> None:
+        self._offset = _write_all(self._descriptor, self._waiting, self._offset)
+        self._waiting, self._waiting_bytes = [], 0
+        if self._offset - self._begun >= _AHEAD_BYTES:
+            _begin_sync(self._descriptor, self._begun, self._offset - self._begun)
+            self._begun = self._offset
+
+
+def _write_all(descriptor: int, buffers: Sequence[bytes | memoryview], offset: int) -> int:
+    """Write the buffers at `offset`, however little the system takes at once; returns where they end."""
+    while buffers:
+        written = os.pwritev(descriptor, buffers, offset)
+        offset += written
+        for place, buffer in enumerate(buffers):
+            if len(buffer) > written:
+                buffers = [memoryview(buffer)[written:], *buffers[place + 1 :]]
+                break
+            written -= len(buffer)
+        else:
+            return offset
+    return offset
+
+
+def _begin_sync(descriptor: int, offset: int, count: int) -> None:
+    """Let the disk begin on a part of the file; no more than a hint, so errors are left to fsync."""
+    ctypes.CDLL(None).sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(count), _BEGIN)

@@ -1,0 +1,109 @@
+"""A store of several files: a folder that opens as one store, with the columns of all samples and a list of the files.
+
+The folder holds `header.json`, one file a column (`labels.column`, ...: the raw bytes of its array), and the shards,
+`00000.lmdb`, `00001.lmdb`, ..., each of them a whole store that also opens alone; a joined store names files that lie
+elsewhere. The header is that of a store file, with `shards`: for each file its path (relative to the folder, or
+absolute), its number of samples and its digest, in the order of the samples.
+
+The columns lie together once more, for less than a thousandth of the images' bytes, so that all processes of a machine
+share one copy of them, and opening reads one page of each shard. The digest is that of a store file with the same
+samples: heatmaps, statistics and checkpoints of the one are of the other too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..io.input_files import read_input
+from . import format as store_format
+from .index import check_columns, checked_header, read_header
+from .open_file import SharedFile, shared_file
+from .records import Records
+
+HEADER_FILE = "header.json"
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether it is a folder that holds a store's header."""
+    return (path / HEADER_FILE).is_file()
+
+
+def column_file(folder: Path, name: str) -> Path:
+    """Where the folder keeps a column."""
+    return folder / f"{name}.column"
+
+
+def digest_of_shards(shards: Sequence[dict[str, Any]]) -> str:
+    """SHA-256 (hex) over the shards' digests in their order: one left out, twice there or moved gives another."""
+    return hashlib.sha256(json.dumps([shard["digest"] for shard in shards]).encode()).hexdigest()
+
+
+def open_shards(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Records]:
+    """Header, columns and records of a sharded store; raises InputError where any part is missing or another's."""
+    header = _header(folder)
+    files = [_shard(folder, shard, header) for shard in header["shards"]]
+    columns = {name: _column(folder, name, dtype, header["count"]) for name, dtype in header["columns"].items()}
+    check_columns(columns, folder, header, max(len(file.view) for file in files))
+    return header, columns, Records(files, [shard["count"] for shard in header["shards"]])
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    path = folder / HEADER_FILE
+    try:
+        raw = read_input(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    header = checked_header(raw, folder)
+    shards = header.get("shards")
+    if not (isinstance(shards, list) and shards and all(_is_shard(shard) for shard in shards)):
+        raise InputError(f"{path} lists no shards; build or join the store again")
+    if digest_of_shards(shards) != header.get("shards_digest"):
+        raise InputError(f"{path} lists shards that are not those of the store, or not in its order; join them again")
+    if sum(shard["count"] for shard in shards) != header["count"]:
+        raise InputError(f"the shards in {path} do not add up to its {header['count']} samples; join them again")
+    return header
+
+
+def _is_shard(shard: Any) -> bool:
+    if not isinstance(shard, dict):
+        return False
+    file, count = shard.get("file"), shard.get("count")
+    named = isinstance(file, str) and bool(file) and "\0" not in file and isinstance(shard.get("digest"), str)
+    return named and type(count) is int and count > 0
+
+
+def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> SharedFile:
+    """The open file, whose header says that it is the one; its columns are not read."""
+    path = folder / shard["file"]
+    if not path.exists():
+        raise InputError(f"{path}, a shard of {folder}, is missing; put it back, or build the store again")
+    file = shared_file(path)
+    own = read_header(file, path)
+    if (own["digest"], own["count"]) != (shard["digest"], shard["count"]) or own["columns"] != header["columns"]:
+        raise InputError(
+            f"{path} does not hold the images that {folder} was made from: it was replaced, or has changed places with "
+            "another; put the right file there, or join the store again"
+        )
+    return file
+
+
+def _column(folder: Path, name: str, dtype: str, count: int) -> np.ndarray:
+    """A flat read-only array over the file's map."""
+    path = column_file(folder, name)
+    expected = store_format.column_bytes(name, dtype, count)
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or (expected is not None and status.st_size != expected):
+            raise InputError(f"{path} does not fit the {count} samples of {folder}; build or join the store again")
+        return np.asarray(np.memmap(path, dtype, "r")) if status.st_size else np.zeros(0, dtype)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; build or join the store again") from None

@@ -1,0 +1,105 @@
+"""Some samples of an image store, as a store of their own: a share to train on, what is left to do after a restart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from ..errors import InputError
+from .boxes import Boxes, Objects
+from .reader import ImageStore
+
+if TYPE_CHECKING:
+    from ..plan.crops.guided import Heatmaps
+
+
+class Subset(ImageStore):
+    """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
+
+    Indices are any of the whole store's, in any order, also repeated. `path`, `max_pixels`, `classes`, `ignore_index`,
+    `digest`, `header` and `statistics` are the whole store's, and errors in reading name its indices; `identity`, which
+    loaders' states name, is of these samples alone. Raises InputError for an index outside the store, and
+    for what is no ImageStore.
+    """
+
+    def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
+        if not isinstance(store, ImageStore):
+            raise InputError(f"a subset is of an ImageStore: Subset(ImageStore(path), indices); got {store!r}")
+        chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
+        if chosen.ndim != 1 or (chosen.dtype.kind not in "iu" and chosen.size):
+            raise InputError(f"the indices of a subset are a list of integers, not {chosen.dtype} {chosen.shape}")
+        outside = chosen[(chosen < 0) | (chosen >= len(store))]
+        if outside.size:
+            raise InputError(f"{store.path} has no sample {outside[0]}: its indices are 0 to {len(store) - 1}")
+        chosen = chosen.astype(np.int64)
+        if isinstance(store, Subset):
+            store, chosen = store.whole, store.indices[chosen]
+        self.whole, self.indices = store, chosen
+        self.path, self.classes, self.digest, self.header = store.path, store.classes, store.digest, store.header
+        self.max_pixels = store.max_pixels
+        self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
+        self.byte_sizes = store.byte_sizes[self.indices]
+        self.names = _Names(store.names, self.indices)
+        self.has_masks, self.has_boxes, self.ignore_index = store.has_masks, store.has_boxes, store.ignore_index
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(self.whole.identity.encode() + self.indices.tobytes()).hexdigest()
+
+    def read(self, indices: Iterable[int], *, check: bool = True) -> list[memoryview]:
+        return self.whole.read([int(self.indices[index]) for index in indices], check=check)
+
+    def has_mask(self, index: int) -> bool:
+        return self.whole.has_mask(int(self.indices[index]))
+
+    def encoded_mask(self, index: int) -> memoryview:
+        return self.whole.encoded_mask(int(self.indices[index]))
+
+    def boxes(self, index: int) -> Boxes:
+        return self.whole.boxes(int(self.indices[index]))
+
+    def objects(self) -> Objects:
+        whole = self.whole.objects()
+        begins, ends = (np.searchsorted(whole.images, self.indices, side) for side in ("left", "right"))
+        images = np.arange(len(self.indices)).repeat(ends - begins)
+        first = (ends - begins).cumsum() - (ends - begins)
+        chosen = begins[images] + np.arange(len(images)) - first[images]
+        return Objects(images, whole.labels[chosen], whole.difficult[chosen])
+
+    def __reduce__(self) -> tuple[type[Subset], tuple[ImageStore, np.ndarray]]:
+        return Subset, (self.whole, self.indices)
+
+
+class SubsetMaps:
+    """The heatmaps of a subset's samples, out of those of the whole store: uint8 [h, w] by index."""
+
+    def __init__(self, maps: Heatmaps, indices: np.ndarray) -> None:
+        self._maps, self._indices = maps, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._maps[int(self._indices[index])]
+
+
+class _Names(Sequence[str]):
+    """Looked up one by one: a list of millions would take longer to make than it is used."""
+
+    def __init__(self, names: Sequence[str], indices: np.ndarray) -> None:
+        self._names, self._indices = names, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._names[int(self._indices[index])]

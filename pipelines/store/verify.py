@@ -1,0 +1,149 @@
+"""Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
+
+Two facts about DALI 2.4 shape this. A record whose header cannot be parsed, or that is smaller than the window, may
+kill the process (one thread of the decoder raises and takes away what the others still work on). So headers are checked
+before, and the decode depends on `fn.peek_image_shape`, which raises cleanly where DALI cannot read one. And an error
+does not say which sample it was; so a failed batch is decoded again, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from ..errors import BadSampleError
+from ..images.header import fault
+from ..images.parts import MAX_PIXELS
+from ..io.dali import require_dali
+from ..io.parallel import worker_count
+from ..io.progress import Track, track
+from .reader import ImageStore
+
+_BATCH = 16
+_BATCH_PIXELS = 50_000_000  # bounds the memory of a batch of large pictures: 150 MB decoded
+_FAILED = "does not decode in full: its pixels are damaged"
+
+Item = TypeVar("Item")
+Pair = tuple[bytes | memoryview, tuple[int, int]]  # encoded image, height and width
+
+
+class BadSample(NamedTuple):
+    """A sample that failed; "NAME REASON" makes a sentence."""
+
+    index: int
+    name: str
+    reason: str
+
+
+class FullDecode:
+    """Decodes whole images on the CPU and says what is wrong with which. Raises InputError where DALI is missing."""
+
+    def __init__(self, workers: int | None = None, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._dali, self._max_pixels = require_dali(), max_pixels
+        self._threads = worker_count(workers)
+        self._batch: Any = None
+        self._single: Any = None
+
+    def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
+        """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
+        pairs = list(zip(images, sizes, strict=True))
+        found = [fault(image, size, self._max_pixels) for image, size in pairs]
+        places = [place for place, reason in enumerate(found) if reason is None]
+        for place, reason in zip(places, self._decoded([pairs[place] for place in places]), strict=True):
+            found[place] = reason
+        return found
+
+    def _decoded(self, pairs: list[Pair]) -> list[str | None]:
+        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads)
+        try:
+            return _outcomes(self._batch, pairs) if pairs else []
+        except RuntimeError:
+            self._batch = None  # DALI calls a pipeline invalid after an error
+        return [self._reason(pair) for pair in pairs]
+
+    def _reason(self, pair: Pair) -> str | None:
+        self._single = self._single or _pipeline(self._dali, 1, 1)
+        try:
+            return _outcomes(self._single, [pair])[0]
+        except RuntimeError:
+            self._single = None
+            return _FAILED
+
+
+def _pipeline(dali: Any, batch: int, threads: int) -> Any:
+    """encoded uint8 [N], size int32 (2,) -> peeked shape int32 (3,), pixels HWC uint8."""
+    fn, types = dali.fn, dali.types
+
+    @dali.pipeline_def(batch_size=batch, num_threads=threads, device_id=None, prefetch_queue_depth=1)
+    def full_decode():
+        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+        size = fn.external_source(name="size", dtype=types.INT32, ndim=1)
+        shape = fn.peek_image_shape(encoded, dtype=types.INT32)
+        pixels = fn.decoders.image_slice(encoded, start=shape[0:2] * 0, shape=size, axis_names="HW")
+        return shape, pixels
+
+    pipeline = full_decode()
+    pipeline.build()
+    return pipeline
+
+
+def _outcomes(pipeline: Any, pairs: Sequence[Pair]) -> list[str | None]:
+    """Runs one batch; raises RuntimeError where DALI cannot decode one of it."""
+    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image, _ in pairs])
+    pipeline.feed_input("size", [np.array(size, np.int32) for _, size in pairs])
+    shapes, _ = pipeline.run()
+    peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(pairs))]
+    return [
+        None if found == tuple(size) else f"has {found[0]} x {found[1]} px, but is recorded with {size[0]} x {size[1]}"
+        for found, (_, size) in zip(peeked, pairs, strict=True)
+    ]
+
+
+def in_batches(items: Iterable[tuple[Item, int]]) -> Iterator[list[Item]]:
+    """Groups of at most 16 items, and of no more pixels than fit; `items` come with their pixels."""
+    group: list[Item] = []
+    pixels = 0
+    for item, more in items:
+        if group and (len(group) == _BATCH or pixels + more > _BATCH_PIXELS):
+            yield group
+            group, pixels = [], 0
+        group.append(item)
+        pixels += more
+    if group:
+        yield group
+
+
+def verify_store(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> list[BadSample]:
+    """Every sample of the store that is damaged, in order: CRC32, full decode, mask and boxes are checked.
+
+    Raises InputError where DALI is missing.
+    """
+    decoder = FullDecode(workers, max_pixels=store.max_pixels)
+    pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
+    bad: list[BadSample] = []
+    with closing(progress(range(len(store)), len(store), "verifying")) as indices:
+        for group in in_batches((index, pixels[index]) for index in indices):
+            bad += _bad_of(store, group, decoder)
+    return bad
+
+
+def _bad_of(store: ImageStore, group: list[int], decoder: FullDecode) -> list[BadSample]:
+    bad: dict[int, str] = {}
+    views: dict[int, memoryview] = {}
+    for index in group:
+        try:
+            (views[index],) = store.read([index])
+            if store.has_masks and store.has_mask(index):
+                store.mask(index)
+            if store.has_boxes:
+                store.boxes(index)
+        except BadSampleError as error:
+            bad[index] = error.reason
+            views.pop(index, None)
+    sizes = [(int(height), int(width)) for height, width in store.sizes[list(views)]]
+    reasons = decoder.reasons(list(views.values()), sizes) if views else []
+    bad |= {index: reason for index, reason in zip(views, reasons, strict=True) if reason is not None}
+    return [BadSample(index, store.names[index], bad[index]) for index in sorted(bad)]

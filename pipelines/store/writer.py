@@ -1,0 +1,219 @@
+"""Writing an image store: records as they come, then the columns, the header, the meta pages, and the new name.
+
+Records go to disk in pages of the final file (lmdb_write), so the memory is bounded and nothing is written twice. No
+half-written file can be mistaken for a store: it still has its partial name and no meta pages.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import lmdb
+import numpy as np
+
+from ..errors import InputError
+from ..io.outputs import IMAGE_STORE
+from ..io.publish import PartialFile
+from . import format as store_format
+from .boxes import Boxes
+from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
+from .lmdb_write import LmdbFile
+
+_ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB reports a short write on a full disk as EIO
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn whatever LMDB or the system says about writing into one InputError that names `path` and the reason."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise InputError(f"cannot write {path}: {_reason(str(error))}") from error
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {_reason(error.strerror or str(error))}") from error
+
+
+def _reason(text: str) -> str:
+    full = any(os.strerror(number).lower() in text.lower() for number in _FULL)
+    return text + (": the disk is full, it seems; free space on it, or choose another folder" if full else "")
+
+
+class StoreWriter:
+    """Context manager that builds one store; a clean exit publishes it, an exception removes every trace of it.
+
+    `path`: the store to be. `classes`: class names, () for a store without labels. `ignore_index`: where the classes
+    are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the header, no
+    part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
+    for a full disk, and for a sample that contradicts the store's declaration.
+    `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        classes: Sequence[str],
+        overwrite: bool = False,
+        has_masks: bool = False,
+        has_boxes: bool = False,
+        ignore_index: int | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.classes = Path(path), tuple(classes)
+        self.has_masks, self.has_boxes, self.ignore_index = has_masks, has_boxes, ignore_index
+        self._provenance = dict(provenance or {})
+        dtypes = store_format.columns_of(has_masks=has_masks, has_boxes=has_boxes)
+        self._dtypes = dtypes
+        self._columns = {name: array(_ARRAY_CODES[dtype]) for name, dtype in dtypes.items()}
+        self._columns["name_offsets"].append(0)
+        self._record_bytes = 0
+        with write_errors(self.path):
+            self._file = PartialFile(self.path, IMAGE_STORE, overwrite=overwrite)
+        names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
+        self._lmdb = LmdbFile(self._file.descriptor, names)
+
+    def __len__(self) -> int:
+        return len(self._columns["labels"])
+
+    @property
+    def record_bytes(self) -> int:
+        """Of all records so far."""
+        return self._record_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the published file."""
+        return self.path.stat().st_size
+
+    @property
+    def partial(self) -> Path:
+        """Where the file lies until it is published."""
+        return self._file.path
+
+    def add(
+        self,
+        data: bytes,
+        *,
+        label: int,
+        height: int,
+        width: int,
+        name: str,
+        mask: bytes | None = None,
+        boxes: Boxes | None = None,
+        crc32: int | None = None,
+    ) -> None:
+        """Append one sample; its index is the number of samples before it.
+
+        `data`: encoded image; `height`, `width`: after EXIF orientation; `label`: class, -1 for none; `name`: relative
+        path of the source with '/'; `mask`: single-channel PNG; `boxes`: inside the oriented image, None: not
+        annotated; `crc32`: of `data`, where the caller has it already.
+        """
+        self._check(data, label, height, width, name, mask, boxes)
+        columns, index = self._columns, store_format.key(len(self))
+        encoded_name = name.encode("utf-8", "surrogateescape")
+        columns["labels"].append(label)
+        columns["sizes"].extend((height, width))
+        columns["byte_sizes"].append(len(data))
+        columns["crc32"].append(zlib.crc32(data) if crc32 is None else crc32)
+        columns["names"].frombytes(encoded_name)
+        columns["name_offsets"].append(len(columns["names"]))
+        with write_errors(self.path):
+            self._put(IMAGES, index, data)
+            if self.has_masks:
+                self._add_mask(index, mask)
+            if self.has_boxes:
+                self._add_boxes(index, boxes)
+
+    def _check(self, data: bytes, label: int, height: int, width: int, name: str, mask: Any, boxes: Any) -> None:
+        wrong = (
+            "has no bytes" if not data
+            else f"has label {label}, outside the {len(self.classes)} classes" if not -1 <= label < len(self.classes)
+            else f"has the size {height} x {width}" if min(height, width) < 1
+            else "has a mask, but the store was declared without" if mask is not None and not self.has_masks
+            else "has boxes, but the store was declared without" if boxes is not None and not self.has_boxes
+            else "has boxes that are not K x 4 with K classes and flags" if boxes is not None and not _are_boxes(boxes)
+            else f"has a box of none of the {len(self.classes)} classes"
+            if boxes is not None and not ((boxes.labels >= 0) & (boxes.labels < len(self.classes))).all()
+            else None
+        )  # fmt: skip
+        if wrong:
+            raise InputError(f"{name} {wrong}; correct the source of {self.path}")
+
+    def _add_mask(self, index: bytes, mask: bytes | None) -> None:
+        self._columns["mask_byte_sizes"].append(len(mask or b""))
+        self._columns["mask_crc32"].append(zlib.crc32(mask or b""))
+        if mask:
+            self._put(MASKS, index, mask)
+
+    def _add_boxes(self, index: bytes, boxes: Boxes | None) -> None:
+        record = b"" if boxes is None else store_format.encode_boxes(boxes)
+        self._columns["box_counts"].append(-1 if boxes is None else len(record) // store_format.BYTES_A_BOX)
+        self._columns["box_crc32"].append(zlib.crc32(record))
+        if record:
+            self._put(BOXES, index, record)
+
+    def _put(self, database: bytes, key: bytes, value: bytes) -> None:
+        self._lmdb.put(database, key, value)
+        self._record_bytes += len(value)
+
+    def finish(self) -> str:
+        """Write columns and header and flush everything to disk, under the partial name; returns the digest."""
+        if not len(self):
+            raise InputError(f"no image for {self.path}; name a source that has some")
+        columns = {name: self._columns[name] for name in sorted(self._columns)}
+        header = self._header(store_format.digest(columns, self.classes, self.ignore_index))
+        with write_errors(self.path):
+            for name, column in columns.items():
+                self._lmdb.put(INDEX, name.encode(), column.tobytes())
+            self._lmdb.put(HEADER, HEADER_KEY, json.dumps(header).encode())
+            self._lmdb.finish()
+        return header["digest"]
+
+    def _header(self, digest: str) -> dict[str, Any]:
+        return {
+            "format": store_format.FORMAT,
+            "schema": store_format.SCHEMA,
+            "count": len(self),
+            "classes": list(self.classes),
+            "digest": digest,
+            "columns": self._dtypes,
+            "record_bytes": self._record_bytes,
+            "provenance": self._provenance,
+            **({} if self.ignore_index is None else {"ignore_index": self.ignore_index}),
+        }
+
+    def publish(self) -> None:
+        """Give the finished file its name, replacing a store that `overwrite` allowed to replace."""
+        with write_errors(self.path):
+            self._file.publish()
+
+    def discard(self) -> None:
+        """Remove the partial file; does nothing to a published store."""
+        self._file.discard()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.finish()
+                self.publish()
+        finally:
+            self.discard()
+
+
+def _are_boxes(boxes: Boxes) -> bool:
+    return np.shape(boxes.xyxy) == (len(boxes.labels), 4) and len(boxes.labels) == len(boxes.difficult)

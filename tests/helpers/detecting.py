@@ -1,0 +1,69 @@
+"""Random objects and detections, shared by tests."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from sdali.trainers.detection.detections import Detections, GroundTruth
+from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.models.detection.network import DetectionConfig
+from sdali.trainers.models.detection.rpn import RPNConfig
+
+SMALL = DetectionConfig(
+    backbone="resnet10t", roi_size=4, regions=16,
+    rpn=RPNConfig(anchor_sizes=(24,), anchor_ratios=(1.0,), width=32, considered=100, proposals=20),
+)  # fmt: skip
+
+
+def boxes(rng: np.random.Generator, count: int, side: int = 100) -> np.ndarray:
+    """float32 [count, 4] inside side x side pixels, each at least 2 px wide and high, at quarters of a pixel."""
+    corner = rng.uniform(0, side - 12, (count, 2))
+    return (np.concatenate([corner, corner + rng.uniform(2, 60, (count, 2))], 1).clip(0, side) * 4).round() / 4
+
+
+def objects(rng: np.random.Generator, count: int, classes: int, *, difficult: float = 0.2) -> GroundTruth:
+    return GroundTruth(
+        torch.from_numpy(boxes(rng, count)).float(),
+        torch.from_numpy(rng.integers(0, classes, count)),
+        torch.from_numpy(rng.random(count) < difficult),
+    )
+
+
+def jittered(rng: np.random.Generator, truth: GroundTruth, classes: int, *, ties: bool = False) -> Detections:
+    """Two or three tries near each object, some of a wrong class, and some anywhere."""
+    near = truth.boxes.numpy().repeat(rng.integers(1, 4), 0)
+    near = near + rng.normal(0, 3, near.shape).round(2)
+    corners = np.concatenate([near, boxes(rng, 3)])
+    corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)
+    labels = truth.classes.numpy().repeat(len(near) // max(len(truth.boxes), 1))
+    labels = np.concatenate([labels, rng.integers(0, classes, 3)])
+    wrong = rng.random(len(labels)) < 0.2
+    labels[wrong] = rng.integers(0, classes, wrong.sum())
+    scores = rng.integers(1, 5, len(labels)) / 4 if ties else rng.random(len(labels))
+    mixed = rng.permutation(len(labels))
+    return Detections(
+        torch.from_numpy(corners[mixed]).float(),
+        torch.from_numpy(scores[mixed]).float(),
+        torch.from_numpy(labels[mixed]),
+    )
+
+
+Images = list[tuple[int, Detections, GroundTruth]]
+
+
+def images(seed: int, count: int, classes: int, *, ties: bool = False) -> Images:
+    """Numbers, detections and objects of `count` images, some of them without any."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.permutation(3 * count)[:count].tolist()
+    held = [objects(rng, int(rng.integers(0, 6)), classes) for _ in range(count)]
+    return [(number, jittered(rng, one, classes, ties=ties), one) for number, one in zip(numbers, held, strict=True)]
+
+
+def record(some: Images) -> DetectionRecord:
+    return DetectionRecord.of([one[0] for one in some], [one[1] for one in some], [one[2] for one in some])
+
+
+ALL_PARTS = dataclasses.replace(SMALL, cascade_rpn=True, constrained="rpn", global_context="random", ohem=True)

@@ -1,0 +1,109 @@
+"""What a user names is read only where it is a regular file: no pipe is waited for, no endless device read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from detection_stores import make_detection_store
+from pictures import jpeg, make_store, photo
+
+from sdali.pipelines.errors import InputError
+from sdali.pipelines.io.input_files import open_input, read_input
+from sdali.pipelines.store.statistics import statistics_path
+from sdali.trainers.detection.predictions import read_coco_predictions
+from sdali.trainers.localization.answers import read_answers
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A file and a link to one are; pipes, devices and folders are refused at once, and no descriptor is left."""
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_input(tmp_path / "file") == read_input(tmp_path / "link") == b"content"
+    before = os.listdir("/proc/self/fd")
+    for path, reason in ((tmp_path / "pipe", "no regular"), (Path("/dev/zero"), "no regular"), (tmp_path, "directory")):
+        with pytest.raises(OSError, match=reason):
+            open_input(path)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_answers_and_predictions_are_not_waited_for(tmp_path: Path) -> None:
+    """Nor are they read from an endless device."""
+    store = make_store(tmp_path / "store", 3)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
+            read_answers(path, images=3, classes=3)
+        with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
+            read_coco_predictions(path, store)
+
+
+COMMANDS = [
+    "info {pipe}",
+    "build {pipe} {out}",
+    "build {pipe} {out} --format hdf5",
+    "build {photos} {out} --masks {pipe}",
+    "build {photos} {out} --format masks --masks {photos} --class-names {pipe}",
+    "build {photos} {out} --format coco --annotations {pipe}",
+    "build {voc} {out} --format voc --subset pipe",
+    "build {voc} {out} --format voc --class-names {pipe}",
+    "build {photos} {out} --annotations {pipe}",
+    "join {out} {pipe}",
+    "stats {pipe}",
+    "cams {store} {out} --maps {pipe}",
+    "cams {store} {out} --checkpoint {pipe}",
+    "preview {store} {out} --cams {pipe}",
+    "preview {piped} {out}",
+    "evaluate classification --store {store} --checkpoint {pipe}",
+    "evaluate parsing --store {store} --checkpoint {pipe}",
+    "confusion {store} --checkpoint {pipe} --out {out}",
+    "ensemble {pipe}",
+    "train classification --store {store} --val-store {pipe} --out {out}",
+    "train classification --store {store} --val-store {store} --out {out} --soft-labels {pipe} --size 32",
+    "train classification --store {store} --val-store {store} --out {run} --resume",
+    "train detection --store {boxes} --val-store {boxes} --out {out} --start-from {pipe}",
+    "bench throughput --images {pipe}",
+]
+
+RUN = """
+import sys
+from sdali.cli.main import main
+for line in sys.stdin:
+    print("sdali:", main(line.split()), line, file=sys.stderr, flush=True)
+"""
+
+
+def test_no_command_waits_for_a_pipe(tmp_path: Path) -> None:
+    """Wherever one is named, a sentence about it, status 2, no traceback, and nothing written; in seconds."""
+    folder = tmp_path / "given"
+    (folder / "photos" / "a").mkdir(parents=True)
+    (folder / "photos" / "a" / "1.jpg").write_bytes(jpeg(photo(0, 20, 20)))
+    voc = folder / "voc"
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (voc / part).mkdir(parents=True)
+    (voc / "JPEGImages" / "1.jpg").write_bytes(jpeg(photo(0, 20, 20)))
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    xml = f"<annotation><object><name>cat</name><bndbox>{box}</bndbox></object></annotation>"
+    (voc / "Annotations" / "1.xml").write_text(xml)
+    paths = {name: make_store(folder / name, 6, classes=2).path for name in ("store", "piped")}
+    paths["boxes"] = make_detection_store(folder / "boxes", 5).path
+    (folder / "run").mkdir()
+    for path in (folder / "pipe", statistics_path(paths["piped"]), folder / "run/last.pt"):
+        os.mkfifo(path)
+    os.mkfifo(voc / "ImageSets" / "Main" / "pipe.txt")
+    given = {name: folder / name for name in ("photos", "voc", "run", "pipe")} | paths | {"out": tmp_path / "out"}
+    lines = [command.format(**given) for command in COMMANDS]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr and not done.stdout, done.stderr
+    said = done.stderr
+    for line in lines:
+        sentences, separator, said = said.partition(f"sdali: 2 {line}\n")
+        assert separator, (line, said)
+        assert "sdali: " in sentences and ("pipe" in sentences or "last.pt" in sentences), (line, sentences)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given"]

@@ -1,0 +1,52 @@
+"""Progress on stderr: a bar on a terminal, lines elsewhere, and never a change of what passes through."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sdali.pipelines.io import progress
+
+_ON_A_TERMINAL = """
+import os, pty, sys
+master, slave = pty.openpty()
+pid = os.fork()
+if pid == 0:
+    os.dup2(slave, 2)
+    from sdali.pipelines.io.progress import track
+    assert list(track(iter(range(50)), 50, "building")) == list(range(50))
+    os._exit(0)
+os.close(slave)
+text = b""
+try:
+    while chunk := os.read(master, 4096):
+        text += chunk
+except OSError:
+    pass
+sys.stdout.write(text.decode())
+"""
+
+
+def test_lines_tell_count_rate_and_remaining_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Away from a terminal a line a minute goes to stderr, nothing to stdout."""
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert list(progress.track(iter("abc"), 3, "building")) == ["a", "b", "c"]
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 3
+    assert captured.err.startswith("building: 1 of 3, ") and captured.err.endswith("/s, 0 s left\n")
+
+
+def test_silent_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same items, no output."""
+    assert list(progress.silent(iter("abc"), 3, "building")) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    """On a terminal the bar names the job and ends with all items."""
+    result = subprocess.run([sys.executable, "-c", _ON_A_TERMINAL], capture_output=True, text=True, timeout=60)
+    assert "building" in result.stdout and "50/50" in result.stdout and "/s" in result.stdout, result.stderr

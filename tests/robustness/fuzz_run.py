@@ -1,0 +1,31 @@
+"""The process that fuzzes, `python -m robustness.fuzz_run TARGET FOLDER [LIBFUZZER FLAGS]`: it may die of it.
+
+Nothing of this project is imported before atheris can see it: branches that are reached guide what is tried next. What
+numba compiles is left as it is, because numba refuses changed code.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+COMPILED = ("compiled", "crop_guided", "heatmap_codec", "kernel_parsing", "kernel_window", "lmdb_read", "order")
+
+
+def main(target: str, folder: str, flags: list[str]) -> None:
+    """Fuzz until libFuzzer ends the process: after its time, or at the first finding, whose file it writes."""
+    import atheris
+
+    unseen = [f"sdali.pipelines.{name}" for name in COMPILED]
+    with atheris.instrument_imports(include=["sdali", "h5py", "defusedxml"], exclude=unseen):
+        from robustness.fuzz_targets import TARGETS
+
+    work = Path(folder, "work")
+    work.mkdir()
+    check = TARGETS[target].check(work)
+    atheris.Setup([sys.argv[0], *flags], check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

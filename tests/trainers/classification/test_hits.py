@@ -1,0 +1,56 @@
+"""Counting hits over batches against one pass over all images."""
+
+from __future__ import annotations
+
+import signal
+from itertools import count
+
+import pytest
+import torch
+from torch import nn
+
+from sdali.trainers.classification.hits import count_hits
+from sdali.trainers.core.distributed import Ranks
+from sdali.trainers.core.signals import Stopped
+from sdali.trainers.metrics.accuracy import Accuracy
+
+RANKS = Ranks(device=torch.device("cpu"))
+
+
+def data(sizes: list[int]) -> list[dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    return [
+        {"image": torch.randn(n, 3, 4, 4), "label": torch.randint(0, 6, (n,)), "index": torch.arange(n)} for n in sizes
+    ]
+
+
+class Net(nn.Sequential):
+    """Dropout tells whether it is in evaluation mode; it refuses an empty batch, as many networks do."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Dropout(0.9), nn.Linear(48, 6))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        assert len(input)
+        return super().forward(input)
+
+
+def test_every_image_is_counted_once() -> None:
+    """Short and empty batches included, in evaluation mode, whatever mode the model was in."""
+    batches, model = data([5, 5, 3, 0]), Net().train()
+    found = count_hits(model, batches, classes=6, ranks=RANKS, precision="float32")
+    images, labels = (torch.cat([batch[name] for batch in batches]) for name in ("image", "label"))
+    whole = Accuracy.of(model.eval()(images).detach(), labels)
+    assert torch.equal(found.totals[:, :3], whole.totals[:, :3])
+    assert found.compute()["images"] == 13
+
+
+def test_a_signal_ends_it() -> None:
+    """`stop` is asked after each batch, and its signal raised."""
+    asked = count(1)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        count_hits(
+            Net(), data([2] * 5), classes=6, ranks=RANKS, precision="float32",
+            stop=lambda: signal.SIGTERM if next(asked) == 3 else 0,
+        )  # fmt: skip
+    assert next(asked) == 4

@@ -1,0 +1,203 @@
+"""Predictions kept in HDF5, so that ensembles are recombined without a GPU or an image.
+
+with written_predictions("a.h5", store=store, checkpoints=[...], scales=[256], views="whole", views_per_image=1) as out:
+    out.put(batch["index"], softmax)  # any order, each image once
+probabilities = Predictions("a.h5").mean()  # float64 [N, K]
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...pipelines.errors import InputError
+from ...pipelines.io.hdf5 import dataset, open_hdf5, text, text_attribute
+from ...pipelines.io.hdf5_write import bytes_of_rows, write_text, written_hdf5
+from ...pipelines.store.writer import write_errors
+from ..core.classes import LabelledImages, check_labelled
+from .predictions_format import FORMAT, VERSION, first_no_softmax
+
+BLOCK_BYTES = 1 << 25  # of softmax read at a time
+KIND, AGAIN = "predictions", "make it with sdali evaluate classification --predictions"
+
+
+@contextmanager
+def written_predictions(
+    path: str | Path,
+    *,
+    store: LabelledImages,
+    checkpoints: Sequence[Mapping[str, Any]],
+    scales: Sequence[int],
+    views: str,
+    views_per_image: int,
+    overwrite: bool = False,
+) -> Iterator[PredictionWriter]:
+    """A file of predictions to be; leaving the block with every image written publishes it.
+
+    Args:
+        path: the file.
+        store: the images and their classes; every image has one.
+        checkpoints: one dictionary for each network, JSON-able: name, weights_digest, epoch.
+        scales: px, of the network's input or of the image's shorter side, as `views` says.
+        views: what the views of an image are, such as "32 random windows" or "centre, and mirrored".
+        views_per_image: so many.
+        overwrite: whether a file of that name may be replaced.
+
+    Raises:
+        InputError: `path` exists or is being written, the disk is full (found out before anything is computed), an
+            image has no class, an image is put twice, or left out, or its predictions are no softmax. Nothing is left
+            at `path` then, or what was there before.
+    """
+    check_labelled(store)
+    path = Path(path)
+    shape = (len(store), len(checkpoints), len(scales), views_per_image, len(store.classes))
+    if not all(shape):
+        raise InputError(f"{path} would be empty: images, checkpoints, scales, views, classes are {shape}")
+    documents = [json.dumps(dict(checkpoint)) for checkpoint in checkpoints]
+    texts = {"names": store.names, "classes": store.classes, "checkpoints": documents}
+    text_bytes = sum(bytes_of_rows(len(all_), sum(4 * len(one) for one in all_)) for all_ in texts.values())
+    softmax_bytes = math.prod(shape) * np.dtype(np.float32).itemsize
+    largest = softmax_bytes + text_bytes + 8 * (len(store) + len(scales))
+    with written_hdf5(path, largest=largest, overwrite=overwrite) as file:
+        file.attrs.update(format=FORMAT, version=VERSION, store_digest=store.digest, views=views)
+        file["labels"], file["scales"] = store.labels, np.asarray(scales, np.int64)
+        for name, values in texts.items():
+            write_text(file, name, values)
+        writer = PredictionWriter(path, store.names, file.create_dataset("softmax", shape, np.float32))
+        yield writer
+        writer.check_complete()
+
+
+class PredictionWriter:
+    """Takes the predictions of a file that `written_predictions` has begun, in any order."""
+
+    def __init__(self, path: Path, names: Sequence[str], softmax: h5py.Dataset) -> None:
+        self.path, self._names, self._softmax = path, names, softmax
+        self._written = np.zeros(len(softmax), bool)
+
+    def put(self, indices: Sequence[int] | np.ndarray, softmax: np.ndarray) -> None:
+        """Keep the softmax float32 [B, checkpoints, scales, views, K] of images int64 [B], in any order, each once."""
+        indices, softmax = np.asarray(indices, np.int64).reshape(-1), np.asarray(softmax, np.float32)
+        if softmax.shape != (len(indices), *self._softmax.shape[1:]):
+            found, wanted = list(softmax.shape), [len(indices), *self._softmax.shape[1:]]
+            raise InputError(f"predictions for {self.path} are {found} and should be {wanted}; correct the call")
+        self._check_indices(indices)
+        if (index := first_no_softmax(softmax)) is not None:
+            name = self._names[int(indices[index])]
+            raise InputError(f"the predictions of {name} are no softmax: the network has diverged; take another one")
+        order = np.argsort(indices)
+        runs = np.split(order, np.flatnonzero(np.diff(indices[order]) != 1) + 1)
+        with write_errors(self.path):
+            for run in runs if len(indices) else []:
+                begin = indices[run[0]]
+                self._softmax[begin : begin + len(run)] = softmax[run]
+        self._written[indices] = True
+
+    def _check_indices(self, indices: np.ndarray) -> None:
+        if len(outside := indices[(indices < 0) | (indices >= len(self._written))]):
+            raise InputError(f"{self.path} has no image {outside[0]}: its indices are 0 to {len(self._written) - 1}")
+        unique, counts = np.unique(indices, return_counts=True)
+        if len(twice := unique[(counts > 1) | self._written[unique]]):
+            raise InputError(f"image {twice[0]} of {self.path} is put twice; put each once")
+
+    def check_complete(self) -> None:
+        """Raise InputError where an image is left out."""
+        if len(left := np.flatnonzero(~self._written)):
+            raise InputError(
+                f"{self.path} lacks {len(left)} of its {len(self._written)} images, the first is "
+                f"{self._names[int(left[0])]}; put every image"
+            )
+
+
+class Predictions:
+    """A file of predictions of N images.
+
+    Attributes: `path`; `digest` (of the image store); `classes`, `names` (of the images), `labels` int64 [N]; `scales`
+    (px); `checkpoints` (dictionaries); `views` (what they are), `views_per_image`. Raises InputError for a file that is
+    missing, foreign, damaged or of another version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with open_hdf5(self.path, KIND, AGAIN) as file:
+            if text_attribute(file, "format") != FORMAT:
+                raise InputError(f"{path} is no file of predictions; {AGAIN}")
+            if (version := file.attrs["version"]) != VERSION:
+                raise InputError(f"{path} has version {version} and this sdali reads {VERSION}; {AGAIN}")
+            self._shape = _softmax(file).shape
+            self.digest, self.views = (text_attribute(file, name) or "" for name in ("store_digest", "views"))
+            self.classes, self.names = tuple(text(dataset(file, "classes"))), tuple(text(dataset(file, "names")))
+            self.checkpoints = [json.loads(document) for document in text(dataset(file, "checkpoints"))]
+            self.scales = tuple(int(scale) for scale in dataset(file, "scales")[()])
+            self.labels = np.asarray(dataset(file, "labels")[()], np.int64)
+        parts = (len(self.names), len(self.checkpoints), len(self.scales), *self._shape[3:4], len(self.classes))
+        if not (self._shape == parts and all(parts) and len(self.labels) == len(self.names)):
+            found = f"softmax {list(self._shape)} where its parts say {list(parts)} and {len(self.labels)} labels"
+            raise InputError(f"{path} contradicts itself: {found}; {AGAIN}")
+        if not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise InputError(f"{path} has labels outside its {len(self.classes)} classes; {AGAIN}")
+
+    @property
+    def views_per_image(self) -> int:
+        return self._shape[3]
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def mean(
+        self,
+        checkpoints: Sequence[int] | None = None,
+        scales: Sequence[int] | None = None,
+        views: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """The mean softmax of each image over the chosen checkpoints, scales and views: float64 [N, K].
+
+        checkpoints, views: places, negative ones from the end; scales: px. None: all. Beside the result it takes
+        less than 100 MB. Raises InputError for a choice that the file lacks, and where it holds what is no softmax.
+        """
+        if unknown := [scale for scale in scales or () if scale not in self.scales]:
+            known = ", ".join(map(str, self.scales))
+            raise InputError(f"{self.path} has no scale of {unknown[0]} px; choose of {known}")
+        scale_places = None if scales is None else [self.scales.index(scale) for scale in scales]
+        chosen_checkpoints = self._places("checkpoint", checkpoints, len(self.checkpoints))
+        chosen_scales = self._places("scale", scale_places, len(self.scales))
+        chosen_views = self._places("view", views, self.views_per_image)
+        total = np.zeros((len(self), len(self.classes)))
+        images = max(1, BLOCK_BYTES // (4 * self.views_per_image * len(self.classes)))
+        with open_hdf5(self.path, KIND, AGAIN) as file:
+            softmax = _softmax(file)
+            if softmax.shape != self._shape:
+                raise ValueError("it was replaced while in use")
+            for begin, checkpoint, scale in product(range(0, len(self), images), chosen_checkpoints, chosen_scales):
+                block = softmax[begin : begin + images, checkpoint, scale][:, chosen_views]
+                if (bad := first_no_softmax(block)) is not None:
+                    raise ValueError(f"the predictions of {self.names[begin + bad]} are no softmax")
+                total[begin : begin + images] += block.sum(1, dtype=np.float64)
+        return total / (len(chosen_checkpoints) * len(chosen_scales) * len(chosen_views))
+
+    def _places(self, what: str, chosen: Sequence[int] | None, count: int) -> list[int]:
+        """The chosen places of `count`, counted from 0; all for None."""
+        places = list(range(count)) if chosen is None else list(chosen)
+        if not places:
+            raise InputError(f"choose one {what} of {self.path} at least")
+        if unknown := [place for place in places if not -count <= place < count]:
+            raise InputError(f"{self.path} has no {what} {unknown[0]}; choose of 0 to {count - 1}, or -1 for the last")
+        places = [place % count for place in places]
+        if len(set(places)) < len(places):
+            raise InputError(f"each {what} of {self.path} can be chosen once, got {', '.join(map(str, chosen or ()))}")
+        return places
+
+
+def _softmax(file: h5py.File) -> h5py.Dataset:
+    found = dataset(file, "softmax")
+    if found.dtype != np.float32 or found.ndim != 5:
+        raise ValueError(f"its softmax is {found.dtype} {list(found.shape)}, not float32 of five axes")
+    return found

@@ -1,0 +1,1 @@
+"""Classifiers: any timm model by name, and small ones of this project."""

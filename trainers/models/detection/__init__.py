@@ -1,0 +1,1 @@
+"""Detectors: Faster R-CNN with the talk's parts, each a switch."""

@@ -1,0 +1,1 @@
+"""Networks for scene parsing: FCN, Mixed Context and Message Passing heads on dilated backbones."""

@@ -1,0 +1,117 @@
+"""Networks of scene parsing: a backbone at stride 8, a head that scores its cells, bilinear upsampling to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....pipelines.errors import InputError
+from ...core.checks import check_choice, check_count
+from .backbones import create_backbone
+from .message_passing import MessagePassing, MessagePassingConfig
+from .mixed_context import MixedContext, MixedContextConfig, convolution
+
+Head = Literal["fcn", "mcn", "mcn_mpn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullyConvolutionalConfig:
+    """Width of the plain head."""
+
+    width: int = 512
+    """Channels of its 3 x 3 convolution."""
+
+    dropout: float = 0.1
+    """Share of them that are left out in training."""
+
+    def __post_init__(self) -> None:
+        check_count("width", self.width)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsingConfig:
+    """A network of scene parsing."""
+
+    backbone: str = "resnet18"
+    """A timm network that can have output stride 8, such as resnet18, resnet101, vgg16. It starts untrained."""
+
+    head: Head = "mcn"
+    """fcn: one convolution, the baseline; mcn: Mixed Context Network; mcn_mpn: that and a Message Passing Network."""
+
+    auxiliary: bool = False
+    """In training, score the stage before the last too, with a head like fcn."""
+
+    fcn: FullyConvolutionalConfig = field(default_factory=FullyConvolutionalConfig)
+    """Of the heads fcn and auxiliary."""
+
+    mcn: MixedContextConfig = field(default_factory=MixedContextConfig)
+    """Of the heads mcn and mcn_mpn."""
+
+    mpn: MessagePassingConfig = field(default_factory=MessagePassingConfig)
+    """Of the head mcn_mpn."""
+
+    def __post_init__(self) -> None:
+        check_choice("head", self.head, Head)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ParsingConfig:
+        """From what dataclasses.asdict makes of one."""
+        parts = {"fcn": FullyConvolutionalConfig, "mcn": MixedContextConfig, "mpn": MessagePassingConfig}
+        return cls(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
+
+
+def create_parser(
+    config: ParsingConfig, classes: int, *, std: Sequence[float] = (0.229, 0.224, 0.225)
+) -> ParsingNetwork:
+    """An untrained network; `std` is what the images' R, G and B on [0, 1] will have been divided by.
+
+    Raises InputError for a backbone that timm does not know, or cannot make at output stride 8.
+    """
+    backbone, (earlier, last) = create_backbone(config.backbone)
+    head = fcn_head(last, classes, config.fcn) if config.head == "fcn" else MixedContext(last, classes, config.mcn)
+    return ParsingNetwork(
+        backbone,
+        head,
+        messages=MessagePassing(classes, config.mpn, std) if config.head == "mcn_mpn" else None,
+        auxiliary=fcn_head(earlier, classes, config.fcn) if config.auxiliary else None,
+    )
+
+
+class ParsingNetwork(nn.Module):
+    """Normalised images [B, 3, H, W] of any size -> scores float32 [B, classes, H, W].
+
+    In training, with an auxiliary head, (scores, auxiliary scores).
+    """
+
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, *, messages: nn.Module | None, auxiliary: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head, self.messages, self.auxiliary = backbone, head, messages, auxiliary
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        earlier, last = self.backbone(images)
+        scores = self.head(last)
+        if self.messages is not None:
+            scores = self.messages(scores, images)
+        scores = _resized(scores, images)
+        if self.auxiliary is None or not self.training:
+            return scores
+        return scores, _resized(self.auxiliary(earlier), images)
+
+
+def fcn_head(inputs: int, classes: int, config: FullyConvolutionalConfig) -> nn.Sequential:
+    """Features [B, inputs, h, w] -> scores [B, classes, h, w]."""
+    return nn.Sequential(
+        convolution(inputs, config.width, 3), nn.Dropout(config.dropout), nn.Conv2d(config.width, classes, 1)
+    )
+
+
+def _resized(scores: Tensor, images: Tensor) -> Tensor:
+    return F.interpolate(scores.float(), images.shape[2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,61 @@
+"""A picture of what a network of scene parsing says: images, true masks, predictions, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...cams.drawing.mask_colours import OKABE_ITO, legend, mask_overlay
+from ...cams.drawing.sheet import Row, contact_sheet, fitted, stacked
+from ...pipelines.io.small_files import write_png
+from ...pipelines.store.reader import ImageStore
+
+COUNT, HEIGHT, ASPECT = 6, 200, 1.5  # images; height of a row and widest shape of a picture, pixels
+WRONG = OKABE_ITO[5]
+
+
+def shown_samples(store: ImageStore) -> np.ndarray:
+    """int64 [at most 6]: samples evenly spread over the store."""
+    return np.unique(np.linspace(0, len(store) - 1, COUNT).round().astype(np.int64))
+
+
+def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np.ndarray]) -> None:
+    """Write the PNG; predictions: uint8 [H, W] of class indices for each sample of the store, in order."""
+    classes, rows, values = len(store.classes), [], set()
+    for index, prediction in enumerate(predictions):
+        mask = store.mask(index)
+        labelled = mask < classes
+        wrong = labelled & (prediction != mask)
+        values |= {*np.unique(mask[labelled]).tolist(), *np.unique(prediction).tolist()}
+        picture = cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR)
+        shown = fitted(np.asarray(picture)[:, :, ::-1], HEIGHT, round(HEIGHT * ASPECT))
+        rows.append(
+            Row(
+                name=store.names[index],
+                details=f"{1 - wrong.sum() / max(labelled.sum(), 1):.1%} of the labelled pixels are right",
+                cells=[
+                    shown,
+                    mask_overlay(shown, mask, classes),
+                    mask_overlay(shown, prediction, classes),
+                    _errors(shown, wrong, labelled),
+                ],
+            )
+        )
+    sheet = contact_sheet([("Image", 1), ("Truth", 1), ("Prediction", 1), ("Wrong pixels", 1)], rows, HEIGHT)
+    write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]))
+
+
+def _errors(picture: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """The picture in pale grey; wrong pixels coloured, and those without a class left white."""
+    height, width = picture.shape[:2]
+    pale = 255 - (255 - cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None].repeat(3, 2)) // 2
+    wrong, labelled = (
+        cv2.resize(part.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+        for part in (wrong, labelled)
+    )
+    pale[wrong] = WRONG
+    pale[~labelled] = 255
+    return pale
