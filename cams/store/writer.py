@@ -20,15 +20,12 @@ import lmdb
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import store_kind
-from ...pipelines.io.publish import PartialFile
+from ...pipelines.io.publish import PartialFile, write_errors
 from ...pipelines.store.format import key
 from ...pipelines.store.heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode, encode
-from ...pipelines.store.writer import write_errors
 from .partial import MAP_BYTES, ShardReader, ShardWriter, shard_path, shard_paths, write_records
 
 SHARD_FORMAT = "sdali partial heatmap store"
-HEATMAP_STORE = store_kind("a heatmap store", FORMAT)
 MAPS_A_COMMIT = 50_000  # bounds the memory of the merge
 
 
@@ -66,7 +63,7 @@ class HeatmapWriter:
         self._identity = {**source, "count": count}
         self._done = np.zeros(count, bool)
         with ExitStack() as undo, write_errors(self.path):
-            self._file = PartialFile(self.path, HEATMAP_STORE, overwrite=overwrite) if rank == 0 else None
+            self._file = PartialFile(self.path, overwrite=overwrite) if rank == 0 else None
             undo.callback(self._discard_file)
             self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
             undo.callback(self._shard.close)

@@ -25,10 +25,9 @@ import numpy as np
 from ..errors import BadSampleError, InputError
 from ..images.header import fault
 from ..io.input_files import read_input
-from ..io.outputs import STATISTICS
 from ..io.parallel import ordered_map
 from ..io.progress import Track, track
-from ..io.small_files import write_output
+from ..io.publish import write_json
 
 if TYPE_CHECKING:
     from .reader import ImageStore
@@ -183,11 +182,14 @@ def statistics_path(store_path: Path) -> Path:
     return store_path.with_name(store_path.name + ".stats.json")
 
 
-def save(store: ImageStore, statistics: Statistics) -> Path:
-    """Write the statistics beside the store, atomically, bound to its digest; returns the path."""
+def save(store: ImageStore, statistics: Statistics, *, overwrite: bool = False) -> Path:
+    """Write the statistics beside the store, with its digest; returns the path.
+
+    overwrite: whether statistics that are there already are replaced; without, InputError is raised for them.
+    """
     path = statistics_path(store.path)
     document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
-    write_output(path, (json.dumps(document, indent=2) + "\n").encode(), STATISTICS)
+    write_json(path, document, overwrite=overwrite)
     return path
 
 

@@ -6,46 +6,24 @@ half-written file can be mistaken for a store: it still has its partial name and
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import lmdb
 import numpy as np
 
 from ..errors import InputError
-from ..io.outputs import IMAGE_STORE
-from ..io.publish import PartialFile
+from ..io.publish import PartialFile, write_errors
 from . import format as store_format
 from .boxes import Boxes
 from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
 from .lmdb_write import LmdbFile
 
 _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB reports a short write on a full disk as EIO
-
-
-@contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turn whatever LMDB or the system says about writing into one InputError that names `path` and the reason."""
-    try:
-        yield
-    except lmdb.Error as error:
-        raise InputError(f"cannot write {path}: {_reason(str(error))}") from error
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error.strerror or str(error))}") from error
-
-
-def _reason(text: str) -> str:
-    full = any(os.strerror(number).lower() in text.lower() for number in _FULL)
-    return text + (": the disk is full, it seems; free space on it, or choose another folder" if full else "")
 
 
 class StoreWriter:
@@ -78,7 +56,7 @@ class StoreWriter:
         self._columns["name_offsets"].append(0)
         self._record_bytes = 0
         with write_errors(self.path):
-            self._file = PartialFile(self.path, IMAGE_STORE, overwrite=overwrite)
+            self._file = PartialFile(self.path, overwrite=overwrite)
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 
