@@ -1,4 +1,4 @@
-"""`python -m robustness.fuzz TARGET`: files changed at random, guided by the branches they reach (atheris).
+"""`scripts/robustness fuzz TARGET`: files changed at random, guided by the branches they reach (atheris).
 
 Targets: store (opened and read whole, as images and as heatmaps), heatmap (records), voc (XML), coco (JSON), hdf5,
 webdataset (tar), and header (of image files). InputError is the only exception allowed; any other, a crash, a hang or

@@ -22,7 +22,7 @@ from zlib import crc32
 import cv2
 import h5py
 import numpy as np
-from robustness.fault_stores import IMAGES, MAPS, images_content, make_stores, maps_content
+from robustness.stores import IMAGES, MAPS, images_content, make_stores, maps_content
 
 from sdali.pipelines.build.prepare import Preparation
 from sdali.pipelines.errors import InputError

@@ -1,4 +1,4 @@
-"""`python -m robustness.faults kills`: `sdali` commands killed at random moments, then given again.
+"""`scripts/robustness faults kills`: `sdali` commands killed at random moments, then given again.
 
     build   after a kill there is no store, or the whole one; the next build makes it and leaves nothing else behind
     cams    as build; besides, no map that was kept is ever lost or made again
@@ -41,7 +41,7 @@ TRAIN_FLAGS = (
 SECONDS_A_COMMAND = 600.0
 _PRELOADED = [
     __name__,
-    *("sdali.cli.store", "sdali.cli.heatmaps", "sdali.cli.classification"),
+    *("sdali.cli.store", "sdali.cli.heatmaps", "sdali.cli.train"),
     *("sdali.pipelines.build.build", "sdali.cams.generate", "sdali.trainers.classification"),
     "sdali.pipelines.graph.classification",
 ]

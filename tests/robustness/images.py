@@ -1,7 +1,7 @@
-"""`python -m robustness.faults images`: damaged JPEG, PNG and WebP files stop nothing and cost no sound sample.
+"""`scripts/robustness faults images`: damaged JPEG, PNG and WebP files stop nothing and cost no sound sample.
 
 They are strewn among sound ones and put into stores, past the check that a build makes, and into folders; see
-fault_pictures for the damage. Each lot goes through the loaders of a task in batches of 64 or 96, on_error="skip" and
+image_damage for the damage. Each lot goes through the loaders of a task in batches of 64 or 96, on_error="skip" and
 "raise", and through `sdali build`, `sdali build --skip-bad --verify` and `sdali info --verify`, in a process that a
 crash or an alarm may end. What must be:
 
@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from robustness.fault_folders import built
-from robustness.fault_lots import SAMPLES, Sample, is_image, lot_of, size_of
-from robustness.fault_pictures import photographs, sound_pictures
+from robustness.image_damage import photographs, sound_pictures
+from robustness.image_folders import built
+from robustness.image_lots import SAMPLES, Sample, is_image, lot_of, size_of
 
 from sdali.benchmarks.throughput.workload import at_least_one
 from sdali.pipelines import BadSampleError, ImageStore, classification, detection, parsing
@@ -78,7 +78,7 @@ def damaged_images(
 
 def _lots(folder: Path, count: int, seed: int, images: Path | None) -> Iterator[dict[str, Any]]:
     """{"first", "outcomes", "failures"} of each lot, from a process that is started again after a crash."""
-    first, module = 0, "robustness.fault_images"
+    first, module = 0, "robustness.images"
     while first < count:
         command = [sys.executable, "-m", module, *map(str, (folder, first, count, seed)), *([images] if images else [])]
         with (
