@@ -20,8 +20,7 @@ from ...pipelines.io.hdf5 import dataset, form, hdf5_errors, opened, text, text_
 from ...pipelines.io.hdf5_rows import Rows
 from ...pipelines.io.hdf5_write import bytes_of_rows, write_text, written_hdf5
 from ...pipelines.io.outputs import check_apart
-from ...pipelines.store.heatmap_codec import LARGEST_SIDE, Cells, quantise
-from ...pipelines.store.heatmaps import HeatmapStore
+from ...pipelines.store.heatmaps import LARGEST_SIDE, Cells, HeatmapStore, quantise
 from ...pipelines.store.reader import ImageStore
 
 FORMAT = "sdali heatmaps"

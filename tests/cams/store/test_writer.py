@@ -16,8 +16,7 @@ from heatmap_writing import BINDING, COUNT, TRUTH, put
 from sdali.cams.store.partial import shard_path, shard_paths
 from sdali.cams.store.writer import HeatmapWriter
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.store.heatmap_codec import HEADER, MAPS
-from sdali.pipelines.store.heatmaps import HeatmapStore
+from sdali.pipelines.store.heatmaps import HEADER, MAPS, HeatmapStore
 
 
 def write(path: Path) -> None:
