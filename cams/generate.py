@@ -19,8 +19,7 @@ from ..pipelines.errors import InputError
 from ..pipelines.io.bounds import at_most, whole_number
 from ..pipelines.io.parallel import ordered_map
 from ..pipelines.io.progress import Track, silent
-from ..pipelines.store.heatmap_codec import LARGEST_SIDE, quantise
-from ..pipelines.store.heatmaps import HeatmapStore
+from ..pipelines.store.heatmaps import LARGEST_SIDE, HeatmapStore, quantise
 from ..pipelines.store.reader import ImageStore
 from ..pipelines.store.subset import Subset
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap

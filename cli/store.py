@@ -230,7 +230,7 @@ class Stats:
     """Threads. None: one a core."""
 
     def run(self) -> dict[str, Any]:
-        from ..pipelines.store.statistics import measure, save
+        from ..pipelines.store.measure import measure, save
 
         store = ImageStore(self.store)
         statistics = measure(store, workers=self.workers, progress=track)

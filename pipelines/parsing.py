@@ -35,8 +35,7 @@ from .plan.crops import scaled as crop_scaled
 from .plan.crops.guided import Heatmaps
 from .plan.order import Order, in_epochs_of, order_named
 from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
-from .sources.mask_classes import check_masks_of_classes
-from .store.reader import ImageStore
+from .store.reader import ImageStore, check_masks_of_classes
 from .store.statistics import Statistics
 
 

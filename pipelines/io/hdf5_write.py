@@ -14,9 +14,8 @@ from pathlib import Path
 
 import h5py
 
-from ..store.writer import write_errors
 from .outputs import HDF5
-from .publish import PartialFile
+from .publish import PartialFile, write_errors
 
 _STRUCTURE_BYTES = 1 << 16  # what a few datasets and attributes take beside their values
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from ..store import format as store_format
 from ..store.lmdb_pages import MAGIC
-from ..store.open_file import shared_file
+from ..store.lmdb_read import shared_file
 
 PNG_MARK = b"tEXtSoftware\0sdali"  # a chunk near the beginning of every PNG that sdali writes
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -48,7 +48,7 @@ def store_kind(name: str, header_format: str) -> Kind:
             return False
         try:
             file = shared_file(path)
-            header = file.get(store_format.HEADER_KEY, file.database(store_format.HEADER))
+            header = file.get(store_format.HEADER, store_format.HEADER_KEY)
         except InputError:
             return True
         return header is not None and header_format.encode() in bytes(header)

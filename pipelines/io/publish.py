@@ -7,13 +7,32 @@ the other builder has just published it and truncating it would destroy a finish
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import lmdb
 
 from ..errors import InputError
 from .outputs import Kind, check_output
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB reports a short write on a full disk as EIO
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn whatever LMDB or the system says about writing into one InputError that names `path` and the reason."""
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        full = any(os.strerror(number).lower() in reason.lower() for number in _FULL)
+        advice = ": the disk is full, it seems; free space on it, or choose another folder" if full else ""
+        raise InputError(f"cannot write {path}: {reason}{advice}") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,9 +8,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..store.writer import write_errors
 from .outputs import PNG, PNG_MARK, Kind, check_output, is_null
-from .publish import write_atomically
+from .publish import write_atomically, write_errors
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import INTERPOLATIONS, Appearance, Augmentation, Crop, ParsingCrop
-from ..store.heatmap_codec import Cells
-from ..store.heatmaps import HeatmapStore
+from ..store.heatmaps import Cells, HeatmapStore
 from ..store.reader import ImageStore
 from ..store.statistics import Statistics
 from . import colour

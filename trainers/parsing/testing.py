@@ -17,9 +17,8 @@ from ...pipelines.io.outputs import PNG, check_output
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.io.small_files import marked, write_output
 from ...pipelines.parsing import test_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
 from ...pipelines.sources.mask_png import encode_mask
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ...pipelines.store.statistics import Statistics
 from ...pipelines.store.subset import Subset
 from ...pipelines.store.writer import write_errors

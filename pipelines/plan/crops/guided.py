@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...io.numba_cache import CACHE
-from ...store.heatmap_codec import Cells
+from ...store.heatmaps import Cells
 
 WORDS = 4  # follow the heatmap or not, cell, y in the cell, x in the cell
 
