@@ -22,7 +22,7 @@ from ..pipelines.build.build import build
 from ..pipelines.config import Augmentation, Crop
 from ..pipelines.errors import InputError
 from ..pipelines.io.progress import track
-from ..pipelines.io.tables import show
+from ..pipelines.io.terminal import print_table
 from ..pipelines.store.heatmaps import HeatmapStore
 from ..pipelines.store.measure import measure, save
 from ..pipelines.store.reader import ImageStore
@@ -128,7 +128,7 @@ class Demo:
             ["guided by its CAMs (SDA)", f"{self.epochs}", f"{100 * miss['sda']:.1f} %", f"{top1['sda']:.3f}"],
             ["plain crops, equal compute", f"{2 * self.epochs}", "", f"{top1['plain_equal_compute']:.3f}"],
         ]
-        show(f"{self.images} scenes, {result['seconds']:.0f} s", ["crops", "epochs", "miss rate", "top-1"], rows)
+        print_table(f"{self.images} scenes, {result['seconds']:.0f} s", ["crops", "epochs", "miss rate", "top-1"], rows)
         return result
 
 

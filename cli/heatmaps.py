@@ -11,8 +11,8 @@ from tyro.conf import Positional, arg
 from ..cams.generate import Method
 from ..pipelines.config import Augmentation, Crop, ParsingAugmentation, ParsingCrop
 from ..pipelines.errors import InputError
-from ..pipelines.io.outputs import HDF5, PNG, check_outputs
 from ..pipelines.io.progress import track
+from ..pipelines.io.publish import check_outputs
 from ..pipelines.store.heatmaps import HeatmapStore
 from ..pipelines.store.reader import ImageStore
 
@@ -64,15 +64,13 @@ class Cams:
     """Besides, write the maps to this HDF5 file, for other tools; without a source, those that CAMS already holds."""
 
     overwrite: bool = False
-    """Replace an existing heatmap store, and an existing file of --export."""
+    """Replace a heatmap store and a file of --export that exist."""
 
     def run(self) -> dict[str, Any] | None:
         sources = sum(given is not None for given in (self.checkpoint, self.source, self.maps))
         if sources > 1 or (sources == 0 and self.export is None):
             raise InputError("give one of --checkpoint FILE, --from masks|boxes|rare-classes and --maps FILE.h5")
-        from ..cams.store.writer import HEATMAP_STORE
-
-        check_outputs(self, {"export": HDF5, **({"cams": HEATMAP_STORE} if sources else {})})
+        check_outputs(self, *(["export", "cams"] if sources else ["export"]))
         store = ImageStore(self.store)
         if self.export is None:
             return self._make(store)
@@ -140,15 +138,20 @@ class Preview:
     seed: int = 0
     """Of the choice of images, the windows and colours."""
 
+    overwrite: bool = False
+    """Replace a picture that exists."""
+
     augmentation: Annotated[Augmentation, arg(name="")] = field(default_factory=Augmentation)
 
     parsing_crop: ParsingCrop = field(default_factory=ParsingCrop)
     """In scene parsing: how the window is drawn, in place of --crop."""
 
     def run(self) -> dict[str, Any]:
-        check_outputs(self, {"png": PNG})
+        check_outputs(self, "png")
         store = ImageStore(self.store)
-        common: dict[str, Any] = {"heatmaps": self.cams, "count": self.count, "seed": self.seed}
+        common: dict[str, Any] = {
+            "heatmaps": self.cams, "count": self.count, "seed": self.seed, "overwrite": self.overwrite
+        }  # fmt: skip
         if store.ignore_index is None:
             if self.parsing_crop != ParsingCrop() or isinstance(self.size, tuple):
                 raise InputError(
@@ -181,5 +184,5 @@ class Preview:
 
         if self.cams is not None:
             raise InputError(f"{store.path} has objects, whose crops no heatmap guides; leave out --cams")
-        options = {"count": self.count, "shorter_side": shorter_side, "seed": self.seed}
+        options = {"count": self.count, "shorter_side": shorter_side, "seed": self.seed, "overwrite": self.overwrite}
         return preview_boxes(store, self.png, how=self.augmentation, **options)

@@ -13,9 +13,9 @@ from ..pipelines.build.build import build
 from ..pipelines.build.split import split_paths
 from ..pipelines.errors import InputError
 from ..pipelines.images.parts import MAX_PIXELS
-from ..pipelines.io.outputs import check_apart, paths_in
 from ..pipelines.io.progress import track
-from ..pipelines.io.tables import show
+from ..pipelines.io.publish import check_apart, check_output, paths_in
+from ..pipelines.io.terminal import print_table
 from ..pipelines.sources.masks import Preset
 from ..pipelines.store.join import join
 from ..pipelines.store.reader import ImageStore
@@ -121,7 +121,7 @@ class Build:
     """Make STORE a folder of files of about so many GB, which opens as one store."""
 
     overwrite: bool = False
-    """Replace an existing store, unless it is a folder."""
+    """Replace a store that exists."""
 
     def run(self) -> dict[str, Any]:
         for target in (self.store,) if self.split is None else split_paths(self.store):
@@ -142,7 +142,9 @@ class Build:
             progress=track,
         )
         if report["skipped"]:
-            show("left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]])
+            print_table(
+                "left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]]
+            )
         return report
 
 
@@ -156,8 +158,12 @@ class Join:
     files: Positional[tuple[Path, ...]]
     """Store files of the same classes, in the order that their images are to have; they stay where they are."""
 
+    overwrite: bool = False
+    """Replace a folder that is a store."""
+
     def run(self) -> dict[str, Any]:
-        digest, images = join(self.store, self.files), len(ImageStore(self.store))
+        digest = join(self.store, self.files, overwrite=self.overwrite)
+        images = len(ImageStore(self.store))
         return {"store": str(self.store), "files": len(self.files), "images": images, "digest": digest}
 
 
@@ -187,7 +193,7 @@ class Info:
         if len(rows) > _CLASSES_SHOWN:
             rows = [*rows[:_CLASSES_SHOWN], [f"and {len(rows) - _CLASSES_SHOWN} more", *("" for _ in columns)]]
         title = f"{self.store}: {len(store):,} images"
-        show(title, ["class of pixels" if of_pixels else "class", *columns], rows)
+        print_table(title, ["class of pixels" if of_pixels else "class", *columns], rows)
         result: dict[str, Any] = {
             "store": str(self.store),
             "images": len(store),
@@ -212,7 +218,7 @@ class Info:
         bad = verify_store(store, progress=track)
         if bad:
             rows = [[str(entry.index), entry.name, entry.reason] for entry in bad]
-            show("bad records", ["index", "image", "reason"], rows)
+            print_table("bad records", ["index", "image", "reason"], rows)
             raise InputError(
                 f"{len(bad)} of {len(store)} records of {self.store} are bad, first {bad[0].name}; build it again"
             )
@@ -229,15 +235,20 @@ class Stats:
     workers: int | None = None
     """Threads. None: one a core."""
 
+    overwrite: bool = False
+    """Replace statistics that exist."""
+
     def run(self) -> dict[str, Any]:
         from ..pipelines.store.measure import measure, save
+        from ..pipelines.store.statistics import statistics_path
 
         store = ImageStore(self.store)
+        check_output(statistics_path(store.path), overwrite=self.overwrite)
         statistics = measure(store, workers=self.workers, progress=track)
-        path = save(store, statistics)
+        path = save(store, statistics, overwrite=self.overwrite)
         names = ["red", "green", "blue"]
         rows = [[n, f"{m:.4f}", f"{s:.4f}"] for n, m, s in zip(names, statistics.mean, statistics.std, strict=True)]
-        show(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
+        print_table(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
         return {"file": str(path), **statistics.to_dict()}
 
 

@@ -58,7 +58,7 @@ def workload(
     Images that cannot be used are named and left out. Raises InputError for options below 1 and for a folder without
     an image that can.
     """
-    for name, value in (("batch size", batch_size), ("size", size), ("threads", threads)):
+    for name, value in (("batch_size", batch_size), ("size", size), ("threads", threads)):
         at_least_one(name, value)
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
         store = Path(scratch, "images.lmdb")

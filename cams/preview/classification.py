@@ -16,7 +16,7 @@ import numpy as np
 from ...pipelines.config import Augmentation
 from ...pipelines.images.pillow import decode
 from ...pipelines.io.bounds import checked_seed, whole_number
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ...pipelines.store.heatmaps import HeatmapStore
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics
@@ -46,6 +46,7 @@ def preview(
     augmentation: Augmentation | None = None,
     statistics: Statistics | None = None,
     threads: int | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Draw a contact sheet of `count` images, spread over the classes, with 12 epochs of windows and 3 of tensors.
 
@@ -81,7 +82,7 @@ def preview(
         (windows_title, 1),
         (tensors_title, len(MARKED)),
     ]
-    return written(contact_sheet(groups, rows, CELL), png, part)
+    return written(contact_sheet(groups, rows, CELL), png, part, overwrite=overwrite)
 
 
 def chosen_samples(
@@ -97,9 +98,9 @@ def chosen_samples(
     return Subset(store, chosen), None if maps is None else [maps[index] for index in chosen]
 
 
-def written(sheet: Image.Image, png: str | Path, part: Subset) -> dict[str, Any]:
+def written(sheet: Image.Image, png: str | Path, part: Subset, *, overwrite: bool) -> dict[str, Any]:
     """Write the sheet and report it."""
-    write_png(png, sheet)
+    write_png(png, sheet, overwrite=overwrite)
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from ...pipelines.config import Appearance, DetectionAugmentation
 from ...pipelines.images.pillow import decode
 from ...pipelines.io.bounds import checked_seed, whole_number
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ...pipelines.store.boxes import Boxes
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics
@@ -32,7 +32,14 @@ MAX_PIXELS = 1 << 30  # the store has been built, so its images are wanted
 
 
 def preview_boxes(
-    store: ImageStore, png: str | Path, *, count: int = 6, shorter_side: int = 224, seed: int = 0, how: Appearance
+    store: ImageStore,
+    png: str | Path,
+    *,
+    count: int = 6,
+    shorter_side: int = 224,
+    seed: int = 0,
+    how: Appearance,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Draw a contact sheet of `count` images at random, the tensors of 3 epochs, and a legend of their boxes.
 
@@ -49,7 +56,7 @@ def preview_boxes(
     shown = np.unique(np.concatenate([part.boxes(index).labels for index in range(len(part))])).tolist()
     if shown:
         sheet = stacked([sheet, legend(part.classes, shown, sheet.width, ignored=False)])
-    write_png(png, sheet)
+    write_png(png, sheet, overwrite=overwrite)
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 
 

@@ -45,6 +45,7 @@ def preview_parsing(
     augmentation: ParsingAugmentation | None = None,
     statistics: Statistics | None = None,
     threads: int | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Draw a contact sheet of `count` images with 12 epochs of windows, 3 of tensors, and a legend of their classes.
 
@@ -64,7 +65,7 @@ def preview_parsing(
     sheet = contact_sheet([*groups, ("The marked windows, as the network gets them", len(MARKED))], rows, CELL)
     values = np.unique(np.concatenate([np.unique(part.mask(index)) for index in range(len(part))]))
     shown = values[values < len(part.classes)]
-    return written(stacked([sheet, legend(part.classes, shown, sheet.width)]), png, part)
+    return written(stacked([sheet, legend(part.classes, shown, sheet.width)]), png, part, overwrite=overwrite)
 
 
 def _epochs(

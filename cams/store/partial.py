@@ -24,7 +24,7 @@ import lmdb
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.publish import open_no_link
+from ...pipelines.io.publish import locked
 from ...pipelines.store.format import HEADER, HEADER_KEY
 from ...pipelines.store.heatmaps import LARGEST_SIDE, MAPS
 from ...pipelines.store.lmdb_read import check_lmdb_file
@@ -148,18 +148,8 @@ class ShardWriter:
 
 def _lock(path: Path, flags: int, operation: int) -> int:
     """Descriptor of a file that is locked, and that `path` still leads to: a finished run may just have removed it."""
-    while True:
-        descriptor = open_no_link(path, flags)
-        try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(f"{path} is being written by another process; wait for it, or stop it") from None
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
+    refusal = f"{path} is being written by another process; wait for it, or stop it"
+    return locked(lambda: os.open(path, flags | os.O_NOFOLLOW, 0o644), path, operation, refusal)
 
 
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import store_kind
 from ...pipelines.io.publish import PartialFile, write_errors
 from ...pipelines.store import format as store_format
 from ...pipelines.store.format import HEADER, HEADER_KEY, INDEX, SCHEMA, key
@@ -27,8 +26,6 @@ from ...pipelines.store.heatmaps import FORMAT, MAPS, OFFSETS
 from ...pipelines.store.lmdb_write import LmdbFile
 from . import partial
 from .partial import ShardReader, ShardWriter, decode, encode, shard_path, shard_paths
-
-HEATMAP_STORE = store_kind("a heatmap store", FORMAT)
 
 
 class HeatmapWriter:
@@ -65,7 +62,7 @@ class HeatmapWriter:
         self._identity = {**source, "count": count}
         self._done = np.zeros(count, bool)
         with ExitStack() as undo, write_errors(self.path):
-            self._file = PartialFile(self.path, HEATMAP_STORE, overwrite=overwrite) if rank == 0 else None
+            self._file = PartialFile(self.path, overwrite=overwrite) if rank == 0 else None
             undo.callback(self._discard_file)
             self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
             undo.callback(self._shard.close)

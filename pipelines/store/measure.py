@@ -6,7 +6,6 @@ costs its decoding and a count, 0.8 ms for 480 x 360 px, on threads: 0.15 s for 
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ import numpy as np
 
 from ..errors import BadSampleError
 from ..images.header import fault
-from ..io.outputs import STATISTICS
 from ..io.parallel import ordered_map
 from ..io.progress import Track, silent, track
-from ..io.small_files import write_output
+from ..io.publish import write_json
 from .reader import ImageStore, check_masks_of_classes
 from .statistics import Statistics, statistics_path
 
@@ -38,11 +36,14 @@ def measure(store: ImageStore, *, workers: int | None = None, progress: Track = 
     return total.statistics()
 
 
-def save(store: ImageStore, statistics: Statistics) -> Path:
-    """Write the statistics beside the store, atomically, bound to its digest; returns the path."""
+def save(store: ImageStore, statistics: Statistics, *, overwrite: bool = False) -> Path:
+    """Write the statistics beside the store, with its digest; returns the path.
+
+    overwrite: whether statistics that are there already are replaced; without, InputError is raised for them.
+    """
     path = statistics_path(store.path)
     document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
-    write_output(path, (json.dumps(document, indent=2) + "\n").encode(), STATISTICS)
+    write_json(path, document, overwrite=overwrite)
     return path
 
 

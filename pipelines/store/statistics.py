@@ -101,14 +101,17 @@ def load(store_path: Path, digest: str) -> Statistics | None:
     Raises InputError for those of another store, which is to say of another digest.
     """
     path = statistics_path(store_path)
+    again = f"run sdali stats {store_path} --overwrite"
     try:
         document = json.loads(read_input(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path} ({error}); run sdali stats {store_path} again") from None
+        raise InputError(f"cannot read {path} ({error}); {again}") from None
     if not isinstance(document, dict) or document.get("digest") != digest:
-        raise InputError(f"{path} was measured on other images than {store_path} holds; run sdali stats {store_path}")
+        raise InputError(
+            f"{path} was measured on other images than {store_path} holds; run sdali stats {store_path} --overwrite"
+        )
     try:
         return Statistics.from_dict(document)
     except InputError as error:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..io.outputs import IMAGE_STORE
 from ..io.publish import PartialFile, write_errors
 from . import format as store_format
 from .boxes import Boxes
@@ -57,7 +56,7 @@ class StoreWriter:
         self._columns["name_offsets"].append(0)
         self._record_bytes = 0
         with write_errors(self.path):
-            self._file = PartialFile(self.path, IMAGE_STORE, overwrite=overwrite)
+            self._file = PartialFile(self.path, overwrite=overwrite)
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 

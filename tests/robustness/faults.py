@@ -19,8 +19,7 @@ from robustness.fault_stores import damaged_stores
 from tyro.conf import Positional
 
 from sdali.pipelines.io.progress import track
-from sdali.pipelines.io.streams import print_result, run
-from sdali.pipelines.io.tables import show
+from sdali.pipelines.io.terminal import print_result, print_table, run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +32,13 @@ class Stores:
     seed: int = 0
     """Of the damage."""
 
-    def run(self) -> dict[str, Any]:
+    def run_command(self) -> dict[str, Any]:
         record = damaged_stores(self.count, seed=self.seed, progress=track)
         outcomes = sorted({outcome for found in record["outcomes"].values() for outcome in found})
         rows = [
             [kind, *(str(found.get(outcome, 0)) for outcome in outcomes)] for kind, found in record["outcomes"].items()
         ]
-        show(f"{self.count:,} damaged stores", ["damage", *outcomes], rows)
+        print_table(f"{self.count:,} damaged stores", ["damage", *outcomes], rows)
         return record
 
 
@@ -56,11 +55,11 @@ class Images:
     images: Path | None = None
     """A folder of photographs to damage besides the generated pictures."""
 
-    def run(self) -> dict[str, Any]:
+    def run_command(self) -> dict[str, Any]:
         record = damaged_images(self.count, seed=self.seed, images=self.images, progress=track)
         columns = ["files", "replaced", "found", "refused"]
         rows = [[kind, *(str(found[name]) for name in columns)] for kind, found in record["outcomes"].items()]
-        show(f"{self.count:,} damaged images", ["damage", *columns], rows)
+        print_table(f"{self.count:,} damaged images", ["damage", *columns], rows)
         return record
 
 
@@ -77,7 +76,7 @@ class Kills:
     seed: int = 0
     """Of the moments."""
 
-    def run(self) -> dict[str, Any]:
+    def run_command(self) -> dict[str, Any]:
         return kills(self.what, self.count, seed=self.seed, progress=track)
 
 
@@ -91,11 +90,11 @@ class Long:
     reopen: int = 100
     """How often a loader is made and closed."""
 
-    def run(self) -> dict[str, Any]:
+    def run_command(self) -> dict[str, Any]:
         record = long_run(self.batches, self.reopen, progress=track)
         runs = record["batches"], record["reopenings"]
         rows = [[name, *(str(run[name]) for run in runs)] for name in runs[0]]
-        show("A long run, after the warm-up and at the end", ["", "batches", "reopenings"], rows)
+        print_table("A long run, after the warm-up and at the end", ["", "batches", "reopenings"], rows)
         return record
 
 
@@ -109,4 +108,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

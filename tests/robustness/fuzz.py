@@ -22,7 +22,7 @@ from tyro.conf import Positional
 
 from sdali.benchmarks.throughput.workload import at_least_one
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.io.streams import print_result, run
+from sdali.pipelines.io.terminal import print_result, run_command
 
 SECONDS_A_FILE, MEGABYTES = 20, 2048
 _GRACE = 120  # seconds for the imports, and for libFuzzer to notice a hang
@@ -106,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

@@ -15,7 +15,7 @@ from robustness import fuzz
 from robustness.fuzz_run import COMPILED
 from robustness.fuzz_targets import TARGETS, Check
 
-from sdali.pipelines.io.streams import run
+from sdali.pipelines.io.terminal import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,7 +82,7 @@ def test_without_atheris_a_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["fuzz", "voc"])
-    assert run(fuzz.main) == 2
+    assert run_command(fuzz.main) == 2
     assert capsys.readouterr().err == "sdali: atheris is missing: install it with pip install 'sdali[fuzz]'\n"
 
 

@@ -79,7 +79,7 @@ class EvaluateConfig(TestConfig):
     """Draw the confusion matrix into this PNG."""
 
     overwrite: bool = False
-    """Replace the file of predictions where there is one."""
+    """Replace files that exist."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,4 +110,4 @@ class ConfusionConfig(TestConfig):
     """The file to write (HDF5), for `sdali train classification --soft-labels`."""
 
     overwrite: bool = False
-    """Replace the file where there is one."""
+    """Replace the file if it exists."""

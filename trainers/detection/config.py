@@ -148,6 +148,9 @@ class EvaluateConfig:
     picture: Path | None = None
     """Draw a few images, their objects and what was found into this PNG."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     precision: Precision = "auto"
     """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
 

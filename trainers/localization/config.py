@@ -62,6 +62,9 @@ class EvaluateConfig:
     picture: Path | None = None
     """Draw a few right and wrong answers, and what is wrong with them, into this PNG."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     batch_size: int = 64
     """Images, or views of images, that the classifiers see at a time, on each rank."""
 

@@ -86,6 +86,9 @@ class EvaluateConfig:
     picture: Path | None = None
     """Draw a few images, their masks, the predictions and where these are wrong into this PNG."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     precision: Precision = "auto"
     """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
 
