@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ...pipelines.errors import InputError
+from ...pipelines.io.bounds import MOST
 from ...pipelines.io.progress import Track, silent
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
@@ -46,15 +47,15 @@ def scale(
     1", "batch size 256", "shorter side 1000"), for the loader and, as "... decode_only", for decoding alone. Raises
     InputError for counts below 1 and for a folder that cannot be built into a store.
     """
-    for name, values in (
-        ("samples", samples),
-        ("orders", orders),
-        ("shards", shards),
-        ("rounds", [rounds]),
-        ("images a round", [images_a_round]),
+    for name, values, most in (
+        ("samples", samples, 1 << 31),
+        ("orders", orders, 1 << 36),
+        ("shards", shards, 100_000),
+        ("rounds", [rounds], MOST),
+        ("images a round", [images_a_round], MOST),
     ):
         for value in values:
-            at_least_one(name, value)
+            at_least_one(name, value, most)
     photographs = [] if images is None else list(_on_photographs(images, rounds, images_a_round, progress))
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
         counted = progress(samples, len(samples), "making and using stores")

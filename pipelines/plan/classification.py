@@ -1,4 +1,4 @@
-"""The plan: everything random about a batch, decided before a pixel is touched, one structured row a sample.
+"""The plan: everything random about a batch, decided before a pixel is touched, one structured row for each sample.
 
 A row is a pure function of (seed, epoch, position, attempt) and of the store, the heatmaps and the options: the same
 whatever the batch size, ranks or threads. The graph executes rows; tests replay them with OpenCV.
@@ -23,16 +23,16 @@ from .random_words import Purpose, uniforms
 
 PLAN = np.dtype(
     [
-        ("position", np.int64),  # place in the epoch
-        ("index", np.int64),  # sample in the store
+        ("position", np.int64),  # in the epoch
+        ("index", np.int64),  # of the sample in the store
         ("window", np.int32, (4,)),  # y, x, height, width in the oriented original
         ("size", np.int32),  # side of the output, pixels
         ("flip", np.bool_),  # left-right, after the resize
-        ("interpolation", np.int32),  # place in config.INTERPOLATIONS
+        ("interpolation", np.int32),  # number in config.INTERPOLATIONS
         ("guided", np.bool_),  # the window follows a heatmap
         ("factors", np.float32, (3,)),  # brightness, contrast, saturation
         ("lighting", np.float32, (3,)),  # coefficients of the RGB eigenvectors
-        ("colour", np.float32, (3, 5)),  # what those make, with normalisation: see colour.matrices
+        ("colour", np.float32, (3, 5)),  # the matrix of these factors, lighting and normalisation: see colour.matrices
     ]
 )
 
@@ -43,8 +43,8 @@ _APPEARANCE_WORDS = 2 + colour.WORDS  # flip, interpolation, colour
 class TrainPlanner:
     """Plans training windows of a store: plain ones, or guided by `heatmaps`.
 
-    Of several `sizes` one is drawn for each step, by the step's first position: all its samples, on all ranks, are
-    alike. Source: the talk ("multi-scale training"); that sizes are equally likely is our choice.
+    Of several `sizes` one is drawn for each step, by the step's first position, so that all its samples on all ranks
+    have the same. Source: the talk ("multi-scale training"); that sizes are equally likely is our choice.
     """
 
     store: ImageStore
@@ -72,7 +72,7 @@ class TrainPlanner:
         crop, sizes = self.augmentation.crop, self.store.sizes[rows["index"]].astype(np.int64)
         u = uniforms(self.seed, epoch, Purpose.CROP, start, len(rows), crop_random.WORDS, attempt)
         windows, fallback = crop_random.window_sizes(crop, sizes, u, rows["size"])
-        corners = crop_random.place(crop, sizes, windows, fallback, u)
+        corners = crop_random.corners(crop, sizes, windows, fallback, u)
         if self.heatmaps is not None:
             centres = draw_centres(rows, self.heatmaps, crop, sizes, self.seed, epoch, attempt)
             guided = crop_random.around(sizes, windows, centres)
@@ -95,8 +95,9 @@ def draw_centres(
     epoch: int,
     attempt: int,
 ) -> np.ndarray:
-    """Centres float64 [N, 2] (y, x; pixels) that the heatmaps give consecutive rows [N]; fills in `guided`: the others'
-    are meaningless.
+    """Centres float64 [N, 2] (y, x; pixels) that the heatmaps give consecutive rows [N].
+
+    Fills in `guided`; the centres of rows that are not guided are meaningless.
     """
     u = uniforms(seed, epoch, Purpose.GUIDE, _start(rows), len(rows), crop_guided.WORDS, attempt)
     maps = _maps(heatmaps, rows["index"])
@@ -155,7 +156,10 @@ class EvaluationPlanner:
 def plain_rows(
     start: int, indices: np.ndarray, size: int | np.ndarray, statistics: Statistics, dtype: np.dtype = PLAN
 ) -> np.ndarray:
-    """PLAN [N] without windows: nothing drawn, no jitter, linear interpolation; or of another task's `dtype`."""
+    """Rows [N] without windows and without anything random: no jitter, linear interpolation.
+
+    dtype: PLAN, or that of another task.
+    """
     rows = np.zeros(len(indices), dtype)
     rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
     rows["size"], rows["interpolation"], rows["factors"] = size, INTERPOLATIONS.index("linear"), 1
@@ -164,13 +168,13 @@ def plain_rows(
 
 
 def first_views(rows: np.ndarray) -> np.ndarray:
-    """PLAN [N]: of rows [N] themselves, of [N, views] the first of each sample."""
+    """PLAN [N]: rows [N] themselves, or of rows [N, views] the first view of each sample."""
     return rows.reshape(len(rows), -1)[:, 0] if rows.size else rows.reshape(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HarmonyPlanner:
-    """Training windows up to an epoch, and from then on what a test sees, so that training ends on its scale.
+    """Training windows before the epoch `test_from`, then what a test sees, so that training ends at the test's scale.
 
     Of the augmentation only the flip is left, which changes neither scale nor colour. Source: the talk ("train and test
     in harmony": augmentation off for the last few epochs).
@@ -179,7 +183,6 @@ class HarmonyPlanner:
     train: TrainPlanner
     test: EvaluationPlanner
     test_from: int
-    """The first epoch that sees test windows."""
 
     def rows(
         self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None

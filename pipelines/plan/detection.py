@@ -1,7 +1,8 @@
 """The plan of object detection: the whole image or an IoU-constrained crop, scaled by its shorter side, never padded.
 
-A row is one of plan_parsing.PARSING_PLAN whose `placed` fills its `size`, the true height and width of the scaled
-window. Padding is no part of it: it is the batch's, so that rows and what they make are the same in any batch.
+A row is one of parsing.PARSING_PLAN whose `placed` fills its `size`, the true height and width of the scaled window.
+The plan has no padding: only the graph pads, to the batch's largest, so that a row and its image are the same in any
+batch.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from .random_words import Purpose, uniforms
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionTrainPlanner:
-    """Plans windows and their sizes: the shorter side is one of `shorter_sides`, unless the longer would exceed its.
+    """Plans windows and their scaled sizes: one of `shorter_sides`, but no side above `longer_side`.
 
-    One for each step (of all ranks), by its first position, or with `per_sample` for each sample. Source: the talk
-    ("multi-scale training"); that sides are equally likely is our choice.
+    A shorter side is drawn for each step of all ranks, by its first position, or with `per_sample` for each sample.
+    Source: the talk ("multi-scale training"); that sides are equally likely is our choice.
     """
 
     store: ImageStore
@@ -60,13 +61,13 @@ class DetectionTrainPlanner:
     def _boxes(self, index: int) -> np.ndarray:
         try:
             return self.store.boxes(index).xyxy
-        except BadSampleError:  # raised again by the graph, when the batch is due and may be made without this sample
+        except BadSampleError:  # the graph reads the boxes again and raises when the batch is due
             return np.zeros((0, 4))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionTestPlanner:
-    """Plans whole images, of one shorter side as in training, without anything drawn; mirrored where `flip` says so."""
+    """Plans whole images, scaled to one shorter side, without anything random; all mirrored where `flip` is set."""
 
     store: ImageStore
     statistics: Statistics

@@ -25,12 +25,12 @@ PARSING_PLAN = np.dtype(
         ("placed", np.int32, (4,)),  # y, x, height, width in the output: what the window fills; the rest is padding
     ]
 )
-"""A row of plan.PLAN but for `size`, and with `placed`; the flip mirrors the window within its place."""
+"""A row of classification.PLAN with two numbers in `size`, and with `placed`; a flip mirrors the window within it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParsingTrainPlanner:
-    """Plans training windows and where they lie in an output of `size` (height, width)."""
+    """Plans training windows and the rectangles that they fill in an output of `size` (height, width)."""
 
     store: ImageStore
     heatmaps: Heatmaps | None
@@ -44,8 +44,8 @@ class ParsingTrainPlanner:
     ) -> np.ndarray:
         """PARSING_PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ... of the epoch.
 
-        Window and padding are uniform over the places where they fit; a guided window is centred near the drawn
-        location, moved inside the image.
+        Offsets of window and padding are uniform; a guided window is centred at the drawn location and then moved
+        inside the image.
         """
         rows = plain_rows(start, indices, np.array(self.size), self.statistics, PARSING_PLAN)
         crop, sizes = self.augmentation.crop, self.store.sizes[indices].astype(np.int64)
@@ -65,7 +65,7 @@ class ParsingTrainPlanner:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsingTestPlanner:
-    """Plans whole images, scaled by `scale` (see crop_scaled.factors), without padding or anything drawn."""
+    """Plans whole images, scaled by `scale` (see crops.scaled.factors), without padding and without anything random."""
 
     store: ImageStore
     statistics: Statistics

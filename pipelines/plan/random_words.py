@@ -1,7 +1,7 @@
 """Random numbers as a pure function of (seed, epoch, purpose, position).
 
 Raw words of NumPy's Philox, a counter-based generator whose raw stream NumPy keeps across versions: the key holds seed,
-epoch and purpose, the counter the position and the attempt. Every position owns a fixed number of words, so a batch may
+epoch and purpose, the counter the position and the attempt. Every position has a fixed number of words, so a batch may
 be split anywhere, on any number of ranks, and the numbers stay the same. (`Generator.normal` and bounded integers
 consume a varying number of words and may change between versions: neither is used.)
 """
@@ -20,7 +20,7 @@ _MAX_EPOCH = 2**56
 
 
 class Purpose(IntEnum):
-    """What the numbers are for: each purpose has its own stream, so that a new one leaves the others as they are."""
+    """What the numbers are for. Each purpose has a separate stream, so that a new one leaves the others as they are."""
 
     ORDER = 0
     CROP = 1
@@ -38,8 +38,8 @@ def raw_words(
 ) -> np.ndarray:
     """uint64 [count, words]: the words of positions start to start + count - 1.
 
-    `words` is rounded up to whole Philox blocks inside. `attempt` numbers the draws of one position: 0 but for samples
-    drawn again. Raises InputError for a seed or epoch that does not fit the key.
+    Inside, `words` is rounded up to whole Philox blocks. `attempt` numbers the draws of one position; it is 0 except
+    for samples drawn again. Raises InputError for a seed or epoch that does not fit the key.
     """
     seed = checked_seed(seed)
     if not 0 <= epoch < _MAX_EPOCH:
