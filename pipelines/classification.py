@@ -36,10 +36,16 @@ from .loader.options import (
     test_settings,
     train_settings,
 )
-from .loader.rank_share import Planner
-from .plan.classification import EvaluationPlanner, HarmonyPlanner, TrainPlanner
+from .plan.classification import (
+    MOST_VIEWS,
+    TEN,
+    EvaluationPlanner,
+    RandomViewsPlanner,
+    TenCropPlanner,
+    TrainPlanner,
+)
 from .plan.crops.guided import Heatmaps
-from .plan.views import MOST_VIEWS, TEN, RandomViewsPlanner, TenCropPlanner
+from .plan.planner import Planner
 from .store.reader import ImageStore
 
 ColourOn = Literal["loader", "device"]
@@ -91,17 +97,16 @@ def train_loader(
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
     for side in (size, *sizes):
         whole_number("size", side, LARGEST_OUTPUT)
-    planner: Planner = TrainPlanner(
+    planner = TrainPlanner(
         store=store,
         heatmaps=opened_heatmaps(heatmaps, store),
         augmentation=augmentation_of(Augmentation, augmentation),
         statistics=settings.statistics,
         sizes=tuple(sizes) or (size,),
         seed=settings.seed,
+        plain=None if plain_from is None else _test_planner(settings, size, plain_crop),
+        plain_from=plain_from or 0,
     )
-    if plain_from is not None:
-        test = _test_planner(settings, size, plain_crop)
-        planner = HarmonyPlanner(train=planner, test=test, test_from=plain_from)
     return _loader(settings, planner, size, colour_on, targets=targets)
 
 

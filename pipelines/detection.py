@@ -36,9 +36,9 @@ from .loader.options import (
     test_settings,
     train_settings,
 )
-from .loader.rank_share import Planner
 from .plan.detection import DetectionTestPlanner, DetectionTrainPlanner
 from .plan.order import ClassLists, lists_of, order_named
+from .plan.planner import Planner
 from .store.boxes import moved
 from .store.reader import ImageStore
 

@@ -34,10 +34,10 @@ from .loader.options import (
     test_settings,
     train_settings,
 )
-from .loader.rank_share import Planner
 from .plan.crops import scaled as crop_scaled
 from .plan.crops.guided import Heatmaps
 from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
+from .plan.planner import Planner
 from .sources.mask_classes import check_masks_of_classes
 from .store.reader import ImageStore
 

@@ -1,1 +1,1 @@
-"""DALI graphs: encoded bytes and plan rows -> pixels, a graph for each task, and the reference to test them."""
+"""DALI graphs: encoded bytes and plan rows -> pixels, a graph for each task."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadSampleError, InputError
+from ..plan.planner import Planner
 from ..plan.random_words import Purpose, uniforms
 from ..store.reader import ImageStore
 
@@ -28,7 +29,7 @@ class Replacements:
     the store's samples are bad.
     """
 
-    def __init__(self, store: ImageStore, planner: Any, seed: int, max_bad_share: float) -> None:
+    def __init__(self, store: ImageStore, planner: Planner, seed: int, max_bad_share: float) -> None:
         self._store, self._planner, self._seed, self.max_bad_share = store, planner, seed, max_bad_share
         self.skipped: list[tuple[int, str]] = []
 

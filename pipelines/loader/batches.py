@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..plan.classification import first_views
+from ..plan.planner import first_views
 from .options import Settings
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import BadSampleError, InputError
 from ..images.header import fault
-from ..plan.classification import first_views
+from ..plan.planner import first_views
 from ..store.reader import ImageStore
 
 

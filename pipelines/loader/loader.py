@@ -14,6 +14,7 @@ import torch
 
 from ..errors import InputError
 from ..plan.order import ClassLists
+from ..plan.planner import Planner
 from ..store.reader import ImageStore
 from .bad_samples import Replacements
 from .batches import Batches
@@ -22,7 +23,7 @@ from .cursor import Cursor
 from .dataloader_compat import BatchSampler, EpochSampler
 from .engine import Engine, Graph
 from .options import Settings
-from .rank_share import Planner, Share
+from .rank_share import Share
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -8,20 +8,11 @@ of the share and of the store can make any batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from ..plan.classification import first_views
 from ..plan.order import ClassLists, Order
-
-
-class Planner(Protocol):
-    """Makes the plan rows of consecutive positions."""
-
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray: ...
+from ..plan.planner import Planner, first_views
 
 
 @dataclass(kw_only=True)

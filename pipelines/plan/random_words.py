@@ -9,6 +9,7 @@ consume a varying number of words and may change between versions: neither is us
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,3 +64,27 @@ def normals(u: np.ndarray) -> np.ndarray:
     radius = np.sqrt(-2.0 * np.log1p(-u[..., 0::2]))
     angle = 2.0 * np.pi * u[..., 1::2]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+
+
+class Draws(NamedTuple):
+    """The random numbers of `count` consecutive positions of an epoch, from `start` on."""
+
+    seed: int
+    epoch: int
+    start: int
+    count: int
+    attempt: int
+    step: int
+    """The first position of the step, over all ranks, that the positions belong to."""
+
+    def uniforms(self, purpose: Purpose, words: int) -> np.ndarray:
+        """float64 [count, words] in [0, 1)."""
+        return uniforms(self.seed, self.epoch, purpose, self.start, self.count, words, self.attempt)
+
+    def one_of(self, values: np.ndarray, *, per_step: bool) -> np.ndarray:
+        """One of `values` for the step, [1], or for each position, [count]; all are equally likely."""
+        if per_step:  # whatever the rank and the attempt, as all samples of a step are alike
+            u = uniforms(self.seed, self.epoch, Purpose.SIZE, self.step, 1, 1)
+        else:
+            u = self.uniforms(Purpose.SIZE, 1)
+        return values[(u[:, 0] * len(values)).astype(np.int64)]

@@ -1,4 +1,4 @@
-"""The public names of sdali.pipelines: each resolves, to the same object as for type checkers; importing stays light."""
+"""The public names of sdali.pipelines: each resolves, as type checkers see it, and importing stays light."""
 
 from __future__ import annotations
 

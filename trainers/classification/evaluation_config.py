@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...pipelines.config import LARGEST_OUTPUT, MOST_IN_A_BATCH, MOST_THREADS, TestCrop
 from ...pipelines.errors import InputError
-from ...pipelines.plan.views import MOST_VIEWS, TEN
+from ...pipelines.plan.classification import MOST_VIEWS, TEN
 from ..core.checks import check_choice, check_count, take_python_numbers
 from ..core.machine import Precision
 from ..core.sides import Sides

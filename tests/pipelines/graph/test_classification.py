@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import nvidia.dali.fn as fn
 import pytest
+import reference
 import torch
 from levels import PLAIN, TOLERANCE, levels
 from nvidia.dali import Pipeline
@@ -16,7 +17,6 @@ from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.config import INTERPOLATIONS, Augmentation
-from sdali.pipelines.graph import reference
 from sdali.pipelines.graph.classification import INTERP_CODES, colour, resize
 from sdali.pipelines.graph.kernels.window import window_to_planes
 from sdali.pipelines.plan.colour import apply_colour

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from sdali.pipelines.loader.loader import Loader
 from sdali.pipelines.loader.options import Settings
-from sdali.pipelines.plan.classification import PLAN
 from sdali.pipelines.plan.order import order_named
+from sdali.pipelines.plan.planner import PLAN
 from sdali.pipelines.store.statistics import IMAGENET
 
 
