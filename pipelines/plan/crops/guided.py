@@ -75,14 +75,14 @@ def _draw_cells(values, counts, weight_of, u):  # pragma: no cover
     for row in range(counts.size):
         stop = start + counts[row]
         total = 0.0
-        for place in range(start, stop):
-            total += weight_of[values[place]]
+        for cell in range(start, stop):
+            total += weight_of[values[cell]]
         positive[row] = total > 0
         reached = 0.0
-        for place in range(start, stop):
-            reached += weight_of[values[place]]
+        for cell in range(start, stop):
+            reached += weight_of[values[cell]]
             if reached > u[row] * total:
-                cells[row] = place - start
+                cells[row] = cell - start
                 break
         start = stop
     return cells, positive
