@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..pipelines.store.heatmap_codec import quantise
+from ..pipelines.store.heatmaps import quantise
 
 GRID = 32  # cells a side: our choice, finer than a network's 7 to 12, still 1 KB a map
 NOT_FOREGROUND = (0, 255)  # background and "ignore" of most mask sets (VOC, ADE20K)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from ..pipelines.config import MOST_IN_A_BATCH
 from ..pipelines.errors import InputError
 from ..pipelines.io.bounds import at_most, whole_number
 from ..pipelines.io.parallel import ordered_map
 from ..pipelines.io.progress import Track, silent
-from ..pipelines.store.heatmap_codec import LARGEST_SIDE, quantise
-from ..pipelines.store.heatmaps import HeatmapStore
+from ..pipelines.store.heatmaps import LARGEST_SIDE, HeatmapStore, quantise
 from ..pipelines.store.reader import ImageStore
 from ..pipelines.store.subset import Subset
 from .from_annotations import GRID, boxes_heatmap, mask_heatmap
@@ -80,7 +80,7 @@ def generate(
     if method not in get_args(Method):
         raise InputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     _check_group(world_size)
-    whole_number("batch_size", batch_size)
+    whole_number("batch_size", batch_size, MOST_IN_A_BATCH)
     if unlabelled := np.flatnonzero(store.labels < 0).tolist():
         name = store.names[unlabelled[0]]
         raise InputError(
@@ -229,7 +229,7 @@ def check_grid(grid: int) -> None:
     """Raise InputError for a number of cells a side that no map can have."""
     if not 1 <= grid <= LARGEST_SIDE:
         raise InputError(f"grid must be 1 to {LARGEST_SIDE:,} cells a side, got {grid}")
-    at_most("grid", grid)
+    at_most("grid", grid, 1 << 12)
 
 
 def _check_group(world_size: int) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..pipelines.io.parallel import ordered_map
 from ..pipelines.io.progress import Track, silent
-from ..pipelines.store.class_frequencies import ClassFrequencies, class_frequencies
+from ..pipelines.store.measure import ClassFrequencies, class_frequencies
 from ..pipelines.store.reader import ImageStore
 from .from_annotations import GRID, pixel_means
 from .generate import MAPS_A_COMMIT, check_grid, fill

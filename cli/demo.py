@@ -24,8 +24,8 @@ from ..pipelines.errors import InputError
 from ..pipelines.io.progress import track
 from ..pipelines.io.terminal import print_table
 from ..pipelines.store.heatmaps import HeatmapStore
+from ..pipelines.store.measure import measure, save
 from ..pipelines.store.reader import ImageStore
-from ..pipelines.store.statistics import measure, save
 from ..trainers.classification import TrainConfig, train
 from ..trainers.classification.activation_maps import activation_maps
 

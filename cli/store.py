@@ -239,7 +239,8 @@ class Stats:
     """Replace statistics that exist."""
 
     def run(self) -> dict[str, Any]:
-        from ..pipelines.store.statistics import measure, save, statistics_path
+        from ..pipelines.store.measure import measure, save
+        from ..pipelines.store.statistics import statistics_path
 
         store = ImageStore(self.store)
         check_output(statistics_path(store.path), overwrite=self.overwrite)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ...pipelines.errors import InputError
+from ...pipelines.io.bounds import MOST
 from ...pipelines.io.progress import Track, silent
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
@@ -62,10 +63,15 @@ def scale(config: ScaleConfig, *, progress: Track = silent) -> dict[str, Any]:
     InputError for counts below 1 and for a folder that cannot be built into a store.
     """
     samples, orders, shards = config.samples, config.orders, config.shards
-    for name in ("samples", "orders", "shards", "rounds", "images_a_round"):
-        value = getattr(config, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            at_least_one(name, number)
+    for name, values, most in (
+        ("samples", samples, 1 << 31),
+        ("orders", orders, 1 << 36),
+        ("shards", shards, 100_000),
+        ("rounds", [config.rounds], MOST),
+        ("images_a_round", [config.images_a_round], MOST),
+    ):
+        for value in values:
+            at_least_one(name, value, most)
     photographs = [] if config.images is None else list(_on_photographs(config.images, config, progress))
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
         counted = progress(samples, len(samples), "making and using stores")

@@ -32,7 +32,7 @@ def scenes(count: int, *, seed: int = 0, classes: int = 6, objects: int = 1) -> 
     """
     if count < 1:
         raise InputError(f"the number of scenes must be at least 1, got {count}")
-    at_most("count", count)
+    at_most("count", count, 10_000_000)
     if not 2 <= classes <= len(CLASSES):
         raise InputError(f"scenes have 2 to {len(CLASSES)} classes, got {classes}")
     seed = checked_seed(seed)

@@ -89,7 +89,7 @@ def chosen_samples(
     store: ImageStore, heatmaps: str | Path | HeatmapStore | None, count: int, seed: int
 ) -> tuple[Subset, list[np.ndarray] | None]:
     """The samples to be shown, and their heatmaps where there are any; InputError for what cannot be."""
-    whole_number("count", count)
+    whole_number("count", count, most=10_000_000)
     seed = checked_seed(seed)
     maps = HeatmapStore(heatmaps) if isinstance(heatmaps, (str, Path)) else heatmaps
     if maps is not None:

@@ -47,7 +47,7 @@ def preview_boxes(
     hold: `file`, `height`, `width`, `images` (names). Raises InputError for a count below 1, or a file that cannot be
     written.
     """
-    whole_number("count", count)
+    whole_number("count", count, most=10_000_000)
     seed = checked_seed(seed)
     part = Subset(store, np.sort(np.random.default_rng(seed).permutation(len(store))[:count]))
     columns = _epochs(part, shorter_side, seed, how)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...pipelines.config import ParsingAugmentation
-from ...pipelines.sources.mask_classes import check_masks_of_classes
 from ...pipelines.store.heatmaps import HeatmapStore
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ...pipelines.store.statistics import IMAGENET, Statistics
 from ...pipelines.store.subset import Subset
 from ..drawing.mask_colours import legend, mask_overlay

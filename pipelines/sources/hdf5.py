@@ -14,8 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..images.parts import MAX_PIXELS
-from ..io.hdf5 import dataset, form, hdf5_errors, opened, text
-from ..io.hdf5_rows import Rows
+from ..io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text
 from .class_names import numbered
 from .mask_png import as_index_png, encode_mask
 from .source import LazyItems, Loaded, Source, SourceItem
@@ -38,7 +37,7 @@ def hdf5(
     """Datasets of one HDF5 file, by their paths in it; nothing outside this file is read.
 
     Args:
-        images: see the module; encoded ones have at most 256 MiB each, pixels at most `max_pixels` an image.
+        images: see the module; pixels have at most `max_pixels` an image.
         labels: integers [N] or [N, 1], -1 for an image without a class; None: no image has one.
         names: strings [N], each once; None: by position, 0000000.jpg where encoded and 0000000.png where pixels.
         classes: names of the classes, in the order of the labels; None: "0", "1", ... up to the largest label. A class

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..store.reader import ImageStore
 from .class_names import lines_of
 from .mask_png import encode_mask
 
@@ -87,9 +86,3 @@ def from_file(path: str | Path, ignored: int) -> MaskClasses:
     if not numbered:
         return in_order(lines, ignored)
     return MaskClasses(tuple(match[2] for match in numbered), tuple(int(match[1]) for match in numbered), ignored)
-
-
-def check_masks_of_classes(store: ImageStore) -> None:
-    """Raise InputError unless the store was built for scene parsing."""
-    if store.ignore_index is None or not store.has_masks:
-        raise InputError(f"{store.path} has no masks of classes; build it with sdali build --format masks")

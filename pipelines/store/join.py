@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..io.publish import PartialFolder, write_atomically, write_errors
 from . import format as store_format
 from .index import read_columns, read_header
-from .open_file import shared_file
+from .lmdb_read import shared_file
 from .shards import HEADER_FILE, column_file, digest_of_shards
 from .writer import StoreWriter
 
@@ -67,7 +67,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     columns = {name: _write_column(column_file(folder, name), name, parts) for name in sorted(first["columns"])}
     shards = [{"file": n, "count": h["count"], "digest": h["digest"]} for n, h in zip(files, headers, strict=True)]
     header = {
-        **first,
+        **{name: value for name, value in first.items() if name != "offsets_crc32"},
         "count": sum(shard["count"] for shard in shards),
         "digest": store_format.digest(columns, first["classes"], first.get("ignore_index")),
         "record_bytes": sum(own["record_bytes"] for own in headers),
@@ -86,18 +86,18 @@ def _check_alike(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> No
         if first.get(entry) != last.get(entry):
             raise InputError(f"{name} has other {what} than {files[0]}; join stores that were built alike")
     digests = [header["digest"] for header in headers]
-    if (place := digests.index(digests[-1])) < len(digests) - 1:
-        raise InputError(f"{name} holds the same images as {files[place]}; name each store once")
+    if (same := digests.index(digests[-1])) < len(digests) - 1:
+        raise InputError(f"{name} holds the same images as {files[same]}; name each store once")
 
 
 def _write_column(path: Path, name: str, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Write one column of all shards behind each other, on disk when it returns; read-only array over the file."""
     with open(path, "wb") as file:
         names_before = 0
-        for place, part in enumerate(parts):
+        for number, part in enumerate(parts):
             column = part[name]
             if name == "name_offsets":
-                column = (column if place == 0 else column[1:]) + names_before
+                column = (column if number == 0 else column[1:]) + names_before
                 names_before += len(part["names"])
             column.tofile(file)
         file.flush()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.cams.from_annotations import boxes_heatmap, cell_shares, mask_heatmap
-from sdali.pipelines.store.heatmap_codec import quantise
+from sdali.pipelines.store.heatmaps import quantise
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 99))

@@ -19,8 +19,8 @@ from sdali.cli.main import main
 from sdali.pipelines import ImageStore, InputError, parsing
 from sdali.pipelines.build.build import build
 from sdali.pipelines.sources.masks import preset
-from sdali.pipelines.store.class_frequencies import class_frequencies
 from sdali.pipelines.store.heatmaps import HeatmapStore
+from sdali.pipelines.store.measure import class_frequencies
 
 
 def true_cells(store: ImageStore, grid: int) -> list[np.ndarray]:

@@ -28,8 +28,7 @@ from sdali.benchmarks.throughput.workload import at_least_one
 from sdali.cams.store.partial import shard_path
 from sdali.pipelines.io.progress import Track, silent
 from sdali.pipelines.sources.mask_png import encode_mask
-from sdali.pipelines.store.heatmap_codec import MAPS
-from sdali.pipelines.store.heatmaps import HeatmapStore
+from sdali.pipelines.store.heatmaps import MAPS, HeatmapStore
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.writer import StoreWriter
 

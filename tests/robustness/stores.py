@@ -30,7 +30,7 @@ from sdali.pipelines.sources.mask_png import encode_mask
 from sdali.pipelines.store.boxes import Boxes
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.index import read_columns
-from sdali.pipelines.store.open_file import shared_file
+from sdali.pipelines.store.lmdb_read import shared_file
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.writer import StoreWriter
 

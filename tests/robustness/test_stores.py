@@ -14,7 +14,7 @@ from robustness.stores import IMAGES, damaged_stores, images_content, make_store
 from sdali.pipelines import ImageStore, InputError
 from sdali.pipelines.store import format as store_format
 from sdali.pipelines.store.index import read_columns
-from sdali.pipelines.store.open_file import shared_file
+from sdali.pipelines.store.lmdb_read import shared_file
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.bounds import whole_number
+from ...pipelines.io.bounds import MOST, whole_number
 
 
 def take_python_numbers(config: Any) -> None:
@@ -25,13 +25,13 @@ def take_python_numbers(config: Any) -> None:
             object.__setattr__(config, field.name, plain)
 
 
-def check_count(name: str, value: int | None) -> None:
-    """Whole, at least 1 and not beyond bounds.MOST, or None."""
+def check_count(name: str, value: int | None, most: int = MOST) -> None:
+    """Whole and from 1 to `most`, or None."""
     if value is None:
         return
     if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
-    whole_number(name, value)
+    whole_number(name, value, most)
 
 
 def check_least(name: str, value: float | None, least: float) -> None:

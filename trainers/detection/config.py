@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import DetectionAugmentation
+from ...pipelines.config import LARGEST_SIDE, MOST_THREADS, DetectionAugmentation
 from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
@@ -162,7 +162,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        check_count("threads", self.threads)
+        check_count("threads", self.threads, MOST_THREADS)
         check_choice("precision", self.precision, Precision)
         if not self.checkpoint:
             raise InputError("checkpoint must be one file or several, got none")
@@ -184,4 +184,4 @@ def check_side(name: str, side: int) -> None:
     """Raise InputError for less than SMALLEST_SIDE, and for more than any image has."""
     if side < SMALLEST_SIDE:
         raise InputError(f"{name} must be at least {SMALLEST_SIDE} px, got {side}")
-    at_most(name, side)
+    at_most(name, side, LARGEST_SIDE)

@@ -16,9 +16,8 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.io.publish import check_output, check_outputs, write_errors, write_file
 from ...pipelines.parsing import test_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
 from ...pipelines.sources.mask_png import encode_mask
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ...pipelines.store.statistics import Statistics
 from ...pipelines.store.subset import Subset
 from ..core.classes import check_same_classes

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ..config import INTERPOLATIONS
-from ..plan.colour import GREY
-from ..store.statistics import Statistics
+from sdali.pipelines.config import INTERPOLATIONS
+from sdali.pipelines.plan.colour import GREY
+from sdali.pipelines.store.statistics import Statistics
 
 
 def replay(

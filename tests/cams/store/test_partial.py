@@ -1,4 +1,4 @@
-"""Heatmap records: bytes there and back, damage, and the scale of a map."""
+"""Records of partial heatmap stores: bytes there and back, and damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sdali.pipelines.store.heatmap_codec import RECORD_HEADER, decode, decode_batch, encode, quantise
+from sdali.cams.store.partial import RECORD_HEADER, decode, encode
 
 MAPS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -37,34 +37,6 @@ def test_any_flipped_bit_is_noticed(heatmap: np.ndarray, data: st.DataObject) ->
     record[bit // 8] ^= 1 << bit % 8
     with pytest.raises(ValueError, match=r"checksum|cells"):
         decode(bytes(record))
-
-
-def _batch(records: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The records in one file, after three other bytes each: the file, begins, sizes."""
-    sizes = np.array([len(record) for record in records], np.int64)
-    file = np.frombuffer(b"abc" + b"abc".join(records), np.uint8)
-    return file, np.cumsum(sizes + 3) - sizes, sizes
-
-
-@given(st.lists(MAPS, max_size=8))
-def test_a_batch_decodes_as_its_records_do(maps: list[np.ndarray]) -> None:
-    """Maps of any sizes, one after another, of any alignment."""
-    cells = decode_batch(*_batch([encode(heatmap) for heatmap in maps]))
-    assert cells.shapes.tolist() == [list(heatmap.shape) for heatmap in maps]
-    assert cells.values.tobytes() == b"".join(heatmap.tobytes() for heatmap in maps)
-
-
-@given(MAPS, st.data())
-def test_any_flipped_bit_in_a_batch_is_noticed(heatmap: np.ndarray, data: st.DataObject) -> None:
-    """As in a single record; so is a record that is cut, or not there."""
-    record = bytearray(encode(heatmap))
-    bit = data.draw(st.integers(0, 8 * len(record) - 1))
-    record[bit // 8] ^= 1 << bit % 8
-    for bad in (bytes(record), encode(heatmap)[: data.draw(st.integers(0, len(record) - 1))]):
-        with pytest.raises(ValueError, match="a record is damaged"):
-            decode_batch(*_batch([encode(heatmap), bad]))
-    with pytest.raises(ValueError, match="a record is damaged"):
-        decode_batch(np.zeros(9, np.uint8), np.array([-1]), np.array([0]))
 
 
 def test_swapped_sides_are_noticed() -> None:
@@ -100,35 +72,16 @@ def test_decoding_is_fast() -> None:
     assert (time.perf_counter() - start) / 2000 < 50e-6
 
 
-@given(hnp.arrays(np.float32, (3, 4, 5), elements=st.floats(-1e6, 1e6, width=32)))
-def test_quantise_follows_its_formula(maps: np.ndarray) -> None:
-    """Each cell is round(255 max(m, 0) / max m), by a loop in Python floats; without a positive cell, zero."""
-    for floats, levels in zip(maps, quantise(maps), strict=True):
-        peak = float(floats.max())
-        expected = [[round(255 * (max(float(m), 0.0) / peak)) if peak > 0 else 0 for m in row] for row in floats]
-        assert levels.tolist() == expected
-
-
-def test_quantise_ignores_scale() -> None:
-    """Maps that differ by a factor become the same, however small."""
-    heatmap = np.random.default_rng(0).normal(size=(6, 6))
-    assert np.array_equal(quantise(heatmap), quantise(heatmap * 2.0**-40))
-    assert quantise(heatmap).max() == 255
-
-
 @given(st.one_of(st.binary(max_size=60), MAPS.map(encode)), st.booleans())
 @example(bytes.fromhex("0000000100000000"), True)  # found by fuzzing: no cells, with a checksum that fits
 def test_any_bytes_are_a_map_or_refused(record: bytes, is_sealed: bool) -> None:
-    """Alone and in a batch alike, also where the checksum fits; a map is the one that encodes to the record."""
+    """Also where the checksum fits; a map is the one that encodes to the record."""
     if is_sealed and len(record) >= RECORD_HEADER.size:
         height, width, _ = RECORD_HEADER.unpack_from(record)
         checksum = zlib.crc32(record[RECORD_HEADER.size :], height << 16 | width)
         record = RECORD_HEADER.pack(height, width, checksum) + record[RECORD_HEADER.size :]
     try:
-        alone = decode(record)
+        heatmap = decode(record)
     except ValueError:
-        with pytest.raises(ValueError, match="a record is damaged"):
-            decode_batch(*_batch([record]))
-    else:
-        assert alone.size and encode(alone) == record
-        assert decode_batch(*_batch([record])).values.tobytes() == alone.tobytes()
+        return
+    assert heatmap.size and encode(heatmap) == record

@@ -13,7 +13,7 @@ from PIL import Image
 from sdali.pipelines import BadSampleError, ImageStore, InputError
 from sdali.pipelines.build.build import build
 from sdali.pipelines.sources.masks import preset
-from sdali.pipelines.store.class_frequencies import ClassFrequencies, class_frequencies
+from sdali.pipelines.store.measure import ClassFrequencies, class_frequencies
 
 
 @pytest.mark.parametrize("workers", [1, 3])
