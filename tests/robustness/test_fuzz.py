@@ -63,11 +63,11 @@ def test_what_is_found_is_kept_and_said(
     assert fuzz.main() == 1
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     file = tmp_path / "found" / "heatmap-crash-1"
-    assert record["findings"] == [{"file": str(file), "said": "KeyError: 5"}] and file.read_bytes() == b"bad"
+    assert record["findings"] == [{"file": str(file), "message": "KeyError: 5"}] and file.read_bytes() == b"bad"
     hang = "echo '==1== ERROR: libFuzzer: timeout after 22 seconds' >&2; printf x > ${kept}timeout-1; exit 70"
     fake_atheris(tmp_path / "python", hang)
     (found,) = fuzz.fuzz("heatmap", 1, tmp_path / "found")["findings"]
-    assert found["said"] == "libFuzzer: timeout after 22 seconds"
+    assert found["message"] == "libFuzzer: timeout after 22 seconds"
     fake_atheris(tmp_path / "python", "echo 'Done 2345 runs in 1 second(s)'")
     assert fuzz.fuzz("heatmap", 1, tmp_path / "found")["tried"] == 2345
     fake_atheris(tmp_path / "python", "exit 1")

@@ -68,8 +68,8 @@ def test_what_a_loader_must_not_do_is_seen(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(images, "is_image", lambda data: False)
     replaced, found, failures = loaded(tmp_path, task, samples)
     assert replaced == found == {5}
-    said = [failure.partition(" ")[2] for failure in failures]
-    assert said == [
+    message = [failure.partition(" ")[2] for failure in failures]
+    assert message == [
         "(sound) is sound and was replaced",
         "(sound) is sound and was listed",
         "(none) is no image and was not replaced",
