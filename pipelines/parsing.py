@@ -15,7 +15,7 @@ import torch
 
 from .config import ParsingAugmentation
 from .errors import InputError
-from .images.parts import MAX_PIXELS
+from .images.header import MAX_PIXELS
 from .io.bounds import checked_seed, whole_number
 from .io.dali import require_dali
 from .io.device import cuda_ordinal

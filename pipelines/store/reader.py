@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..errors import BadSampleError, InputError
-from ..images.chunks import png_size
-from ..images.parts import MAX_PIXELS
+from ..images.header import MAX_PIXELS
+from ..images.jpeg_png import png_size
 from . import format as store_format
 from .boxes import Boxes, Objects, none_found
 from .format import BOXES, IMAGES, MASKS

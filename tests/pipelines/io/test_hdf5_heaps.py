@@ -33,7 +33,7 @@ def encoded(path: Path, libver: Any = "earliest", **options: Any) -> bytes:
 def test_sound_files_pass(tmp_path: Path, libver: str, options: dict[str, Any]) -> None:
     encoded(tmp_path / "a.h5", libver, **options)
     check_heaps(tmp_path / "a.h5")
-    source = hdf5(tmp_path / "a.h5", labels=None, names="names")
+    source = hdf5(tmp_path / "a.h5", labels_dataset=None, names_dataset="names")
     assert [item.name for item in source.items] == ["a", "bb", "ccc", "dddd"]
     assert [len(item.load().data) for item in source.items] == [5, 200, 250, 9000]
 
@@ -52,7 +52,7 @@ def test_what_would_be_walked_for_ever_is_refused(
     with pytest.raises(
         InputError, match=rf"a.h5 is no legible HDF5 file of images \(the heap at byte {heap} is damaged"
     ):
-        hdf5(tmp_path / "a.h5", labels=None)
+        hdf5(tmp_path / "a.h5", labels_dataset=None)
 
 
 def test_other_lengths_are_refused(tmp_path: Path) -> None:
@@ -80,4 +80,4 @@ def test_a_string_longer_than_the_file_is_refused(tmp_path: Path, options: dict[
     struct.pack_into("<I", file, offset, 2**32 - 1)
     (tmp_path / "a.h5").write_bytes(file)
     with pytest.raises(InputError, match="/names claims a string of 4,294,967,295 bytes, more than the file has"):
-        hdf5(tmp_path / "a.h5", labels=None, names="names")
+        hdf5(tmp_path / "a.h5", labels_dataset=None, names_dataset="names")
