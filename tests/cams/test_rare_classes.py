@@ -18,7 +18,7 @@ from sdali.cams.rare_classes import from_rare_classes, rare_class_heatmap, value
 from sdali.cli.main import main
 from sdali.pipelines import ImageStore, InputError, parsing
 from sdali.pipelines.build.build import build
-from sdali.pipelines.sources.masks import preset
+from sdali.pipelines.sources.masks import images_and_masks
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.measure import class_frequencies
 
@@ -106,7 +106,7 @@ def test_guided_windows_show_rare_classes_more_often(tmp_path: Path) -> None:
 def test_on_camvid_windows_hold_more_of_the_rarest_classes(tmp_path: Path, real_data: Path) -> None:
     """Of the labelled pixels of windows of half the image's sides, the five rarest classes get half as many again."""
     path, maps = tmp_path / "s.lmdb", tmp_path / "m.lmdb"
-    build(preset("camvid", real_data / "camvid"), path)
+    build(images_and_masks(real_data / "camvid", preset="camvid"), path)
     store = ImageStore(path)
     from_rare_classes(store, maps)
     rarest = np.argsort(class_frequencies(store).pixels)[:5]
