@@ -9,7 +9,7 @@ from heatmap_reference import enlarged_shares
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.cams.from_annotations import boxes_heatmap, cell_shares, mask_heatmap
+from sdali.cams.annotation_maps import boxes_heatmap, cell_shares, mask_heatmap
 from sdali.pipelines.store.heatmaps import quantise
 
 

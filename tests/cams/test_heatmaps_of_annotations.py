@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from squares import CELLS, build, squares
 
-from sdali.cams.from_annotations import boxes_heatmap, mask_heatmap
-from sdali.cams.generate import from_boxes, from_masks
+from sdali.cams.annotation_maps import boxes_heatmap, mask_heatmap
+from sdali.cams.heatmaps import from_boxes, from_masks
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.reader import ImageStore

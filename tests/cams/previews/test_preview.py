@@ -15,8 +15,10 @@ from PIL import Image
 
 from sdali.cams.drawing.overlay import heatmap_overlay, windows_drawn
 from sdali.cams.drawing.sheet import Row, contact_sheet, fitted, framed
-from sdali.cams.preview.classification import EPOCHS, MARKED, _epochs, preview, spread_over_classes
+from sdali.cams.previews.preview import preview, spread_over_classes
+from sdali.cams.previews.samples import EPOCHS, MARKED, as_pictures, batches_of
 from sdali.cams.store.writer import HeatmapWriter
+from sdali.pipelines import classification
 from sdali.pipelines.config import Augmentation, Colour
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.store.reader import ImageStore
@@ -129,8 +131,11 @@ def test_shown_tensors_are_the_marked_windows(store: ImageStore) -> None:
     augmentation = Augmentation(
         colour=Colour(brightness=0, contrast=0, saturation=0, lighting=0), flip=0, interpolations=("linear",)
     )
-    chosen, loading = [5, 0, 2], {"size": 48, "seed": 3, "threads": 1, "augmentation": augmentation}
-    windows, tensors = _epochs(Subset(store, chosen), None, IMAGENET, loading)
+    chosen: list[int] = [5, 0, 2]
+    loading: dict[str, Any] = {"size": 48, "seed": 3, "threads": 1, "augmentation": augmentation}
+    batches = batches_of(classification.train_loader, Subset(store, chosen), statistics=IMAGENET, **loading)
+    windows = np.stack([batch["plan"]["window"] for batch in batches])
+    tensors = np.stack([as_pictures(batch["image"], IMAGENET) for batch in batches[-len(MARKED) :]])
     assert windows.shape == (EPOCHS, 3, 4) and tensors.shape == (len(MARKED), 3, 48, 48, 3)
     for epoch, of_epoch in zip(windows[-len(MARKED) :], tensors, strict=True):
         for index, (y, x, height, width), tensor in zip(chosen, epoch, of_epoch, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,11 +15,10 @@ from pictures import make_store
 from PIL import Image
 
 from sdali.cams.drawing.mask_colours import palette
-from sdali.cams.preview.classification import EPOCHS, MARKED
-from sdali.cams.preview.parsing import _epochs
-from sdali.cams.rare_classes import from_rare_classes
+from sdali.cams.heatmaps import from_rare_classes
+from sdali.cams.previews.samples import EPOCHS, MARKED, as_pictures, batches_of
 from sdali.cli.main import main
-from sdali.pipelines import ImageStore
+from sdali.pipelines import ImageStore, parsing
 from sdali.pipelines.config import Colour, ParsingAugmentation
 from sdali.pipelines.store.statistics import IMAGENET
 from sdali.pipelines.store.subset import Subset
@@ -38,9 +38,11 @@ def test_what_is_shown_is_aligned(tmp_path: Path) -> None:
     augmentation = ParsingAugmentation(
         colour=Colour(brightness=0, contrast=0, saturation=0, lighting=0), interpolations=("nearest",)
     )
-    loading = {"size": (90, 120), "seed": 3, "threads": 1, "augmentation": augmentation}
-    windows, tensors, shown = _epochs(Subset(store, [2, 0]), None, IMAGENET, loading)
-    assert windows.shape == (EPOCHS, 2, 4)
+    loading: dict[str, Any] = {"size": (90, 120), "seed": 3, "threads": 1, "augmentation": augmentation}
+    batches = batches_of(parsing.train_loader, Subset(store, [2, 0]), statistics=IMAGENET, **loading)
+    assert [batch["plan"]["window"].shape for batch in batches] == [(2, 4)] * EPOCHS
+    tensors = np.stack([as_pictures(batch["image"], IMAGENET) for batch in batches[-len(MARKED) :]])
+    shown = np.stack([batch["mask"].numpy() for batch in batches[-len(MARKED) :]])
     assert tensors.shape == (len(MARKED), 2, 90, 120, 3) and shown.shape == (len(MARKED), 2, 90, 120)
     labelled = shown != IGNORE
     assert 0.5 < labelled.mean() < 1
@@ -72,7 +74,7 @@ def test_flags_of_the_other_kind_of_store_are_refused(store: ImageStore, tmp_pat
     for words, sentence in (
         ((images.path, "--parsing-crop.gamma", 2), "images.lmdb is no store for scene parsing; leave out"),
         ((images.path, "--size", 40, 50), "images.lmdb is no store for scene parsing; leave out"),
-        ((store.path, "--crop.gamma", 2), "give --parsing-crop in place of --crop"),
+        ((store.path, "--crop.gamma", 2), "give parsing_crop in place of a crop"),
         ((store.path, "--size", 0), "size must be at least 1 and whole, got 0"),
         ((store.path, "--count", 0), "count must be at least 1 and whole, got 0"),
     ):

@@ -17,9 +17,9 @@ from generating import BATCH, COUNT, SquareNet, cams
 from squares import CELLS, build, squares
 from torch import Tensor, nn
 
-from sdali.cams.generate import from_boxes, from_masks
+from sdali.cams.heatmaps import from_boxes, from_masks
 from sdali.cams.store.writer import HeatmapWriter
-from sdali.cams.survey import survey
+from sdali.cams.writing import survey
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.reader import ImageStore
@@ -97,13 +97,13 @@ RANK = """
 import sys
 import numpy as np
 import torch.distributed
-from sdali.cams.generate import fill
+from sdali.cams.writing import fill
 from sdali.cams.store.writer import HeatmapWriter
 from sdali.pipelines.io.progress import silent
 rank = int(sys.argv[2])
 torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[3])
 writer = HeatmapWriter(sys.argv[1], count=21, images_digest="", method="", rank=rank, world_size=2)
-report = fill(writer, lambda missing: (np.full((2, 3), index, np.uint8) for index in missing), 4, silent)
+report = fill(writer, lambda missing: (np.full((2, 3), index, np.uint8) for index in missing), silent, commit=4)
 assert report["made"] == 11 - rank and report["images"] == 21, report
 torch.distributed.destroy_process_group()
 """
@@ -187,7 +187,7 @@ def test_values_that_no_map_can_have_are_refused(store: ImageStore, tmp_path: Pa
     for foreground in ((), (3, 256), (-1,)):
         with pytest.raises(InputError, match="foreground must be mask values from 0 to 255, got"):
             from_masks(store, path, foreground=foreground)
-    with pytest.raises(InputError, match="grid must be 1 to 65,535 cells a side, got 0"):
+    with pytest.raises(InputError, match="grid must be 1 to 4,096 cells on each side, got 0"):
         from_boxes(store, path, grid=0)
     with pytest.raises(InputError, match="batch_size must be at least 1 and whole, got 0"):
         cams(store, path, batch_size=0)

@@ -11,7 +11,7 @@ from detection_stores import make_detection_store
 from PIL import Image
 
 from sdali.cams.drawing.mask_colours import palette
-from sdali.cams.preview.detection import boxes_drawn
+from sdali.cams.previews.detection import boxes_drawn
 from sdali.pipelines.store.boxes import Boxes
 
 
@@ -41,4 +41,4 @@ def test_the_command_draws_stores_of_objects(tmp_path: Path, capsys, count: int)
         assert sheet.size == (report["width"], report["height"])
         below = np.asarray(sheet)[-60:]  # the legend
     assert all((below == palette(4)[label]).all(2).any() for label in range(4)) == (count == 100)
-    assert "leave out --cams" in refusal_of(capsys, *words, "--cams", tmp_path / "c.lmdb")
+    assert "must be left out" in refusal_of(capsys, *words, "--cams", tmp_path / "c.lmdb")
