@@ -22,7 +22,7 @@ from typing_extensions import Unpack
 
 from .config import LARGEST_OUTPUT, LARGEST_SIDE, ParsingAugmentation
 from .errors import InputError
-from .images.parts import MAX_PIXELS
+from .images.header import MAX_PIXELS
 from .io.bounds import whole_number
 from .loader.loader import Loader
 from .loader.options import (

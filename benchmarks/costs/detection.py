@@ -17,8 +17,8 @@ from torch import Tensor
 from ...pipelines.io.terminal import print_result, print_table, run_command
 from ...trainers.models.detection.detector import Detector
 from ...trainers.models.detection.network import DetectionConfig, create_detector
-from ...trainers.models.detection.ohem import OHEMConfig
 from ...trainers.models.detection.rpn import RPNConfig
+from ...trainers.models.detection.sampling import OHEMConfig
 
 HEIGHT, WIDTH, OBJECTS, CLASSES, ROUNDS = 360, 480, 10, 20, 3
 PARTS: dict[str, Any] = {"cascade_rpn": True, "constrained": "rpn", "global_context": "random"}

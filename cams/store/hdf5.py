@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.images.parts import MAX_PIXELS
+from ...pipelines.images.header import MAX_PIXELS
 from ...pipelines.io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text, text_attribute
 from ...pipelines.io.hdf5_write import bytes_of_rows, write_text, written_hdf5
 from ...pipelines.io.publish import check_apart

@@ -1,4 +1,4 @@
-"""What happens to one sample between its source and a store: load, header check, transcoding, shrinking."""
+"""The steps of one sample from its source to a store: loading, header check, transcoding, shrinking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encode
 class Prepared(NamedTuple):
     """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image.
 
-    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside.
+    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside it.
     """
 
     item: SourceItem
@@ -43,11 +43,7 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How samples are prepared; call it with an item.
-
-    `shorter_side`: shrink to it what is larger, None: as it comes. `transcode`: turn what DALI does not decode into
-    JPEG. `max_pixels`: refuse what has more, before anything is decoded.
-    """
+    """How samples are prepared; call it with an item. The options are those of `build`."""
 
     shorter_side: int | None = None
     transcode: bool = False
@@ -79,7 +75,7 @@ class Preparation:
             return content, probe(content.data, max_pixels=self.max_pixels)
         except NeedsTranscoding as error:
             if not self.transcode:
-                raise InputError(f"{error} (--transcode converts it)") from None
+                raise InputError(f"{error} (transcode=True converts it)") from None
         data = _jpeg(decode(content.data, self.max_pixels)[:, :, ::-1])
         return content._replace(data=data), probe(data, max_pixels=self.max_pixels)
 
@@ -101,14 +97,16 @@ def _check_mask(item: SourceItem, mask: bytes | None, header: ImageHeader) -> No
     width, height = struct.unpack_from(">II", mask, 16)
     if (height, width) != (header.height, header.width):
         sizes = f"{height} x {width} px, but is itself {header.height} x {header.width} px"
-        raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of its own size")
+        raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of the same size")
 
 
 def _with_boxes_inside(sample: Prepared) -> Prepared:
     content, size = sample.content, (sample.height, sample.width)
     if content.size is not None and content.size != size:
-        sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has itself {size[0]} x {size[1]} px"
-        raise InputError(f"is annotated as {sizes} as it is seen: annotate it again, or correct the size")
+        sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has {size[0]} x {size[1]} px"
+        raise InputError(
+            f"is annotated as {sizes} with its orientation applied: annotate it again, or correct the size"
+        )
     if content.boxes is None:
         return sample
     boxes, clipped, dropped = inside(content.boxes, *size)

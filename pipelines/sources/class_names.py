@@ -1,40 +1,27 @@
-"""Class names: in a text file, one a line, or numbers where there are none."""
+"""Names of classes: in a text file, one a line, or numbers where there is no file."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from ..errors import InputError
-from ..io.input_files import read_input
+from ..io.input_files import read_lines
 
 _MOST_UNNAMED = 1 << 16  # our choice: a label above it is a mistake, not a class
 
 
-def lines_of(path: str | Path) -> list[str]:
-    """The lines of a file of class names, stripped, without empty ones; raises InputError where there are none."""
-    try:
-        text = read_input(path).decode("utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read the class names {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"the class names {path} are not UTF-8 text; give one name a line") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InputError(f"{path} has no class names; give one a line")
-    return lines
-
-
 def names_in(path: str | Path) -> list[str]:
-    """Class names for the places 0, 1, 2, ...; raises InputError for a name that comes twice."""
-    names = lines_of(path)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path} has the class {twice!r} twice; give each name once")
+    """Names of the classes 0, 1, 2, ..., one a line; raises InputError for a name that comes twice."""
+    names = read_lines(path, "class names")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path} has the class {name!r} twice; write each name once")
     return names
 
 
 def numbered(largest: int, where: str) -> tuple[str, ...]:
-    """The names "0", "1", ... up to the largest label, found at `where`; raises InputError for one beyond belief."""
+    """The names "0", "1", ... up to the largest label; raises InputError, naming `where` it is, for one too large."""
     if largest >= _MOST_UNNAMED:
-        raise InputError(f"{where} would make as many classes; name them, or correct it")
+        raise InputError(f"{where} would need {largest + 1:,} classes; correct it, or give the names of the classes")
     return tuple(map(str, range(largest + 1)))

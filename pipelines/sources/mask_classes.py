@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .class_names import lines_of
+from ..io.input_files import read_lines
 from .mask_png import encode_mask
 
 IGNORE = 255  # what most sets leave out, and what renumbered masks do
@@ -79,7 +79,7 @@ def in_order(names: Sequence[str], ignored: int) -> MaskClasses:
 
 def from_file(path: str | Path, ignored: int) -> MaskClasses:
     """Classes from a text file: a name a line, for the values in order, or "VALUE: name"; empty lines are left out."""
-    lines = lines_of(path)
+    lines = read_lines(path, "class names")
     numbered = [match for match in map(_NUMBERED.fullmatch, lines) if match]
     if numbered and len(numbered) < len(lines):
         raise InputError(f'{path} has lines with a value ("0: name") and lines without; write all in one way')

@@ -15,8 +15,8 @@ from typing import Any, overload
 import numpy as np
 
 from ..errors import BadSampleError, InputError
-from ..images.chunks import png_size
-from ..images.parts import MAX_PIXELS
+from ..images.header import MAX_PIXELS
+from ..images.jpeg_png import png_size
 from .boxes import Boxes, Objects, none_found
 from .format import BOXES, BYTES_A_BOX, IMAGES, MASKS, decode_boxes, record_bytes
 from .index import Part, Records, part_of, read_columns, read_header

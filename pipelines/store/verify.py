@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..errors import BadSampleError
-from ..images.header import fault
-from ..images.parts import MAX_PIXELS
+from ..images.header import MAX_PIXELS, fault
 from ..io.dali import require_dali
 from ..io.parallel import worker_count
 from ..io.progress import Track, track

@@ -174,7 +174,9 @@ def test_a_pipe_among_the_images_is_refused(tmp_path: Path, capsys) -> None:
     """It would be waited for without end."""
     source = folder_of(tmp_path / "photos", good__jpg=GOOD)
     os.mkfifo(source / "a" / "pipe.jpg")
-    assert "a/pipe.jpg is not a regular file" in refusal_of(capsys, "build", source, tmp_path / "s.lmdb")
+    assert "a/pipe.jpg cannot be read: it is not a regular file" in refusal_of(
+        capsys, "build", source, tmp_path / "s.lmdb"
+    )
 
 
 @pytest.mark.slow

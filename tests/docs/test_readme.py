@@ -10,7 +10,7 @@ import pytest
 import torch
 from parsing_stores import make_parsing_store
 
-from sdali.cams.rare_classes import from_rare_classes
+from sdali.cams.heatmaps import from_rare_classes
 from sdali.cli.evaluate import EvaluateParsing
 from sdali.cli.main import main
 from sdali.cli.train import TrainParsing

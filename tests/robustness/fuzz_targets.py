@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import partial as bound
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -126,7 +126,7 @@ def _voc_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "Annotations" / "a.xml").write_bytes(data)
-        _all_prepared(partial(voc, folder))
+        _all_prepared(bound(voc, folder))
 
     return check
 
@@ -145,7 +145,7 @@ def _coco_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "a.json").write_bytes(data)
-        _all_prepared(partial(coco, folder / "images", folder / "a.json"))
+        _all_prepared(bound(coco, folder / "images", folder / "a.json"))
 
     return check
 
@@ -187,7 +187,7 @@ def _hdf5_check(folder: Path) -> Check:
         path.unlink(missing_ok=True)
         path.write_bytes(data)
         for options in ({}, {"names": "names", "classes": "classes"}, {"masks": "masks", "labels": None}):
-            _all_prepared(partial(hdf5, path, max_pixels=MAX_PIXELS, **options))
+            _all_prepared(bound(hdf5, path, max_pixels=MAX_PIXELS, **options))
 
     return check
 
@@ -210,7 +210,7 @@ def _webdataset_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         path.write_bytes(data)
-        _all_prepared(partial(webdataset, path))
+        _all_prepared(bound(webdataset, path))
 
     return check
 

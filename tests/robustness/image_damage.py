@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.images.chunks import PNG_SIGNATURE
+from sdali.pipelines.images.jpeg_png import PNG_SIGNATURE
 
 ENDINGS = (".jpg", ".png", ".webp")
 _PHOTOGRAPHS = 60  # of a folder

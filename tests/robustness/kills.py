@@ -41,7 +41,7 @@ SECONDS_A_COMMAND = 600.0
 _PRELOADED = [
     __name__,
     *("sdali.cli.store", "sdali.cli.heatmaps", "sdali.cli.train"),
-    *("sdali.pipelines.build.build", "sdali.cams.generate", "sdali.trainers.classification"),
+    *("sdali.pipelines.build.build", "sdali.cams.heatmaps", "sdali.trainers.classification"),
     "sdali.pipelines.graph.classification",
 ]
 

@@ -17,9 +17,7 @@ import torch
 
 from ...pipelines.errors import InputError
 from ..core.classes import class_difference
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
+from ..metrics.classification import Accuracy, Calibration, ConfusionCounts
 from .pictures import save_confusion_picture
 from .predictions import Predictions, PredictionWriter, written_predictions
 

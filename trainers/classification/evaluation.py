@@ -13,9 +13,7 @@ from typing import Any
 
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.io.publish import check_outputs
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
+from ..metrics.classification import Accuracy, Calibration, ConfusionCounts
 from .evaluation_config import EvaluateConfig
 from .pictures import save_confusion_picture
 from .predictions import PredictionWriter, written_predictions

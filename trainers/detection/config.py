@@ -12,14 +12,13 @@ from ...pipelines.config import LARGEST_SIDE, MOST_THREADS, DetectionAugmentatio
 from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
-from ..core.checks import check_choice, check_count, check_share, take_python_numbers
+from ..core.checks import check_choice, check_count, check_share, check_threshold, take_python_numbers
 from ..core.config import TrainingConfig, yes
 from ..core.machine import Precision
 from ..core.resume import plain
 from ..core.schedule import Schedule
 from ..core.sides import Sides
 from ..models.detection.network import DetectionConfig
-from ..models.detection.rpn import check_threshold
 
 OrderName = Literal["shuffle", "class_balanced", "repeat_factor", "label_shuffle"]
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from ...cams.drawing.overlay import SUPERSAMPLED, Colour
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, font
 from ...pipelines.io.publish import write_png
-from ..metrics.matching import judged
+from ..metrics.voc_ap import judged
 from .detections import Detections, GroundTruth
 
 RIGHT, WRONG, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)

@@ -7,13 +7,11 @@ from pathlib import Path
 
 from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
-from ...pipelines.plan.classification import MOST_VIEWS
-from ..core.checks import check_choice, check_count, take_python_numbers
+from ..core.checks import check_choice, check_count, check_threshold, take_python_numbers
 from ..core.machine import Precision
 from ..core.sides import Sides
 from ..detection import config as detection_config
 from ..detection.config import check_sides
-from ..models.detection.rpn import check_threshold
 from .answers import MOST
 
 

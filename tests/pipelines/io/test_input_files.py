@@ -25,7 +25,11 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert read_input(tmp_path / "file") == read_input(tmp_path / "link") == b"content"
     before = os.listdir("/proc/self/fd")
-    for path, reason in ((tmp_path / "pipe", "no regular"), (Path("/dev/zero"), "no regular"), (tmp_path, "directory")):
+    for path, reason in (
+        (tmp_path / "pipe", "not a regular"),
+        (Path("/dev/zero"), "not a regular"),
+        (tmp_path, "directory"),
+    ):
         with pytest.raises(OSError, match=reason):
             open_input(path)
     assert os.listdir("/proc/self/fd") == before
@@ -36,9 +40,9 @@ def test_answers_and_predictions_are_not_waited_for(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", 3)
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
+        with pytest.raises(InputError, match=f"cannot read {path}: it is not a regular file"):
             read_answers(path, images=3, classes=3)
-        with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
+        with pytest.raises(InputError, match=f"cannot read {path}: it is not a regular file"):
             read_coco_predictions(path, store)
 
 

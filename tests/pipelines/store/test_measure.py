@@ -12,7 +12,7 @@ from PIL import Image
 
 from sdali.pipelines import BadSampleError, ImageStore, InputError
 from sdali.pipelines.build.build import build
-from sdali.pipelines.sources.masks import preset
+from sdali.pipelines.sources.masks import images_and_masks
 from sdali.pipelines.store.measure import ClassFrequencies, class_frequencies
 
 
@@ -31,7 +31,7 @@ def test_pixels_are_those_that_numpy_finds(tmp_path: Path, workers: int) -> None
 def test_camvid_is_counted_as_pillow_reads_it(tmp_path: Path, real_data: Path) -> None:
     """The files themselves, by another decoder."""
     folder, path = real_data / "camvid", tmp_path / "s.lmdb"
-    build(preset("camvid", folder, subset="val"), path)
+    build(images_and_masks(folder, preset="camvid", subset="val"), path)
     masks = np.stack([np.asarray(Image.open(file)) for file in sorted((folder / "valannot").glob("*.png"))])
     found = class_frequencies(ImageStore(path))
     assert found.pixels.tolist() == [int((masks == k).sum()) for k in range(11)]

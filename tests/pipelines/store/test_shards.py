@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pictures import jpeg, photo
 
-from sdali.cams.generate import from_masks
+from sdali.cams.heatmaps import from_masks
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.errors import BadSampleError, InputError
 from sdali.pipelines.sources.mask_png import encode_mask
