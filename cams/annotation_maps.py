@@ -62,7 +62,7 @@ def boxes_heatmap(boxes: np.ndarray, height: int, width: int, grid: int = GRID) 
 
 
 def value_weights(frequencies: ClassFrequencies) -> np.ndarray:
-    """The weight of each mask value, float64 [256]: 1 / share of its class among all labelled pixels, 0 if it has none."""
+    """The weight of each mask value, float64 [256]: 1 / share of its class in all labelled pixels, 0 if it has none."""
     weights = np.zeros(256)
     (occurs,) = np.nonzero(frequencies.pixels)
     weights[occurs] = frequencies.pixels.sum() / frequencies.pixels[occurs]
