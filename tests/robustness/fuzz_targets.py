@@ -153,7 +153,7 @@ def _coco_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "a.json").write_bytes(data)
-        _all_prepared(partial(coco, folder / "images", folder / "a.json"))
+        _all_prepared(partial(coco, folder / "images", annotations=folder / "a.json"))
 
     return check
 
