@@ -11,12 +11,12 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from ..pipelines.build.build import build, split_paths
 from ..pipelines.errors import InputError
 from ..pipelines.images.header import MAX_PIXELS
-from ..pipelines.io.outputs import check_apart, paths_in
 from ..pipelines.io.progress import track
-from ..pipelines.io.tables import show
+from ..pipelines.io.publish import check_apart, check_output, paths_in
+from ..pipelines.io.terminal import print_table
 from ..pipelines.store.join import join
+from ..pipelines.store.measure import summary
 from ..pipelines.store.reader import ImageStore
-from ..pipelines.store.summary import summary
 from .formats import FormatName, FormatOptions, source_of
 
 _CLASSES_SHOWN = 20
@@ -88,7 +88,9 @@ class Build:
             progress=track,
         )
         if report["skipped"]:
-            show("left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]])
+            print_table(
+                "left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]]
+            )
         return report
 
 
@@ -102,8 +104,12 @@ class Join:
     files: Positional[tuple[Path, ...]]
     """Store files with the same classes, in the order of the new store. They stay where they are."""
 
+    overwrite: bool = False
+    """Replace a folder that is a store."""
+
     def run(self) -> dict[str, Any]:
-        digest, images = join(self.store, self.files), len(ImageStore(self.store))
+        digest = join(self.store, self.files, overwrite=self.overwrite)
+        images = len(ImageStore(self.store))
         return {"store": str(self.store), "files": len(self.files), "images": images, "digest": digest}
 
 
@@ -129,7 +135,7 @@ class Info:
         bad = verify_store(store, progress=track)
         if bad:
             rows = [[str(entry.index), entry.name, entry.reason] for entry in bad]
-            show("bad records", ["index", "image", "reason"], rows)
+            print_table("bad records", ["index", "image", "reason"], rows)
             count = f"{len(bad)} of {len(store)} records of {self.store}"
             raise InputError(f"{count} are bad, the first is {bad[0].name}; build it again")
         return {"verified": True}
@@ -145,15 +151,20 @@ class Stats:
     workers: int | None = None
     """Number of threads. None: one for each core."""
 
+    overwrite: bool = False
+    """Replace statistics that exist."""
+
     def run(self) -> dict[str, Any]:
-        from ..pipelines.store.statistics import measure, save
+        from ..pipelines.store.measure import measure, save
+        from ..pipelines.store.statistics import statistics_path
 
         store = ImageStore(self.store)
+        check_output(statistics_path(store.path), overwrite=self.overwrite)
         statistics = measure(store, workers=self.workers, progress=track)
-        path = save(store, statistics)
+        path = save(store, statistics, overwrite=self.overwrite)
         names = ["red", "green", "blue"]
         rows = [[n, f"{m:.4f}", f"{s:.4f}"] for n, m, s in zip(names, statistics.mean, statistics.std, strict=True)]
-        show(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
+        print_table(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)
         return {"file": str(path), **statistics.to_dict()}
 
 
@@ -175,4 +186,4 @@ def _show_classes(store: ImageStore, result: dict[str, Any]) -> None:
     rows = [[name, *(f"{counts[name]:,}" for counts in columns.values())] for name in shown]
     if len(store.classes) > len(shown):
         rows.append([f"and {len(store.classes) - len(shown)} more", *("" for _ in columns)])
-    show(f"{store.path}: {len(store):,} images", ["class of pixels" if of_pixels else "class", *columns], rows)
+    print_table(f"{store.path}: {len(store):,} images", ["class of pixels" if of_pixels else "class", *columns], rows)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...cams.rare_classes import from_rare_classes
+from ...cams.heatmaps import from_rare_classes
 from ...pipelines.config import ParsingAugmentation, ParsingCrop
 from ...pipelines.errors import InputError
 from ...pipelines.sources.masks import images_and_masks

@@ -54,7 +54,7 @@ def scenes(count: int | str, options: ScenesOptions) -> Source:
         count = int(count)
     if count < 1:
         raise InputError(f"the number of scenes must be at least 1, got {count}")
-    at_most("count", count)
+    at_most("count", count, 10_000_000)
     if not 2 <= options.classes <= len(CLASSES):
         raise InputError(f"scenes have 2 to {len(CLASSES)} classes, got {options.classes}")
     seed, objects = checked_seed(options.seed), options.objects

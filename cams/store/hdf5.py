@@ -16,12 +16,10 @@ import numpy as np
 
 from ...pipelines.errors import InputError
 from ...pipelines.images.header import MAX_PIXELS
-from ...pipelines.io.hdf5 import dataset, form, hdf5_errors, opened, text, text_attribute
-from ...pipelines.io.hdf5_rows import Rows
+from ...pipelines.io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text, text_attribute
 from ...pipelines.io.hdf5_write import bytes_of_rows, write_text, written_hdf5
-from ...pipelines.io.outputs import check_apart
-from ...pipelines.store.heatmap_codec import LARGEST_SIDE, Cells, quantise
-from ...pipelines.store.heatmaps import HeatmapStore
+from ...pipelines.io.publish import check_apart
+from ...pipelines.store.heatmaps import LARGEST_SIDE, Cells, HeatmapStore, quantise
 from ...pipelines.store.reader import ImageStore
 
 FORMAT = "sdali heatmaps"

@@ -103,7 +103,7 @@ def _writer(source: Source, path: Path, overwrite: bool, shard_bytes: int | None
     }
     if shard_bytes is None:
         return StoreWriter(path, overwrite=overwrite, **declaration)
-    return ShardedWriter(path, shard_bytes=shard_bytes, **declaration)
+    return ShardedWriter(path, shard_bytes=shard_bytes, overwrite=overwrite, **declaration)
 
 
 def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Generator[Prepared | Refused, None, None]:

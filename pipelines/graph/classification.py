@@ -4,10 +4,10 @@
     GPU:  encoded --decode a region--> uint8 HWC --DALI's slice and resize--> uint8 HWC --DALI arithmetic--> float CHW
 
 A sample has one view in training, its window, and may have several in a test: they share one decode, of the smallest
-region that holds all windows. With dtype "uint8" it stops before the colour: uint8 CHW, resampled and flipped, to be
-coloured on the trainer's device. One class for both devices. Training and testing share it, because whatever differs
-between them stands in the plan. The CPU resamples with our own kernel because DALI's resize costs more there than the
-decoder (benchmarks/LOG.md).
+region that holds all windows. With dtype "uint8" the graph stops before the colour: uint8 CHW, resampled and flipped,
+to be coloured on the trainer's device. Training and testing share the graph, because everything that differs between
+them is in the plan. The CPU resamples with our own kernel because DALI's resize costs more there than the decoder
+(benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..config import INTERPOLATIONS
 from ..io.dali import Node
 from ..plan.colour import GREY
 from ..store.reader import ImageStore
-from .kernels.window_op import resample, resample_and_colour
+from .kernels.operators import resample, resample_and_colour
 
 _INTERP: dict[str, Any] = {
     "nearest": DALIInterpType.INTERP_NN,
@@ -45,12 +45,13 @@ class Graph:
     """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
 
     dtype: str
-    """float32 or float16; uint8: not coloured."""
+    """float32 or float16; uint8: images are not coloured."""
     cuda: int | None
     threads: int
     views: int = 1
-    """Of each sample."""
+    """The number of views of each sample."""
     prefetch: int = 2
+    """The number of batches that DALI makes ahead."""
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
         """The records that a batch needs."""
@@ -59,8 +60,8 @@ class Graph:
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
         """What the source returns for a batch of rows [N] or [N, views], all of one size.
 
-        Encoded bytes, anchors and shapes of the regions; on the CPU windows in them, columns, kernels; on the GPU
-        sizes, kernels, flips and, of several views, windows; last matrices, but not where the loader does not colour.
+        Encoded bytes, anchors and shapes of the regions; then on the CPU the windows in them, columns and kernels, on
+        the GPU sizes, kernels, flips and, of several views, windows; last the matrices, where images are coloured.
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         rows = rows.reshape(len(rows), self.views)
@@ -116,29 +117,29 @@ class Graph:
 
 
 def empty_pipeline(batch_size: int, threads: int, cuda: int | None, prefetch: int) -> Pipeline:
-    """To be filled and built; its batches stay intact without a copy."""
+    """A pipeline without nodes, to be filled and built; its batches stay intact without a copy."""
     pipeline = Pipeline(batch_size=batch_size, num_threads=threads, device_id=cuda, prefetch_queue_depth=prefetch)
     assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
     return pipeline
 
 
 def inputs(source: Callable[[], Feed], count: int) -> list[Node]:
-    """The nodes that a batch of `source` feeds; buffers are used in place, so the source keeps them alive."""
+    """The nodes that a batch of `source` feeds; DALI does not copy the buffers, so the source keeps them alive."""
     nodes: Any = fn.external_source(source=source, num_outputs=count, batch=True, no_copy=True)
     return list(nodes)
 
 
 def resize(windows: Node, kernels: Node, sizes: Node) -> Node:
-    """uint8 HWC of other sizes, float32 [2], by DALI, each with its own kernel; kernels int32, from INTERP_CODES."""
+    """Windows uint8 HWC resized by DALI to `sizes` float32 [2], each with its kernel, an int32 from INTERP_CODES."""
     return fn.resize(windows, size=sizes, interp_type=fn.reinterpret(kernels, dtype=DALIDataType.INTERP_TYPE))
 
 
 def decode_windows(encoded: Node, anchors: Node, shapes: Node, *, on_gpu: bool, masks: bool = False) -> Node:
-    """uint8 [h, w, 3] RGB: only the region of each image, EXIF orientation applied; of masks [h, w, 1], as they are.
+    """Only the region of each image, uint8 [h, w, 3] RGB, EXIF orientation applied; of masks [h, w, 1], as they are.
 
-    The anchors depend on the peeked shape (times zero): a header that cannot be parsed then raises there, where the
-    decoder itself would kill the process in batches of 48 and more. So would a window that leaves its image: that
-    headers are of the sizes in the plan is checked before (engine).
+    Without the term of zero times the peeked shape, a header that cannot be parsed kills the process in batches of 48
+    and more; with it the decoder waits for peek_image_shape, which raises. A window that leaves its image would kill
+    the process too; the engine has checked that the headers have the sizes which the plan goes by.
     """
     peeked = fn.peek_image_shape(encoded, dtype=DALIDataType.INT32)
     return fn.decoders.image_slice(

@@ -22,7 +22,7 @@ class DetectionGraph:
     """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
 
     dtype: str
-    """float32 or float16; uint8: not coloured."""
+    """float32 or float16; uint8: images are not coloured."""
     cuda: int | None
     threads: int
     size_divisor: int
@@ -30,7 +30,7 @@ class DetectionGraph:
     prefetch: int = 2
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
-        """The images; also reads the boxes, so that damaged ones are found when their batch is due."""
+        """The records of the images; also reads the boxes, so that damaged ones are reported with their batch."""
         for index in indices.tolist():
             store.boxes(index)
         return store.read(indices)

@@ -22,7 +22,7 @@ from nvidia.dali.types import DALIDataType
 from ..io.dali import Node
 from ..store.reader import ImageStore
 from .classification import DTYPES, INTERP_CODES, Feed, colour, decode_windows, empty_pipeline, inputs, resize
-from .kernels.parsing_op import place_images, place_masks
+from .kernels.operators import place_images, place_masks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,23 +30,22 @@ class ParsingGraph:
     """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
 
     dtype: str
-    """float32 or float16; uint8: not coloured."""
+    """float32 or float16; uint8: images are not coloured."""
     cuda: int | None
     threads: int
     ignore_index: int
-    """Where a mask is padded."""
+    """The value of a mask where it is padded."""
     whole_masks: bool
-    """Masks are handed out as they are; rows then have the whole image as their window."""
+    """Masks are handed out as they are; the window of every row is then the whole image."""
     prefetch: int = 2
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
-        """The images, then the masks."""
+        """The records of the images, then those of the masks."""
         return store.read(indices) + [store.encoded_mask(index) for index in indices.tolist()]
 
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
-        """What the source returns for rows [N] of one size: encoded images and masks, anchors and shapes of the
-        windows, empty arrays of the outputs' shape, places, flips, kernels, matrices; where masks are moved, ignore
-        indices.
+        """What the source returns for rows [N] of one size: encoded images and masks, what `placing` makes of the
+        rows, and ignore indices where masks are moved.
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         count, (height, width) = len(rows), rows["size"][0]
@@ -105,7 +104,7 @@ def placed_windows(
     dtype: str,
     on_gpu: bool,
 ) -> Node:
-    """dtype [1, 3, H, W]: the windows of encoded images, resampled and coloured into their places, 0 beside them."""
+    """dtype [1, 3, H, W]: the windows of encoded images, resampled, coloured and put into their rectangles."""
     windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
     if on_gpu:
         return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype)

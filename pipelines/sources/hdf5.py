@@ -15,8 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..images.header import MAX_PIXELS
-from ..io.hdf5 import dataset, form, hdf5_errors, opened, text
-from ..io.hdf5_rows import Rows
+from ..io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text
 from .mask_png import as_index_png, encode_mask
 from .registry import source_format
 from .source import LazyItems, Loaded, Source, SourceItem, numbered

@@ -16,7 +16,6 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.input_files import read_lines
-from ..store.reader import ImageStore
 from .mask_png import decode_mask, encode_mask
 
 IGNORE = 255  # what most sets leave out, and what renumbered masks do
@@ -83,9 +82,3 @@ def from_file(path: str | Path, ignored: int) -> MaskClasses:
     if not numbered:
         return in_order(lines, ignored)
     return MaskClasses(tuple(match[2] for match in numbered), tuple(int(match[1]) for match in numbered), ignored)
-
-
-def check_masks_of_classes(store: ImageStore) -> None:
-    """Raise InputError unless the store was built for scene parsing."""
-    if store.ignore_index is None or not store.has_masks:
-        raise InputError(f"{store.path} has no masks of classes; build it with sdali build --format masks")

@@ -1,4 +1,4 @@
-"""Writing an image store: records as they come, then the columns, the header, the meta pages, and the new name.
+"""Writing an image store: records as they come, then the columns, the header, the meta pages, and the final name.
 
 Records go to disk in pages of the final file (lmdb_write), so the memory is bounded and nothing is written twice. No
 half-written file can be mistaken for a store: it still has its partial name and no meta pages.
@@ -6,46 +6,24 @@ half-written file can be mistaken for a store: it still has its partial name and
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import lmdb
 import numpy as np
 
 from ..errors import InputError
-from ..io.outputs import IMAGE_STORE
-from ..io.publish import PartialFile
+from ..io.publish import PartialFile, write_errors
 from . import format as store_format
 from .boxes import Boxes
-from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
+from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS, OFFSETS
 from .lmdb_write import LmdbFile
 
 _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB reports a short write on a full disk as EIO
-
-
-@contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turn whatever LMDB or the system says about writing into one InputError that names `path` and the reason."""
-    try:
-        yield
-    except lmdb.Error as error:
-        raise InputError(f"cannot write {path}: {_reason(str(error))}") from error
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error.strerror or str(error))}") from error
-
-
-def _reason(text: str) -> str:
-    full = any(os.strerror(number).lower() in text.lower() for number in _FULL)
-    return text + (": the disk is full, it seems; free space on it, or choose another folder" if full else "")
 
 
 class StoreWriter:
@@ -78,7 +56,7 @@ class StoreWriter:
         self._columns["name_offsets"].append(0)
         self._record_bytes = 0
         with write_errors(self.path):
-            self._file = PartialFile(self.path, IMAGE_STORE, overwrite=overwrite)
+            self._file = PartialFile(self.path, overwrite=overwrite)
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 
@@ -171,15 +149,25 @@ class StoreWriter:
         if not len(self):
             raise InputError(f"no image for {self.path}; name a source that has some")
         columns = {name: self._columns[name] for name in sorted(self._columns)}
-        header = self._header(store_format.digest(columns, self.classes, self.ignore_index))
         with write_errors(self.path):
-            for name, column in columns.items():
+            offsets = self._offsets()
+            header = self._header(store_format.digest(columns, self.classes, self.ignore_index), offsets)
+            for name, column in sorted({**columns, **offsets}.items()):
                 self._lmdb.put(INDEX, name.encode(), column.tobytes())
             self._lmdb.put(HEADER, HEADER_KEY, json.dumps(header).encode())
             self._lmdb.finish()
         return header["digest"]
 
-    def _header(self, digest: str) -> dict[str, Any]:
+    def _offsets(self) -> dict[str, np.ndarray]:
+        """By column, where each sample's record begins in the file, int64 [N], 0 where there is none."""
+        columns = {}
+        sizes = store_format.record_bytes({name: np.asarray(column) for name, column in self._columns.items()})
+        for database, size in sizes.items():
+            columns[OFFSETS[database]] = column = np.zeros(len(self), "<i8")
+            column[size > 0] = self._lmdb.offsets(database)
+        return columns
+
+    def _header(self, digest: str, offsets: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {
             "format": store_format.FORMAT,
             "schema": store_format.SCHEMA,
@@ -187,6 +175,7 @@ class StoreWriter:
             "classes": list(self.classes),
             "digest": digest,
             "columns": self._dtypes,
+            "offsets_crc32": store_format.offsets_crc32(offsets),
             "record_bytes": self._record_bytes,
             "provenance": self._provenance,
             **({} if self.ignore_index is None else {"ignore_index": self.ignore_index}),

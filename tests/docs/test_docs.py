@@ -19,7 +19,8 @@ import pytest
 from detection_stores import make_detection_store
 from pictures import make_store
 
-from sdali.pipelines.store.statistics import IMAGENET, save
+from sdali.pipelines.store.measure import save
+from sdali.pipelines.store.statistics import IMAGENET
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 NEEDS = {

@@ -10,9 +10,10 @@ import pytest
 import torch
 from parsing_stores import make_parsing_store
 
-from sdali.cams.rare_classes import from_rare_classes
+from sdali.cams.heatmaps import from_rare_classes
+from sdali.cli.evaluate import EvaluateParsing
 from sdali.cli.main import main
-from sdali.cli.parsing import EvaluateParsing, TrainParsing
+from sdali.cli.train import TrainParsing
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r'^    (batch\["\w+"\]) +# (\w+) \[([\d, ]+)\]', re.MULTILINE)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import Augmentation, TestCrop
+from ...pipelines.config import LARGEST_OUTPUT, Augmentation, TestCrop
 from ...pipelines.errors import InputError
 from ...pipelines.loader.soft_labels import SoftLabels
 from ..core.checks import check_choice, check_count, check_share
@@ -63,7 +63,7 @@ class TrainConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("size", self.size)
+        check_count("size", self.size, LARGEST_OUTPUT)
         check_share("label_smoothing", self.label_smoothing)
         check_choice("order", self.order, OrderName)
         parse_arguments(self.model_args)

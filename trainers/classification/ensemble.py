@@ -17,9 +17,7 @@ import torch
 
 from ...pipelines.errors import InputError
 from ..core.classes import class_difference
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
+from ..metrics.classification import Accuracy, Calibration, ConfusionCounts
 from .pictures import save_confusion_picture
 from .predictions import Predictions, PredictionWriter, written_predictions
 
@@ -41,7 +39,7 @@ def ensemble(
 
     weights: of the files, any positive numbers; None: alike. checkpoints, scales: as Predictions.mean takes them, of
     each file. out: a file of predictions with the ensemble's mean as its only checkpoint, scale and view, so that
-    ensembles can be nested; overwrite: whether it may be replaced. picture: a PNG of the confusion matrix.
+    ensembles can be nested. picture: a PNG of the confusion matrix. overwrite: whether files that exist are replaced.
 
     Returns plain JSON: `top1`, `top1_error`, `top5`, `top5_error` (of more than 5 classes), `loss` (mean negative log
     of the true class's averaged probability, nats), `ece`, `images`, `per_class` (class name -> top-1, None for a class
@@ -66,7 +64,7 @@ def ensemble(
             mean += share * probabilities
         figures, counts = measure(torch.from_numpy(mean), labels)
         if picture is not None:
-            save_confusion_picture(picture, counts, members[0].classes)
+            save_confusion_picture(picture, counts, members[0].classes, overwrite=overwrite)
         if writer is not None:
             writer.put(np.arange(len(mean)), mean[:, None, None, None])
     per_class = dict(zip(members[0].classes, figures["per_class"], strict=True))

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
+from ...pipelines.io.publish import check_outputs
+from ..metrics.classification import Accuracy, Calibration, ConfusionCounts
 from .evaluation_config import EvaluateConfig
 from .pictures import save_confusion_picture
 from .predictions import PredictionWriter, written_predictions
@@ -32,8 +30,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     `crop`, and `predictions` and `picture` where they were written.
     Raises InputError for checkpoints, a store or classes that cannot be used, and files that cannot be written.
     """
-    if config.predictions is not None and config.predictions.exists() and not config.overwrite:
-        raise InputError(f"{config.predictions} exists already; pass --overwrite, or name another file")
+    check_outputs(config, "predictions", "picture")
     kept = [] if config.checkpoints is None else kept_checkpoints(config.checkpoint, int(config.checkpoints[4:]))
     with opened_test(
         config, checkpoints=kept, scales=config.scales, crops=config.crops, random_flip=not config.flip
@@ -57,7 +54,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         for metric in (accuracy, calibration, confusion):
             test.ranks.sum(metric.totals)
         if config.picture is not None and test.ranks.is_first:
-            save_confusion_picture(config.picture, confusion.compute(), test.store.classes)
+            save_confusion_picture(config.picture, confusion.compute(), test.store.classes, overwrite=config.overwrite)
     result = accuracy.compute()
     errors = {f"{name}_error": 1 - result[name] for name in ("top1", "top5") if name in result}
     written = {"predictions": config.predictions, "picture": config.picture}

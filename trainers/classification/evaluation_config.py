@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...pipelines.config import TestCrop
+from ...pipelines.config import LARGEST_OUTPUT, MOST_IN_A_BATCH, MOST_THREADS, TestCrop
 from ...pipelines.errors import InputError
-from ...pipelines.plan.views import TEN
+from ...pipelines.plan.classification import MOST_VIEWS, TEN
 from ..core.checks import check_choice, check_count, take_python_numbers
 from ..core.machine import Precision
 from ..core.sides import Sides
@@ -47,8 +47,9 @@ class TestConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        for name in ("batch_size", "size", "threads"):
-            check_count(name, getattr(self, name))
+        check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
+        check_count("size", self.size, LARGEST_OUTPUT)
+        check_count("threads", self.threads, MOST_THREADS)
         check_choice("precision", self.precision, Precision)
         if self.crop is not None:
             check_choice("crop", self.crop, TestCrop)
@@ -79,13 +80,13 @@ class EvaluateConfig(TestConfig):
     """Draw the confusion matrix into this PNG."""
 
     overwrite: bool = False
-    """Replace the file of predictions where there is one."""
+    """Replace files that exist."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("crops", self.crops)
+        check_count("crops", self.crops, MOST_VIEWS)
         for side in self.scales:
-            check_count("scales", side)
+            check_count("scales", side, LARGEST_OUTPUT)
         if len(set(self.scales)) < len(self.scales):
             raise InputError(f"scales must differ, got {', '.join(map(str, self.scales))}")
         if self.scales and self.size is not None:
@@ -110,4 +111,4 @@ class ConfusionConfig(TestConfig):
     """The file to write (HDF5), for `sdali train classification --soft-labels`."""
 
     overwrite: bool = False
-    """Replace the file where there is one."""
+    """Replace the file if it exists."""

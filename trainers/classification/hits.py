@@ -11,7 +11,7 @@ from torch import nn
 from ..core.distributed import Ranks
 from ..core.machine import autocast
 from ..core.signals import Stopped
-from ..metrics.accuracy import Accuracy
+from ..metrics.classification import Accuracy
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...pipelines.config import TestCrop
+from ...pipelines.config import LARGEST_OUTPUT, LARGEST_SIDE, TestCrop
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import whole_number
 from ...pipelines.store.statistics import Statistics
@@ -64,12 +64,12 @@ def _model(value: Any) -> None:
 
 def _side(value: Any) -> None:
     _of(int)(value)
-    whole_number("size", value)
+    whole_number("size", value, LARGEST_OUTPUT)
 
 
 def _longer_side(value: Any) -> None:
     _of(int)(value)
-    whole_number("longer_side", value)
+    whole_number("longer_side", value, LARGEST_SIDE)
 
 
 def _side_or_none(value: Any) -> None:

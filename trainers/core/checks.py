@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.bounds import whole_number
+from ...pipelines.io.bounds import MOST, whole_number
 
 
 def take_python_numbers(config: Any) -> None:
@@ -25,13 +25,13 @@ def take_python_numbers(config: Any) -> None:
             object.__setattr__(config, field.name, plain)
 
 
-def check_count(name: str, value: int | None) -> None:
-    """Whole, at least 1 and not beyond bounds.MOST, or None."""
+def check_count(name: str, value: int | None, most: int = MOST) -> None:
+    """Whole and from 1 to `most`, or None."""
     if value is None:
         return
     if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
-    whole_number(name, value)
+    whole_number(name, value, most)
 
 
 def check_least(name: str, value: float | None, least: float) -> None:
@@ -44,6 +44,12 @@ def check_share(name: str, value: float) -> None:
     """At least 0 and below 1."""
     if not 0 <= value < 1:
         raise InputError(f"{name} must be at least 0 and below 1, got {value}")
+
+
+def check_threshold(name: str, value: float) -> None:
+    """Above 0 and at most 1, as a threshold of IoU."""
+    if not 0 < value <= 1:
+        raise InputError(f"{name} must be above 0 and at most 1, got {value}")
 
 
 def check_choice(name: str, value: object, literal: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed
 from .checks import check_choice, check_count, check_least, check_share, take_python_numbers
@@ -104,8 +105,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        for name in ("epochs", "batch_size", "epoch_length", "evaluate_every", "save_every", "threads"):
+        for name in ("epochs", "epoch_length", "evaluate_every", "save_every"):
             check_count(name, getattr(self, name))
+        check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
+        check_count("threads", self.threads, MOST_THREADS)
         for name in ("lr", "weight_decay", "warmup_epochs", "keep_every", "save_minutes"):
             check_least(name, getattr(self, name), 0)
         for name in ("momentum", "ema"):

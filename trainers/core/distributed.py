@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ...pipelines.errors import InputError
+from ...pipelines.io.device import cuda_ordinal
 
 _groups = count()
 
@@ -122,15 +123,7 @@ def _rendezvous() -> tuple[dist.Store, int, int]:
 
 def resolve_device(device: str, local_rank: int = 0, world_size: int = 1) -> torch.device:
     """The device of this rank; raises InputError for one that does not exist."""
-    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    name, _, number = device.partition(":")
-    if device != "auto" and (name != "cuda" or not (number or "0").isdigit()):
-        raise InputError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
-    if number and world_size > 1:
+    if device.startswith("cuda:") and world_size > 1:
         raise InputError(f"device {device} would be every rank's: under torchrun give cuda, each rank takes its own")
-    ordinal = int(number or local_rank)
-    if ordinal >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise InputError(f"there is no device cuda:{ordinal}: {found} CUDA devices are visible; use cpu or fewer ranks")
-    return torch.device("cuda", ordinal)
+    ordinal = cuda_ordinal(device, local_rank)
+    return torch.device("cpu") if ordinal is None else torch.device("cuda", ordinal)

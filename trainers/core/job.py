@@ -17,11 +17,10 @@ from timm.optim._param_groups import param_groups_weight_decay
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from ...pipelines.io.outputs import check_apart, paths_in
+from ...pipelines.io.publish import check_apart, paths_in, write_errors
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics
-from ...pipelines.store.writer import write_errors
 from . import resume
 from .checkpoint import remove_leftovers
 from .classes import check_same_classes

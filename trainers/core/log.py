@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_errors
 from .progress import Display, Silent, display
 from .standing import Standing
 

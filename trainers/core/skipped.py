@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...pipelines.io.escaped import escaped
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_errors
+from ...pipelines.io.terminal import escaped
 
 NAME = "skipped.txt"
 

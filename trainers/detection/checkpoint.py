@@ -12,9 +12,9 @@ from ..classification import checkpoint as classifier_checkpoint
 from ..core import checkpoint
 from ..core.checkpoint_keys import OF_TASK, network_errors
 from ..core.distributed import resolve_device
-from ..models.detection.detector import Detector
+from ..models.backbones import Taken
+from ..models.detection.detector import Detector, start_from_classifier, start_from_detector
 from ..models.detection.network import DetectionConfig, create_detector
-from ..models.detection.starting_weights import Taken, start_from_classifier, start_from_detector
 
 TASK = "detection"
 

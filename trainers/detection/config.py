@@ -8,18 +8,17 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import DetectionAugmentation
+from ...pipelines.config import LARGEST_SIDE, MOST_THREADS, DetectionAugmentation
 from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
-from ..core.checks import check_choice, check_count, check_share, take_python_numbers
+from ..core.checks import check_choice, check_count, check_share, check_threshold, take_python_numbers
 from ..core.config import TrainingConfig, yes
 from ..core.machine import Precision
 from ..core.resume import plain
 from ..core.schedule import Schedule
 from ..core.sides import Sides
 from ..models.detection.network import DetectionConfig
-from ..models.detection.rpn import check_threshold
 
 OrderName = Literal["shuffle", "class_balanced", "repeat_factor", "label_shuffle"]
 
@@ -148,6 +147,9 @@ class EvaluateConfig:
     picture: Path | None = None
     """Draw a few images, their objects and what was found into this PNG."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     precision: Precision = "auto"
     """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
 
@@ -159,7 +161,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        check_count("threads", self.threads)
+        check_count("threads", self.threads, MOST_THREADS)
         check_choice("precision", self.precision, Precision)
         if not self.checkpoint:
             raise InputError("checkpoint must be one file or several, got none")
@@ -181,4 +183,4 @@ def check_side(name: str, side: int) -> None:
     """Raise InputError for less than SMALLEST_SIDE, and for more than any image has."""
     if side < SMALLEST_SIDE:
         raise InputError(f"{name} must be at least {SMALLEST_SIDE} px, got {side}")
-    at_most(name, side)
+    at_most(name, side, LARGEST_SIDE)

@@ -16,9 +16,8 @@ from ...pipelines.store.reader import ImageStore
 from ..core.distributed import Ranks
 from ..core.machine import autocast
 from ..core.signals import Stopped
-from ..metrics.coco_ap import coco_ap
+from ..metrics.coco_ap import coco_ap, proposal_recall
 from ..metrics.detection_record import DetectionRecord
-from ..metrics.proposal_recall import proposal_recall
 from ..metrics.voc_ap import voc_ap
 from ..models.detection.detector import Detector
 from .config import DetectionRules

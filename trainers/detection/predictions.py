@@ -17,8 +17,7 @@ import torch
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import read_input
-from ...pipelines.io.outputs import DETECTIONS
-from ...pipelines.io.small_files import write_output
+from ...pipelines.io.publish import write_file
 from ..metrics.detection_record import DetectionRecord
 from .detections import Detections
 
@@ -34,8 +33,14 @@ class NamedImages(Protocol):
     def names(self) -> Sequence[str]: ...
 
 
-def write_coco_predictions(path: str | Path, record: DetectionRecord, store: NamedImages) -> None:
-    """Write the record's detections, by image number, replacing what was there; InputError where that is impossible."""
+def write_coco_predictions(
+    path: str | Path, record: DetectionRecord, store: NamedImages, *, overwrite: bool = False
+) -> None:
+    """Write the record's detections in the order of the images.
+
+    A file that exists is replaced only with `overwrite`; raises InputError for it otherwise, and where the file cannot
+    be written.
+    """
     rows = record.detections[record.detections[:, 0].argsort(stable=True)].tolist()
     entries = [
         {
@@ -49,7 +54,7 @@ def write_coco_predictions(path: str | Path, record: DetectionRecord, store: Nam
         for image, place, score, left, top, right, bottom in rows
     ]
     text = "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
-    write_output(path, text.encode(), DETECTIONS)
+    write_file(path, text.encode(), overwrite=overwrite)
 
 
 def read_coco_predictions(path: str | Path, store: NamedImages) -> list[Detections]:

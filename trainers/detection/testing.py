@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.store.reader import ImageStore
 from ..core.distributed import Ranks, process_group
 from ..core.machine import resolve_precision, threads_per_rank, torch_settings
@@ -32,6 +33,7 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
     `checkpoints`, `scales` (px), `longer_sides` (px), `flip`, `images`, `images_per_second`; `predictions` and
     `picture` where they were written. Raises InputError for what cannot be used or does not fit together.
     """
+    check_outputs(config, "predictions", "picture")
     with process_group(config.device) as ranks:
         threads = threads_per_rank(config.threads, ranks.local_world_size)
         with torch_settings(device=ranks.device, threads=threads):
@@ -75,7 +77,7 @@ def _records(config: EvaluateConfig, opened: Detectors, store: ImageStore, ranks
 
 def _write(config: EvaluateConfig, record: DetectionRecord, store: ImageStore) -> None:
     if config.predictions is not None:
-        write_coco_predictions(config.predictions, record, store)
+        write_coco_predictions(config.predictions, record, store, overwrite=config.overwrite)
     if config.picture is not None:
         shown = set(shown_samples(store).tolist())
         pictures = [
@@ -83,7 +85,7 @@ def _write(config: EvaluateConfig, record: DetectionRecord, store: ImageStore) -
             for image, found, objects in record.by_image()
             if image in shown
         ]
-        save_detection_pictures(config.picture, pictures, store.classes, least_score=SHOWN)
+        save_detection_pictures(config.picture, pictures, store.classes, least_score=SHOWN, overwrite=config.overwrite)
 
 
 def decoded(store: ImageStore, image: int) -> np.ndarray:

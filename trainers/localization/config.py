@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
-from ..core.checks import check_choice, check_count, take_python_numbers
+from ...pipelines.plan.classification import MOST_VIEWS
+from ..core.checks import check_choice, check_count, check_threshold, take_python_numbers
 from ..core.machine import Precision
 from ..core.sides import Sides
 from ..detection import config as detection_config
 from ..detection.config import check_sides
-from ..models.detection.rpn import check_threshold
 from .answers import MOST
 
 
@@ -62,6 +63,9 @@ class EvaluateConfig:
     picture: Path | None = None
     """Draw a few right and wrong answers, and what is wrong with them, into this PNG."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     batch_size: int = 64
     """Images, or views of images, that the classifiers see at a time, on each rank."""
 
@@ -76,8 +80,10 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        for name in ("classifier_crops", "top", "batch_size", "threads"):
-            check_count(name, getattr(self, name))
+        check_count("classifier_crops", self.classifier_crops, MOST_VIEWS)
+        check_count("top", self.top)
+        check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
+        check_count("threads", self.threads, MOST_THREADS)
         check_choice("precision", self.precision, Precision)
         if self.top is not None and self.top > MOST:
             raise InputError(

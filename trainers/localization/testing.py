@@ -12,6 +12,7 @@ import numpy as np
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.store.reader import ImageStore
 from ..classification.evaluation_config import TestConfig
 from ..classification.testing import Test, opened_test
@@ -40,6 +41,7 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
     `voting` and `images_per_second`, or for a file of answers `read`; `answers` and `picture` where they were written.
     Raises InputError for what cannot be used or does not fit together, before anything is measured.
     """
+    check_outputs(config, "answers", "picture")
     store = ImageStore(config.store)
     truth, top = truth_of(store), config.answers_of(len(store.classes))
     if config.read is not None:
@@ -54,9 +56,11 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
     own = errors.pop("localization")
     if first:
         if config.answers is not None:
-            write_answers(config.answers, methods["localization"])
+            write_answers(config.answers, methods["localization"], overwrite=config.overwrite)
         if config.picture is not None:
-            save_localization_picture(config.picture, store, methods["localization"], truth, top)
+            save_localization_picture(
+                config.picture, store, methods["localization"], truth, top, overwrite=config.overwrite
+            )
     written = {"answers": config.answers, "picture": config.picture}
     return {
         **{name: own[name] for name in FIGURES},

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import ParsingAugmentation
+from ...pipelines.config import LARGEST_OUTPUT, MOST_THREADS, ParsingAugmentation
 from ...pipelines.errors import InputError
 from ..core.checks import check_choice, check_count, check_least, take_python_numbers
 from ..core.config import TrainingConfig, yes
@@ -54,7 +54,7 @@ class TrainConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for side in self.size:
-            check_count("size", side)
+            check_count("size", side, LARGEST_OUTPUT)
         check_least("auxiliary_weight", self.auxiliary_weight, 0)
         check_choice("class_balance", self.class_balance, Balance)
 
@@ -86,6 +86,9 @@ class EvaluateConfig:
     picture: Path | None = None
     """Draw a few images, their masks, the predictions and where these are wrong into this PNG."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     precision: Precision = "auto"
     """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
 
@@ -97,7 +100,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        check_count("threads", self.threads)
+        check_count("threads", self.threads, MOST_THREADS)
         check_choice("precision", self.precision, Precision)
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
             raise InputError(f"scales must be numbers above 0, got {' '.join(map(str, self.scales)) or 'none'}")

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from ...pipelines.loader.loader import Loader
 from ...pipelines.parsing import test_loader, train_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
-from ...pipelines.store.class_frequencies import class_frequencies
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.measure import class_frequencies
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ..classification.checkpoint import check_training
 from ..core.distributed import Ranks
 from ..core.job import Job, opened_parts

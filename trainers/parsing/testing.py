@@ -13,16 +13,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import PNG, check_output
 from ...pipelines.io.progress import Track, silent
-from ...pipelines.io.small_files import marked, write_output
+from ...pipelines.io.publish import check_output, check_outputs, write_errors, write_file
 from ...pipelines.parsing import test_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
 from ...pipelines.sources.mask_png import encode_mask
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ...pipelines.store.statistics import Statistics
 from ...pipelines.store.subset import Subset
-from ...pipelines.store.writer import write_errors
 from ..core.classes import check_same_classes
 from ..core.distributed import Ranks, process_group
 from ..core.machine import resolve_precision, threads_per_rank, torch_settings
@@ -42,6 +39,7 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
     for one that never occurs), `pixels` (with a class), `images`, `images_per_second`, `scales`, `flip`; `predictions`
     and `picture` where they were written. Raises InputError for what cannot be used or does not fit together.
     """
+    check_outputs(config, "picture")
     with process_group(config.device) as ranks:
         threads = threads_per_rank(config.threads, ranks.local_world_size)
         with torch_settings(device=ranks.device, threads=threads):
@@ -50,7 +48,7 @@ def evaluate(config: EvaluateConfig, progress: Track = silent) -> dict[str, Any]
             check_masks_of_classes(store)
             check_same_classes(store, saved["classes"], config.checkpoint)
             if config.predictions is not None:
-                _check_folder(config.predictions, store)
+                _check_folder(config.predictions, store, overwrite=config.overwrite)
             test = _Test(config, model, saved, store, ranks, threads)
             begun = time.perf_counter()
             result = test.count(progress if ranks.is_first else silent).compute()
@@ -86,7 +84,8 @@ class _Test:
 
         def seen(batch: dict[str, Any], predictions: Tensor) -> None:
             if folder is not None:
-                _write(folder, [self.store.names[index] for index in batch["index"].tolist()], predictions)
+                names = [self.store.names[index] for index in batch["index"].tolist()]
+                _write(folder, names, predictions, overwrite=self.config.overwrite)
 
         return self._count(self.store, self.ranks, progress, seen)
 
@@ -98,7 +97,7 @@ class _Test:
             found.extend(predictions.cpu().numpy().astype(np.uint8))
 
         self._count(part, Ranks(device=self.ranks.device), silent, seen)
-        save_parsing_picture(path, part, found)
+        save_parsing_picture(path, part, found, overwrite=self.config.overwrite)
 
     def _count(self, store: ImageStore, ranks: Ranks, progress: Track, seen: Seen) -> MeanIou:
         loading: dict[str, Any] = {
@@ -127,9 +126,9 @@ class _Test:
             )
 
 
-def _check_folder(folder: Path, store: ImageStore) -> None:
+def _check_folder(folder: Path, store: ImageStore, *, overwrite: bool) -> None:
     """Make the folder; raises InputError, before anything is counted, where predictions could not be written into it,
-    would take the place of other pictures, or two images would have one file.
+    a file exists that may not be replaced, or two images would have one file.
     """
     images = {}
     for name in store.names:
@@ -137,7 +136,7 @@ def _check_folder(folder: Path, store: ImageStore) -> None:
         if (other := images.setdefault(path, name)) != name:
             raise InputError(f"{other} and {name} would both be written to {path}; build the store with one of them")
         if os.path.lexists(path):
-            check_output(path, PNG)
+            check_output(path, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -153,10 +152,10 @@ def _prediction_path(folder: Path, name: str) -> Path:
     return folder / relative
 
 
-def _write(folder: Path, names: list[str], predictions: Tensor) -> None:
+def _write(folder: Path, names: list[str], predictions: Tensor, *, overwrite: bool) -> None:
     """One PNG of class indices for each image, int64 [B, H, W]."""
     for name, prediction in zip(names, predictions.cpu().numpy().astype(np.uint8), strict=True):
         path = _prediction_path(folder, name)
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_output(path, marked(encode_mask(prediction)), PNG)
+        write_file(path, encode_mask(prediction), overwrite=overwrite)

@@ -1,11 +1,11 @@
-"""The CPU kernels of scene parsing: a window of image or mask -> its place in an output of any height and width.
+"""The CPU kernels of scene parsing: a window of an image or mask -> its rectangle in an output of any height and width.
 
-Both take the same row of the plan and the same sampling centres: place i of the n that the window's m pixels fill lies
-at (i + 1/2) * m / n of the window. The image's kernel is spread around that point, the mask's pixel is the one it falls
-into, as the image's nearest is.
+Both take the same row of the plan and sample at the same centres: of the n pixels that m pixels of the window fill,
+pixel i has its centre at (i + 1/2) * m / n of the window. The image's kernel is spread around that point; the mask
+takes the pixel into which it falls, as "nearest" does for images.
 
-The one that calls kernel_window is compiled in every process, in half a second: numba's cache looks at the file of the
-function alone and would not notice a change there.
+The function that calls window.place_window is compiled in every process, in half a second: numba's cache looks only at
+the file of the function itself and would not notice a change of window.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .window import place_window
 
 @numba.njit("void(uint8[:,::1], int64, int64, int64, int32[::1], uint8[:,::1], uint8)", cache=CACHE)
 def place_mask(out, top, left, count, columns, window, ignore):  # pragma: no cover
-    """out uint8 [H, W] <- window uint8 [h, w], nearest; `ignore` beside it. The rest is as in place_window."""
+    """out uint8 [H, W] <- window uint8 [h, w], nearest; `ignore` beside it. The rest is as in window.place_window."""
     height, width = window.shape
     starts = np.empty(columns.size, np.int64)
     for x in range(columns.size):
@@ -51,7 +51,7 @@ _one_side = (_pointers, _shapes, types.voidptr, types.int32)
 
 @numba.cfunc(_setup, cache=CACHE)
 def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
-    """DALI's setup function: [1, 3, H, W] for the first input, empty [0, H, W]; it is told no other input's shape."""
+    """DALI's setup function: [1, 3, H, W] from the first input, an empty [0, H, W]; it sees no other input's shape."""
     for sample in range(num_samples):
         outs[sample][0], outs[sample][1] = 1, 3
         outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][2]

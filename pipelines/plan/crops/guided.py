@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...io.numba_cache import CACHE
-from ...store.heatmap_codec import Cells
+from ...store.heatmaps import Cells
 
 WORDS = 4  # follow the heatmap or not, cell, y in the cell, x in the cell
 
@@ -75,14 +75,14 @@ def _draw_cells(values, counts, weight_of, u):  # pragma: no cover
     for row in range(counts.size):
         stop = start + counts[row]
         total = 0.0
-        for place in range(start, stop):
-            total += weight_of[values[place]]
+        for cell in range(start, stop):
+            total += weight_of[values[cell]]
         positive[row] = total > 0
         reached = 0.0
-        for place in range(start, stop):
-            reached += weight_of[values[place]]
+        for cell in range(start, stop):
+            reached += weight_of[values[cell]]
             if reached > u[row] * total:
-                cells[row] = place - start
+                cells[row] = cell - start
                 break
         start = stop
     return cells, positive

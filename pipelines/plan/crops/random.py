@@ -1,6 +1,6 @@
 """Plain windows: rectangles y, x, height, width of the oriented original, whole pixels, drawn for a batch at once.
 
-A window is what is decoded and then resized to the output; an image is never resized as a whole, so a 1 x 4000 one
+Only the window is decoded and then resized to the output; an image is never resized as a whole, so one of 1 x 4000 px
 costs no more than any other. Sources: scale-and-aspect crops are the talk's (a ~ U(0.08, 1), s ~ U(3/4, 4/3), W' =
 sqrt(W H a s), H' = sqrt(W H a / s)), with fb.resnet.torch's ten attempts, uniform offset and fallback (the square of
 its shorter-side resize and centre crop); fb.resnet.torch also swaps the sides in half of the draws, the talk does not,
@@ -14,14 +14,14 @@ import numpy as np
 from ...config import Crop
 
 ATTEMPTS = 10
-WORDS = 2 * ATTEMPTS + 4  # area and aspect an attempt, then scale jitter, offset y, offset x, one unused
+WORDS = 2 * ATTEMPTS + 4  # areas, aspects, then scale jitter, offset y, offset x, one unused
 _JITTER, _Y, _X = 2 * ATTEMPTS, 2 * ATTEMPTS + 1, 2 * ATTEMPTS + 2
 
 
 def window_sizes(
     crop: Crop, image_sizes: np.ndarray, u: np.ndarray, output: int | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int64 [N, 2], height and width of each window, at least 1 and at most the image's; bool [N], drawn by fallback.
+    """int64 [N, 2], height and width of each window, at least 1 and at most the image's; bool [N], it is the fallback.
 
     image_sizes: int [N, 2]; u: float64 [N, WORDS] in [0, 1); output: the side windows are resized to, int or [N].
     """
@@ -31,10 +31,12 @@ def window_sizes(
     return _scale_aspect(crop, sizes, u[:, :ATTEMPTS], u[:, ATTEMPTS : 2 * ATTEMPTS])
 
 
-def place(crop: Crop, image_sizes: np.ndarray, windows: np.ndarray, fallback: np.ndarray, u: np.ndarray) -> np.ndarray:
+def corners(
+    crop: Crop, image_sizes: np.ndarray, windows: np.ndarray, fallback: np.ndarray, u: np.ndarray
+) -> np.ndarray:
     """int64 [N, 2], top and left of each window: uniform where it fits, or a uniform centre clamped (crop.offset).
 
-    Windows drawn by fallback stand in the middle.
+    windows: height and width of each. Fallback windows lie in the middle.
     """
     u = np.where(fallback[:, None], 0.5, u[:, _Y : _X + 1])
     if crop.offset == "clamped":

@@ -4,16 +4,15 @@ import time
 
 import numpy as np
 import pytest
+import reference
 import torch
 from loading import make
 from nvidia.dali import Pipeline
 from pictures import make_store
 
 from sdali.pipelines import Augmentation, Crop, ImageStore, classification
-from sdali.pipelines.graph import reference
 from sdali.pipelines.graph.classification import Graph, decode_windows, inputs
-from sdali.pipelines.plan.classification import TrainPlanner
-from sdali.pipelines.plan.views import RandomViewsPlanner, TenCropPlanner
+from sdali.pipelines.plan.classification import RandomViewsPlanner, TenCropPlanner, TrainPlanner
 from sdali.pipelines.store.statistics import IMAGENET
 
 OPTIONS = {"size": 40, "statistics": IMAGENET, "device": "cpu", "threads": 2}
