@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..pipelines.store.measure import ClassFrequencies
 from ..pipelines.store.heatmaps import quantise
+from ..pipelines.store.measure import ClassFrequencies
 
 GRID = 32  # cells on each side: our choice, finer than a network's 7 to 12, and still 1 KB for a map
 NOT_FOREGROUND = (0, 255)  # background and "ignore" in most sets of masks (VOC, ADE20K)

@@ -1,4 +1,4 @@
-"""What a trainer can rely on, tried: `python -m robustness.faults stores|images|kills|long ...`, counts as flags.
+"""What a trainer can rely on, tried: `scripts/robustness faults stores|images|kills|long ...`, counts as flags.
 
 The last line of stdout is one JSON document; the exit status is 1 where anything happened that must not.
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro.extras
-from robustness.fault_images import damaged_images
-from robustness.fault_kills import kills
-from robustness.fault_long import long_run
-from robustness.fault_stores import damaged_stores
+from robustness.images import damaged_images
+from robustness.kills import kills
+from robustness.long_run import long_run
+from robustness.stores import damaged_stores
 from tyro.conf import Positional
 
 from sdali.pipelines.io.progress import track
@@ -32,7 +32,7 @@ class Stores:
     seed: int = 0
     """Of the damage."""
 
-    def run_command(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         record = damaged_stores(self.count, seed=self.seed, progress=track)
         outcomes = sorted({outcome for found in record["outcomes"].values() for outcome in found})
         rows = [
@@ -55,7 +55,7 @@ class Images:
     images: Path | None = None
     """A folder of photographs to damage besides the generated pictures."""
 
-    def run_command(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         record = damaged_images(self.count, seed=self.seed, images=self.images, progress=track)
         columns = ["files", "replaced", "found", "refused"]
         rows = [[kind, *(str(found[name]) for name in columns)] for kind, found in record["outcomes"].items()]
@@ -76,7 +76,7 @@ class Kills:
     seed: int = 0
     """Of the moments."""
 
-    def run_command(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         return kills(self.what, self.count, seed=self.seed, progress=track)
 
 
@@ -90,7 +90,7 @@ class Long:
     reopen: int = 100
     """How often a loader is made and closed."""
 
-    def run_command(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         record = long_run(self.batches, self.reopen, progress=track)
         runs = record["batches"], record["reopenings"]
         rows = [[name, *(str(run[name]) for run in runs)] for name in runs[0]]

@@ -22,7 +22,7 @@ from zlib import crc32
 import cv2
 import h5py
 import numpy as np
-from robustness.fault_stores import IMAGES, MAPS, images_content, make_stores, maps_content
+from robustness.stores import IMAGES, MAPS, images_content, make_stores, maps_content
 
 from sdali.cams.store import partial
 from sdali.pipelines.build.prepare import Preparation
@@ -145,7 +145,7 @@ def _coco_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "a.json").write_bytes(data)
-        _all_prepared(bound(coco, folder / "images", folder / "a.json"))
+        _all_prepared(bound(coco, folder / "images", annotations=folder / "a.json"))
 
     return check
 
@@ -186,7 +186,11 @@ def _hdf5_check(folder: Path) -> Check:
     def check(data: bytes) -> None:
         path.unlink(missing_ok=True)
         path.write_bytes(data)
-        for options in ({}, {"names": "names", "classes": "classes"}, {"masks": "masks", "labels": None}):
+        for options in (
+            {},
+            {"names_dataset": "names", "classes_dataset": "classes"},
+            {"masks_dataset": "masks", "labels_dataset": None},
+        ):
             _all_prepared(bound(hdf5, path, max_pixels=MAX_PIXELS, **options))
 
     return check

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
+from ...pipelines.plan.classification import MOST_VIEWS
 from ..core.checks import check_choice, check_count, check_threshold, take_python_numbers
 from ..core.machine import Precision
 from ..core.sides import Sides

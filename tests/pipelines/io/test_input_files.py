@@ -81,6 +81,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_no_command_waits_for_a_pipe(tmp_path: Path) -> None:
     """Wherever one is named, a sentence about it, status 2, no traceback, and nothing written; in seconds."""
     folder = tmp_path / "given"

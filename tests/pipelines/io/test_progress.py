@@ -69,6 +69,7 @@ def test_silent_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar() -> None:
     """On a terminal the bar names the job and ends with all items."""
     result = subprocess.run([sys.executable, "-c", _ON_A_TERMINAL], capture_output=True, text=True, timeout=60)

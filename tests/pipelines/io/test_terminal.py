@@ -37,6 +37,7 @@ CASES = {
 NASTY = "a\n7\tb.jpg\r\x1b[2J\x85\u2028熊\\n.jpg"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", CASES)
 def test_no_stream_makes_a_traceback(tmp_path: Path, words: str) -> None:
     """The exit status is that of the work where only stderr is lost, and 2 where the result is."""
@@ -51,6 +52,7 @@ def test_no_stream_makes_a_traceback(tmp_path: Path, words: str) -> None:
         assert not done.stdout  # a sentence that stderr cannot take is not printed there instead
 
 
+@pytest.mark.slow
 def test_what_libraries_print_does_not_get_into_a_store(tmp_path: Path) -> None:
     """With stderr closed the store's file would be descriptor 2, on which decoders complain."""
     (tmp_path / "photos").mkdir()

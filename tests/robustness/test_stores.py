@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robustness import fault_stores
-from robustness.fault_damage import KINDS, damage
-from robustness.fault_stores import IMAGES, damaged_stores, images_content, make_stores
+from robustness import stores
+from robustness.store_damage import KINDS, damage
+from robustness.stores import IMAGES, damaged_stores, images_content, make_stores
 
 from sdali.pipelines import ImageStore, InputError
 from sdali.pipelines.store import format as store_format
@@ -41,11 +41,11 @@ def test_what_must_not_be_is_seen(folder: Path) -> None:
     """Another label without a word is wrong, of a lie not; any exception but InputError is an error."""
     original = images_content(folder / IMAGES)
     other = {**original, "name 3": "other"}
-    assert fault_stores._outcome(folder, lambda path: other, original, "bits") == ("wrong", "name 3")
-    assert fault_stores._outcome(folder, lambda path: other, original, "lie")[0] == "reported"
-    assert fault_stores._outcome(folder, lambda path: {"image 1": None}, original, "bits")[0] == "reported"
-    assert fault_stores._outcome(folder, lambda path: original, original, "bits")[0] == "unharmed"
-    said = fault_stores._outcome(folder, lambda path: {}["x"], original, "bits")
+    assert stores._outcome(folder, lambda path: other, original, "bits") == ("wrong", "name 3")
+    assert stores._outcome(folder, lambda path: other, original, "lie")[0] == "reported"
+    assert stores._outcome(folder, lambda path: {"image 1": None}, original, "bits")[0] == "reported"
+    assert stores._outcome(folder, lambda path: original, original, "bits")[0] == "unharmed"
+    said = stores._outcome(folder, lambda path: {}["x"], original, "bits")
     assert said == ("error", "KeyError: 'x'")
 
 
@@ -54,8 +54,8 @@ def test_a_reader_that_dies_is_a_crash_and_the_next_file_is_read(monkeypatch: py
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\n[ "$4" = 0 ] && kill -SEGV $$\necho \'{"number": 1, "outcome": "refused"}\'\n')
     fake.chmod(0o755)
-    monkeypatch.setattr(fault_stores.sys, "executable", str(fake))
-    found = list(fault_stores._outcomes(tmp_path, 2, 0))
+    monkeypatch.setattr(stores.sys, "executable", str(fake))
+    found = list(stores._outcomes(tmp_path, 2, 0))
     assert [one["outcome"] for one in found] == ["crash", "refused"] and found[0]["said"] == "SIGSEGV"
 
 

@@ -1,4 +1,4 @@
-"""`python -m robustness.faults stores`: damaged stores are refused or read right, and nothing worse happens.
+"""`scripts/robustness faults stores`: damaged stores are refused or read right, and nothing worse happens.
 
 Each file is opened and all of it read, in a process whose memory is limited. What may come of it: `refused` when
 opened; `reported`, where samples raise and all others are right; `unharmed`, everything is right; and what must not:
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from robustness.fault_damage import damage
+from robustness.store_damage import damage
 
 from sdali.benchmarks.throughput.workload import at_least_one
 from sdali.cams.store.writer import HeatmapWriter
@@ -89,7 +89,7 @@ def _outcomes(folder: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
     """{"number", "kind", "outcome", "said"} of each file, from a process that is started again after a crash."""
     number = 0
     while number < count:
-        command = [sys.executable, "-m", "robustness.fault_stores", *map(str, (folder, number, count, seed))]
+        command = [sys.executable, "-m", "robustness.stores", *map(str, (folder, number, count, seed))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:

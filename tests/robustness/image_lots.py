@@ -1,4 +1,4 @@
-"""Lots of pictures for `python -m robustness.faults images`: damaged ones strewn among sound ones."""
+"""Lots of pictures for `scripts/robustness faults images`: damaged ones strewn among sound ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image
-from robustness.fault_pictures import Picture, damage_picture
+from robustness.image_damage import Picture, damage_picture
 
 from sdali.pipelines.images.header import probe
 

@@ -1,4 +1,4 @@
-"""`python -m robustness.faults long`: a loader that hands out very many batches, then one made again and again.
+"""`scripts/robustness faults long`: a loader that hands out very many batches, then one made again and again.
 
 Memory is what the process holds itself (process_tree.memory); after a tenth of the run, its warm-up, it must grow by
 no more than a limit a batch, and no file descriptor or thread may be left. Lag is CPU time, the last tenth of the

@@ -166,8 +166,8 @@ def _shuffled_parts(data: bytes, rng: Rng) -> bytes:
 
 def _dnl(data: bytes, rng: Rng) -> bytes:
     """The height left to a DNL segment after the scan (ITU-T T.81, B.2.5), which may be missing or lie."""
-    said = _any([0, 1, 40, 65_535], rng)
-    dnl = _any([b"", b"\xff\xdc\0\4" + said.to_bytes(2, "big")], rng)
+    lines = _any([0, 1, 40, 65_535], rng)
+    dnl = _any([b"", b"\xff\xdc\0\4" + lines.to_bytes(2, "big")], rng)
     frames = [start for start, _ in _parts(data) if 0xC0 <= data[start + 1] <= 0xC2]
     height = _any([b"\0\0", data[frames[0] + 5 : frames[0] + 7]], rng)
     return data[: frames[0] + 5] + height + data[frames[0] + 7 : -2] + dnl + data[-2:]

@@ -1,5 +1,5 @@
 """A loader may run long and be made again often; what grows would be seen. The long version is
-`python -m robustness.faults long`.
+`scripts/robustness faults long`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 
 import numpy as np
 import pytest
-from robustness import fault_long
-from robustness.fault_long import BYTES_A_BATCH, Sample, failures_of, long_run, summary
+from robustness import long_run as long_module
+from robustness.long_run import BYTES_A_BATCH, Sample, failures_of, long_run, summary
 
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.io.progress import silent
@@ -73,7 +73,7 @@ def test_a_leak_of_this_process_is_seen() -> None:
         memory.write(b"x" * len(memory))
         held.append((memory, os.open("/dev/null", os.O_RDONLY)))
 
-    found = summary(fault_long._sampled(step, 100, silent, ""))
+    found = summary(long_module._sampled(step, 100, silent, ""))
     for memory, descriptor in held:
         memory.close()
         os.close(descriptor)

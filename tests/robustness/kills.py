@@ -1,4 +1,4 @@
-"""`python -m robustness.faults kills`: `sdali` commands killed at random moments, then given again.
+"""`scripts/robustness faults kills`: `sdali` commands killed at random moments, then given again.
 
     build   after a kill there is no store, or the whole one; the next build makes it and leaves nothing else behind
     cams    as build; besides, no map that was kept is ever lost or made again
@@ -40,7 +40,7 @@ TRAIN_FLAGS = (
 SECONDS_A_COMMAND = 600.0
 _PRELOADED = [
     __name__,
-    *("sdali.cli.store", "sdali.cli.heatmaps", "sdali.cli.classification"),
+    *("sdali.cli.store", "sdali.cli.heatmaps", "sdali.cli.train"),
     *("sdali.pipelines.build.build", "sdali.cams.heatmaps", "sdali.trainers.classification"),
     "sdali.pipelines.graph.classification",
 ]
@@ -62,11 +62,11 @@ def kills(what: str, count: int, *, seed: int = 0, progress: Track = silent) -> 
         for _ in progress(range(count), count, f"killing {what}"):
             was_killed = False
             while not was_killed:
-                was_killed, settled, said = next(attempts)
-                failures += said
+                was_killed, settled, message = next(attempts)
+                failures += message
         while not settled:
-            _, settled, said = next(attempts)
-            failures += said
+            _, settled, message = next(attempts)
+            failures += message
     figures = {"kills": count, "seed": seed, "undisturbed_seconds": round(seconds, 2)}
     return {"what": what, **figures, "failures": failures}
 
@@ -161,9 +161,9 @@ def _run(arguments: Sequence[str], limit: float = SECONDS_A_COMMAND) -> tuple[fl
         process.join()
         if process.exitcode == -signal.SIGKILL:
             return None
-        status, said, complaints = receiver.recv()
+        status, message, complaints = receiver.recv()
     assert status == 0, f"sdali {' '.join(arguments)} ended with {status}: {complaints}"
-    return time.monotonic() - begun, said
+    return time.monotonic() - begun, message
 
 
 def _undisturbed(arguments: Sequence[str]) -> float:
@@ -177,10 +177,10 @@ def _command(arguments: list[str], sender: Any) -> None:
     from sdali.cli.main import main
 
     sender.send("begun")
-    said, complaints = io.StringIO(), io.StringIO()
-    with redirect_stdout(said), redirect_stderr(complaints):
+    message, complaints = io.StringIO(), io.StringIO()
+    with redirect_stdout(message), redirect_stderr(complaints):
         status = main(arguments)
-    sender.send((status, said.getvalue(), complaints.getvalue()[-2000:]))
+    sender.send((status, message.getvalue(), complaints.getvalue()[-2000:]))
 
 
 def _photographs(folder: Path, count: int) -> None:

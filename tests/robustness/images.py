@@ -1,12 +1,12 @@
-"""`python -m robustness.faults images`: damaged JPEG, PNG and WebP files stop nothing and cost no sound sample.
+"""`scripts/robustness faults images`: damaged JPEG, PNG and WebP files stop nothing and cost no sound sample.
 
 They are strewn among sound ones and put into stores, past the check that a build makes, and into folders; see
-fault_pictures for the damage. Each lot goes through the loaders of a task in batches of 64 or 96, on_error="skip" and
+image_damage for the damage. Each lot goes through the loaders of a task in batches of 64 or 96, on_error="skip" and
 "raise", and through `sdali build`, `sdali build --skip-bad --verify` and `sdali info --verify`, in a process that a
 crash or an alarm may end. What must be:
 
-    skip     every position is served once; every sound sample at its place, its pixels those of a store without damage;
-             what was replaced is damaged, and what neither Pillow nor OpenCV takes for an image was
+    skip     every position is served once; every sound sample at its position, with the pixels of a store without
+             damage; what was replaced is damaged, and what neither Pillow nor OpenCV takes for an image was replaced
     raise    the error of each batch names a sample that was replaced there; batches without one are served
     verify   lists all that was replaced, and nothing sound
     build    is refused with one sentence and leaves nothing, or leaves out damaged files and no others; what it has
@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from robustness.fault_folders import built
-from robustness.fault_lots import SAMPLES, Sample, is_image, lot_of, size_of
-from robustness.fault_pictures import photographs, sound_pictures
+from robustness.image_damage import photographs, sound_pictures
+from robustness.image_folders import built
+from robustness.image_lots import SAMPLES, Sample, is_image, lot_of, size_of
 
 from sdali.benchmarks.throughput.workload import at_least_one
 from sdali.pipelines import BadSampleError, ImageStore, classification, detection, parsing
@@ -58,8 +58,8 @@ def damaged_images(
     """Damage `count` pictures, generated ones and those of a folder, and use them.
 
     Returns {"files", "seed", "outcomes": {kind: {"files", "replaced", "found", "refused"}}, "failures": [{"first",
-    "said"}]}: how many of a kind a loader replaced, `info --verify` lists, `build --verify` refuses; and a sentence for
-    all that must not be, with the number of the lot's first picture.
+    "message"}]}: how many of a kind a loader replaced, `info --verify` lists, `build --verify` refuses; and a message
+    for all that must not be, with the number of the lot's first picture.
     """
     at_least_one("count", count)
     if images is not None:
@@ -71,14 +71,14 @@ def damaged_images(
         for lot in progress(lots, -(-count // DAMAGED_A_LOT), "using damaged images"):
             for kind, found in lot["outcomes"].items():
                 outcomes.setdefault(kind, Counter()).update(found)
-            failures += [{"first": lot["first"], "said": said} for said in lot["failures"]]
+            failures += [{"first": lot["first"], "message": message} for message in lot["failures"]]
     found = {kind: dict(outcomes[kind]) for kind in sorted(outcomes)}
     return {"files": count, "seed": seed, "outcomes": found, "failures": failures}
 
 
 def _lots(folder: Path, count: int, seed: int, images: Path | None) -> Iterator[dict[str, Any]]:
     """{"first", "outcomes", "failures"} of each lot, from a process that is started again after a crash."""
-    first, module = 0, "robustness.fault_images"
+    first, module = 0, "robustness.images"
     while first < count:
         command = [sys.executable, "-m", module, *map(str, (folder, first, count, seed)), *([images] if images else [])]
         with (
@@ -93,8 +93,8 @@ def _lots(folder: Path, count: int, seed: int, images: Path | None) -> Iterator[
             stderr.seek(0)
             assert status <= 0, f"the process failed by itself: {stderr.read()[-2000:]}"
         if status < 0:
-            said = "hang" if status == -signal.SIGALRM else f"crash: {signal.Signals(-status).name}"
-            yield {"first": first, "outcomes": {}, "failures": [said]}
+            message = "hang" if status == -signal.SIGALRM else f"crash: {signal.Signals(-status).name}"
+            yield {"first": first, "outcomes": {}, "failures": [message]}
             first += DAMAGED_A_LOT
 
 
@@ -122,7 +122,7 @@ def _use(folder: Path, first: int, stop: int, seed: int, images: Path | None) ->
 def _outcomes(folder: Path, task: str, samples: list[Sample]) -> tuple[dict[str, Counter[str]], Failures]:
     """Per kind of damage, how many files were used, and what became of them; and what must not be."""
     replaced, found, failures = loaded(folder, task, samples)
-    refused, said = built(folder, [(sample.name, sample.data, sample.damage) for sample in samples])
+    refused, message = built(folder, [(sample.name, sample.data, sample.damage) for sample in samples])
     known = {"replaced": replaced, "found": found, "refused": refused}
     outcomes: dict[str, Counter[str]] = {}
     for index, sample in enumerate(samples):
@@ -130,7 +130,7 @@ def _outcomes(folder: Path, task: str, samples: list[Sample]) -> tuple[dict[str,
             row = outcomes.setdefault(sample.damage, Counter(replaced=0, found=0, refused=0))
             row.update({"files": 1})
             row.update(name for name, those in known.items() if index in those)
-    return outcomes, failures + said
+    return outcomes, failures + message
 
 
 def loaded(folder: Path, task: str, samples: list[Sample]) -> tuple[set[int], set[int], Failures]:
@@ -146,17 +146,17 @@ def loaded(folder: Path, task: str, samples: list[Sample]) -> tuple[set[int], se
     replaced = {index for index, _ in loader.skipped}
     found = {each.index for each in verify_store(ImageStore(bad), progress=silent)}
     failures = [
-        *_said("is sound and was replaced", replaced - damaged, samples),
-        *_said("is sound and was listed", found - damaged, samples),
-        *_said("was replaced and not listed", replaced - found, samples),
-        *_said(
+        *_sentences("is sound and was replaced", replaced - damaged, samples),
+        *_sentences("is sound and was listed", found - damaged, samples),
+        *_sentences("was replaced and not listed", replaced - found, samples),
+        *_sentences(
             "is no image and was not replaced",
             {i for i in damaged if not is_image(samples[i].data)} - replaced,
             samples,
         ),
-        *_said("was not served", set(range(SAMPLES)) - set(served), samples),
-        *_said("is not at its place", {p for p, (i, _) in served.items() if i != p} - replaced, samples),
-        *_said("has other pixels", {p for p, (_, x) in served.items() if x != want[p]} - damaged, samples),
+        *_sentences("was not served", set(range(SAMPLES)) - set(served), samples),
+        *_sentences("is not at its place", {p for p, (i, _) in served.items() if i != p} - replaced, samples),
+        *_sentences("has other pixels", {p for p, (_, x) in served.items() if x != want[p]} - damaged, samples),
     ]
     return replaced, found, [*failures, *_raised(_loader(task, bad, batch_size), replaced)]
 
@@ -203,7 +203,7 @@ def _served(loader: Loader) -> dict[int, tuple[int, bytes]]:
     return served
 
 
-def _said(what: str, places: set[int], samples: list[Sample]) -> Failures:
+def _sentences(what: str, places: set[int], samples: list[Sample]) -> Failures:
     return [f"{samples[place].name} ({samples[place].damage or 'sound'}) {what}" for place in sorted(places)]
 
 

@@ -19,18 +19,18 @@ def built(folder: Path, files: list[tuple[str, bytes, str]]) -> tuple[set[int], 
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         (photos / name).write_bytes(data)
     store.parent.mkdir()
-    status, said, _ = command("build", photos, store)
-    failures = refusal(status, said) if status else []
+    status, message, _ = command("build", photos, store)
+    failures = refusal(status, message) if status else []
     if status and list(store.parent.iterdir()):
         failures.append("a refused build has left something behind")
-    status, said, printed = command("build", photos, kept, "--skip-bad", "--verify", "--transcode")
+    status, message, printed = command("build", photos, kept, "--skip-bad", "--verify", "--transcode")
     if status:
-        return set(), [*failures, f"build --skip-bad ended with {status}: {said}"]
+        return set(), [*failures, f"build --skip-bad ended with {status}: {message}"]
     refused = {entry["name"] for entry in json.loads(printed.splitlines()[-1])["skipped"]}
     failures += [f"{name} is sound and was left out" for name, _, kind in files if name in refused and not kind]
     failures += _differing(kept, {name: data for name, data, kind in files if not kind})
-    status, said, _ = command("info", kept, "--verify")
-    failures += [f"what was built with --verify is not verified: {said}"] if status else []
+    status, message, _ = command("info", kept, "--verify")
+    failures += [f"what was built with --verify is not verified: {message}"] if status else []
     for _ in classification.test_loader(kept, batch_size=64, size=32, crop="whole", device="cpu", threads=2):
         pass
     return {index for index, (name, _, _) in enumerate(files) if name in refused}, failures
@@ -52,6 +52,6 @@ def command(*words: object) -> tuple[int, str, str]:
     return status, (complaints.getvalue().splitlines() or [""])[-1], printed.getvalue()
 
 
-def refusal(status: int, said: str) -> Failures:
+def refusal(status: int, message: str) -> Failures:
     """Bad input ends with status 2 and one sentence."""
-    return [] if status == 2 and said.startswith("sdali: ") else [f"a command ended with {status}: {said}"]
+    return [] if status == 2 and message.startswith("sdali: ") else [f"a command ended with {status}: {message}"]

@@ -1,5 +1,5 @@
 """Damaged images stop nothing and cost no sound sample; what must not be would be seen. The long version is
-`python -m robustness.faults images`.
+`scripts/robustness faults images`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from robustness import fault_images
-from robustness.fault_folders import built, refusal
-from robustness.fault_images import damaged_images, loaded
-from robustness.fault_lots import SAMPLES, Sample, lot_of
-from robustness.fault_pictures import ENDINGS, KINDS, damage_picture, photographs, sound_pictures
+from robustness import images
+from robustness.image_damage import ENDINGS, KINDS, damage_picture, photographs, sound_pictures
+from robustness.image_folders import built, refusal
+from robustness.image_lots import SAMPLES, Sample, lot_of
+from robustness.images import damaged_images, loaded
 
 from sdali.pipelines import InputError
 
@@ -65,11 +65,11 @@ def test_what_a_loader_must_not_do_is_seen(tmp_path: Path, monkeypatch: pytest.M
         at_9=sound[9]._replace(sound=other),
         at_70=sound[70]._replace(damage="none"),
     )
-    monkeypatch.setattr(fault_images, "is_image", lambda data: False)
+    monkeypatch.setattr(images, "is_image", lambda data: False)
     replaced, found, failures = loaded(tmp_path, task, samples)
     assert replaced == found == {5}
-    said = [failure.partition(" ")[2] for failure in failures]
-    assert said == [
+    message = [failure.partition(" ")[2] for failure in failures]
+    assert message == [
         "(sound) is sound and was replaced",
         "(sound) is sound and was listed",
         "(none) is no image and was not replaced",
@@ -81,10 +81,10 @@ def test_what_a_loader_must_not_do_is_seen(tmp_path: Path, monkeypatch: pytest.M
 def test_a_batch_that_names_nothing_is_seen(tmp_path: Path) -> None:
     """A bad sample that is served where errors are raised, and an error that names a sound one."""
     samples = lot(at_70=lot()[70]._replace(data=TEXT, damage="junk"))
-    fault_images._write(tmp_path / "s.lmdb", "classification", [(s.name, s.data, s.size) for s in samples])
-    loader = fault_images._loader("classification", tmp_path / "s.lmdb", 64)
-    assert fault_images._raised(loader, {70}) == []
-    served, named = fault_images._raised(loader, {150})
+    images._write(tmp_path / "s.lmdb", "classification", [(s.name, s.data, s.size) for s in samples])
+    loader = images._loader("classification", tmp_path / "s.lmdb", 64)
+    assert images._raised(loader, {70}) == []
+    served, named = images._raised(loader, {150})
     assert "the batch at 64 does not name" in served and named == "the batch at 128 was served with a bad sample"
 
 
@@ -102,15 +102,15 @@ def test_a_process_that_dies_is_a_crash_and_the_next_lot_is_used(monkeypatch: py
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\n[ "$4" = 0 ] && kill -SEGV $$\necho \'{"first": 48, "failures": []}\'\n')
     fake.chmod(0o755)
-    monkeypatch.setattr(fault_images.sys, "executable", str(fake))
-    found = list(fault_images._lots(tmp_path, 60, 0, None))
+    monkeypatch.setattr(images.sys, "executable", str(fake))
+    found = list(images._lots(tmp_path, 60, 0, None))
     assert [(one["first"], one["failures"]) for one in found] == [(0, ["crash: SIGSEGV"]), (48, [])]
 
 
 def test_an_exception_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """Any but InputError, with its kind and its words."""
-    monkeypatch.setattr(fault_images, "_outcomes", lambda *_: {}["x"])
-    fault_images._use(tmp_path, 0, 10, 0, None)
+    monkeypatch.setattr(images, "_outcomes", lambda *_: {}["x"])
+    images._use(tmp_path, 0, 10, 0, None)
     assert '"failures": ["KeyError: \'x\'"]' in capsys.readouterr().out
 
 
