@@ -74,14 +74,14 @@ class HeatmapStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         file = shared_file(self.path, KIND)
-        self._view = file.view
+        self._view, self._bytes = file.view, np.frombuffer(file.view, np.uint8)
         self.header = read_header(file.get(HEADER, HEADER_KEY), self.path)
         expected = 4 * self.header["count"]  # bytes of each column
         columns = {name: read_column(file, self.path, name, dtype, expected) for name, dtype in COLUMNS.items()}
         if store_format.digest(columns, ()) != self.header["digest"]:
             raise InputError(f"the columns of {self.path} do not match its digest; {AGAIN}")
         self._sizes, self._crc32 = columns["sizes"].reshape(-1, 2), columns["crc32"]
-        cells = self._sizes.prod(1, dtype=np.int64)
+        cells = np.multiply(self._sizes[:, 0], self._sizes[:, 1], dtype=np.int64)
         if not 0 < cells.min() <= cells.max() <= len(file.view):
             raise InputError(f"{self.path} has maps of sizes that cannot be; {AGAIN}")
         self._offsets = read_offsets(file, self.path, self.header, {OFFSETS: cells})[OFFSETS]
@@ -104,11 +104,13 @@ class HeatmapStore:
 
     def _records(self, indices: np.ndarray) -> tuple[list[memoryview], np.ndarray]:
         """The bytes of these maps, and their heights and widths, int64 [N, 2]; raises as indexing does."""
-        outside = indices[(indices < 0) | (indices >= len(self))]
-        if outside.size:
-            raise IndexError(f"{self.path} has no map {outside[0]}: its indices are 0 to {len(self) - 1}")
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            outside = indices[(indices < 0) | (indices >= len(self))][0]
+            raise IndexError(f"{self.path} has no map {outside}: its indices are 0 to {len(self) - 1}")
         shapes, begins = self._sizes[indices].astype(np.int64), self._offsets[indices]
-        ends = begins + shapes.prod(1)
+        ends = begins + shapes[:, 0] * shapes[:, 1]
+        # One gather of all first bytes, so that the loop below does not wait for memory once for every map.
+        self._bytes[begins]
         records = [self._view[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
         checksums, expected = list(map(crc32, records)), self._crc32[indices].tolist()
         if checksums != expected:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-COMPILED = ("compiled", "crop_guided", "heatmap_codec", "kernel_parsing", "kernel_window", "lmdb_read", "order")
+COMPILED = ("compiled", "crop_guided", "kernel_parsing", "kernel_window", "order")
 
 
 def main(target: str, folder: str, flags: list[str]) -> None:

@@ -24,16 +24,16 @@ import h5py
 import numpy as np
 from robustness.fault_stores import IMAGES, MAPS, images_content, make_stores, maps_content
 
+from sdali.cams.store.partial import RECORD_HEADER, decode, encode
 from sdali.pipelines.build.prepare import Preparation
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.images import pillow
 from sdali.pipelines.images.header import NeedsTranscoding, probe
-from sdali.pipelines.images.pillow import decode
 from sdali.pipelines.sources.coco import coco
 from sdali.pipelines.sources.hdf5 import hdf5
 from sdali.pipelines.sources.source import Source
 from sdali.pipelines.sources.voc import voc
 from sdali.pipelines.sources.webdataset import webdataset
-from sdali.pipelines.store import heatmap_codec
 
 MAX_PIXELS = 1_000_000
 _HEIGHT, _WIDTH = 32, 40  # the least that JPEG 2000 is written for
@@ -76,35 +76,27 @@ def _store_check(folder: Path) -> Check:
 
 def _heatmap_seeds() -> list[bytes]:
     rng = np.random.default_rng(0)
-    return [heatmap_codec.encode(rng.integers(0, 256, shape, np.uint8)) for shape in ((1, 1), (7, 7), (20, 31))]
+    return [encode(rng.integers(0, 256, shape, np.uint8)) for shape in ((1, 1), (7, 7), (20, 31))]
 
 
 def _heatmap_check(folder: Path) -> Check:
-    """As it is and with a checksum that fits: alone and in a batch it is the same map, which encodes to it, or none."""
+    """A record of a partial file, as it is and with a checksum that fits: a map that encodes to it, or none."""
 
     def check(data: bytes) -> None:
         for record in (data, _sealed(data)):
-            alone = in_batch = None
             with suppress(ValueError):
-                alone = heatmap_codec.decode(record)
-            file = np.frombuffer(record + b"\0", np.uint8)  # a map of a file is never empty
-            with suppress(ValueError):
-                in_batch = heatmap_codec.decode_batch(file, np.zeros(1, np.int64), np.array([len(record)]))
-            assert (alone is None) == (in_batch is None), "alone and in a batch a record is taken differently"
-            if alone is not None and in_batch is not None:
-                assert alone.shape == tuple(in_batch.shapes[0]) and alone.tobytes() == in_batch.values.tobytes()
-                assert heatmap_codec.encode(alone) == record, "another record decodes to the same map"
+                assert encode(decode(record)) == record, "another record decodes to the same map"
 
     return check
 
 
 def _sealed(record: bytes) -> bytes:
     """The record with the checksum of its sizes and body."""
-    if len(record) < heatmap_codec.RECORD_HEADER.size:
+    if len(record) < RECORD_HEADER.size:
         return record
-    height, width, _ = heatmap_codec.RECORD_HEADER.unpack_from(record)
-    body = record[heatmap_codec.RECORD_HEADER.size :]
-    return heatmap_codec.RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
+    height, width, _ = RECORD_HEADER.unpack_from(record)
+    body = record[RECORD_HEADER.size :]
+    return RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
 
 
 def _all_prepared(make: Callable[[], Source]) -> None:
@@ -238,7 +230,7 @@ def _header_check(folder: Path) -> Check:
             header = probe(data, max_pixels=MAX_PIXELS)
         except NeedsTranscoding:
             with suppress(InputError):
-                decode(data, MAX_PIXELS)
+                pillow.decode(data, MAX_PIXELS)
         except InputError:
             return
         else:
