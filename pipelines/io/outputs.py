@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from ..store import format as store_format
 from ..store.lmdb_pages import MAGIC
-from ..store.lmdb_read import shared_file
+from ..store.lmdb_read import mapped_file
 
 PNG_MARK = b"tEXtSoftware\0sdali"  # a chunk near the beginning of every PNG that sdali writes
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -47,7 +47,7 @@ def store_kind(name: str, header_format: str) -> Kind:
         if not _by_head(lambda head: head[16:20] == MAGIC.to_bytes(4, "little"))(path):
             return False
         try:
-            file = shared_file(path)
+            file = mapped_file(path)
             header = file.get(store_format.HEADER, store_format.HEADER_KEY)
         except InputError:
             return True

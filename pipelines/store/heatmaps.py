@@ -26,7 +26,7 @@ from ..errors import InputError
 from . import format as store_format
 from .format import HEADER, HEADER_KEY
 from .index import parse_header, read_column, read_offsets
-from .lmdb_read import shared_file
+from .lmdb_read import mapped_file
 from .reader import ImageStore
 
 FORMAT = "sdali heatmap store"
@@ -73,7 +73,7 @@ class HeatmapStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        file = shared_file(self.path, KIND)
+        file = mapped_file(self.path, KIND)
         self._view, self._bytes = file.view, np.frombuffer(file.view, np.uint8)
         self.header = read_header(file.get(HEADER, HEADER_KEY), self.path)
         expected = 4 * self.header["count"]  # bytes of each column

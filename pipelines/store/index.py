@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from . import format as store_format
 from .format import HEADER, HEADER_KEY, INDEX
-from .lmdb_read import SharedFile
+from .lmdb_read import MappedFile
 
 REBUILD = "build it again with `sdali build SOURCE {path}`"
 
@@ -36,7 +36,7 @@ def parse_header(raw: bytes | memoryview | None, path: Path, kind: str, rebuild:
     return header
 
 
-def read_header(file: SharedFile, path: Path) -> dict[str, Any]:
+def read_header(file: MappedFile, path: Path) -> dict[str, Any]:
     """The header of an image store; raises InputError for any other LMDB file and for another schema version."""
     return image_header(file.get(HEADER, HEADER_KEY), path)
 
@@ -63,7 +63,7 @@ def _is_complete(header: dict[str, Any]) -> bool:
     return columns == expected and counted and named and isinstance(header.get("digest"), str)
 
 
-def read_columns(file: SharedFile, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_columns(file: MappedFile, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
     """Every column of an image store as a flat read-only array over the map, all of them those of the digest.
 
     Raises InputError where one does not fit the count, the digest, the classes or the file.
@@ -77,7 +77,7 @@ def read_columns(file: SharedFile, path: Path, header: dict[str, Any]) -> dict[s
     return columns
 
 
-def read_column(file: SharedFile, path: Path, name: str, dtype: str, expected: int | None) -> np.ndarray:
+def read_column(file: MappedFile, path: Path, name: str, dtype: str, expected: int | None) -> np.ndarray:
     """One column as a flat read-only array over the map; InputError unless it has the expected number of bytes."""
     raw = file.get(INDEX, name.encode())
     if raw is None or (expected is not None and raw.nbytes != expected):
@@ -112,7 +112,7 @@ def check_columns(columns: dict[str, np.ndarray], path: Path, header: dict[str, 
 
 
 def read_offsets(
-    file: SharedFile, path: Path, header: dict[str, Any], sizes: Mapping[str, np.ndarray]
+    file: MappedFile, path: Path, header: dict[str, Any], sizes: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The columns of offsets, int64 [N] each, read-only; every record lies within the file.
 
@@ -132,12 +132,12 @@ class Part(NamedTuple):
     """The samples from index `begin` on: their file, and by database the offsets of their records in it."""
 
     begin: int
-    file: SharedFile
+    file: MappedFile
     offsets: dict[bytes, np.ndarray]
 
 
 def part_of(
-    file: SharedFile, path: Path, header: dict[str, Any], begin: int, sizes: Mapping[bytes, np.ndarray]
+    file: MappedFile, path: Path, header: dict[str, Any], begin: int, sizes: Mapping[bytes, np.ndarray]
 ) -> Part:
     """The samples of one checked file; `sizes`: their records' bytes by database. Raises as read_offsets does."""
     names = store_format.OFFSETS

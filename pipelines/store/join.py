@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..io.publish import PartialFolder, write_atomically, write_errors
 from . import format as store_format
 from .index import read_columns, read_header
-from .lmdb_read import shared_file
+from .lmdb_read import mapped_file
 from .shards import HEADER_FILE, column_file, digest_of_shards
 from .writer import StoreWriter
 
@@ -56,7 +56,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     headers: list[dict[str, Any]] = []
     parts: list[dict[str, np.ndarray]] = []
     for path in paths:
-        file = shared_file(path)
+        file = mapped_file(path)
         headers.append(read_header(file, path))
         _check_alike(headers, paths)
         parts.append(read_columns(file, path, headers[-1]))

@@ -1,8 +1,8 @@
 """Reading an image store: columns at once, records by index, CRC32 checked at each read.
 
 Columns and records are zero-copy views of the map and keep it alive; nothing is unpickled. A store object may be
-pickled (it reopens by path and refuses another content) and used after a fork. Several objects of one file share one
-map (see lmdb_read). A folder of several files opens like a single one (see shards).
+pickled (it reopens by path and refuses another content) and used after a fork. A folder of several files opens like a
+single one (see shards).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..images.parts import MAX_PIXELS
 from .boxes import Boxes, Objects, none_found
 from .format import BOXES, BYTES_A_BOX, IMAGES, MASKS, decode_boxes, record_bytes
 from .index import Part, Records, part_of, read_columns, read_header
-from .lmdb_read import shared_file
+from .lmdb_read import mapped_file
 from .shards import is_sharded, open_shards
 from .statistics import Statistics, load
 
@@ -28,13 +28,20 @@ _WRONG_MASK = "has a mask that is not single-channel uint8 of the image's size; 
 
 
 class Names(Sequence[str]):
-    """The source paths, decoded one by one when asked for."""
+    """The source paths of N samples, decoded one by one when asked for.
 
-    def __init__(self, raw: np.ndarray, offsets: np.ndarray) -> None:
-        self._raw, self._offsets = raw, offsets
+    raw: uint8, all of them one after another; begins, ends: int64 [N], the bytes of each.
+    """
+
+    def __init__(self, raw: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> None:
+        self._raw, self._begins, self._ends = raw, begins, ends
+
+    def at(self, indices: np.ndarray) -> Names:
+        """Those of int64 [n] samples."""
+        return Names(self._raw, self._begins[indices], self._ends[indices])
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self._begins)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -44,8 +51,7 @@ class Names(Sequence[str]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        start, stop = self._offsets[index : index + 2]
-        return self._raw[start:stop].tobytes().decode("utf-8", "surrogateescape")
+        return self._raw[self._begins[index] : self._ends[index]].tobytes().decode("utf-8", "surrogateescape")
 
 
 class ImageStore:
@@ -70,7 +76,7 @@ class ImageStore:
         self.digest: str = self.header["digest"]
         self.labels, self.byte_sizes, self._crc32 = columns["labels"], columns["byte_sizes"], columns["crc32"]
         self.sizes = columns["sizes"].reshape(-1, 2)
-        self.names = Names(columns["names"], columns["name_offsets"])
+        self.names = Names(columns["names"], columns["name_offsets"][:-1], columns["name_offsets"][1:])
         self._mask_sizes, self._mask_crc32 = columns.get("mask_byte_sizes"), columns.get("mask_crc32")
         self._box_counts, self._box_crc32 = columns.get("box_counts"), columns.get("box_crc32")
         self.has_masks, self.has_boxes = self._mask_sizes is not None, self._box_counts is not None
@@ -228,7 +234,7 @@ class ImageStore:
 
 def _open_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Records]:
     """Header, columns and records of a store that is one file."""
-    file = shared_file(path)
+    file = mapped_file(path)
     header = read_header(file, path)
     columns = read_columns(file, path, header)
     return header, columns, Records([part_of(file, path, header, 0, record_bytes(columns))])

@@ -27,7 +27,7 @@ from ..errors import InputError
 from ..io.input_files import read_input
 from . import format as store_format
 from .index import Records, check_columns, image_header, part_of, read_header
-from .lmdb_read import SharedFile, shared_file
+from .lmdb_read import MappedFile, mapped_file
 
 HEADER_FILE = "header.json"
 
@@ -86,12 +86,12 @@ def _is_shard(shard: Any) -> bool:
     return named and type(count) is int and count > 0
 
 
-def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> tuple[Path, dict[str, Any], SharedFile]:
+def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> tuple[Path, dict[str, Any], MappedFile]:
     """Path, header and map of a shard, whose header says that it is the one that the folder was made from."""
     path = folder / shard["file"]
     if not path.exists():
         raise InputError(f"{path}, a shard of {folder}, is missing; put it back, or build the store again")
-    file = shared_file(path)
+    file = mapped_file(path)
     own = read_header(file, path)
     if (own["digest"], own["count"]) != (shard["digest"], shard["count"]) or own["columns"] != header["columns"]:
         raise InputError(

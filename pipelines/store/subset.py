@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Subset(ImageStore):
         self.max_pixels = store.max_pixels
         self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
         self.byte_sizes = store.byte_sizes[self.indices]
-        self.names = _Names(store.names, self.indices)
+        self.names = store.names.at(self.indices)
         self.has_masks, self.has_boxes, self.ignore_index = store.has_masks, store.has_boxes, store.ignore_index
 
     @property
@@ -84,22 +84,3 @@ class SubsetMaps:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._maps[int(self._indices[index])]
-
-
-class _Names(Sequence[str]):
-    """Looked up one by one: a list of millions would take longer to make than it is used."""
-
-    def __init__(self, names: Sequence[str], indices: np.ndarray) -> None:
-        self._names, self._indices = names, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._names[int(self._indices[index])]
