@@ -7,8 +7,8 @@ out, and the loader then draws a plain window.
 The store is one LMDB file (format 0.9), immutable once published:
 - `maps`: 8-byte big-endian index -> the h * w bytes of the map, row by row. Maps have 50 to 1,000 bytes, too few for
   compression to pay.
-- `index`: a value for each of COLUMNS, the raw bytes of its array, and for the offsets, which say where in the file
-  each map begins.
+- `index`: one value for each of COLUMNS, the raw bytes of its array, and one for `map_offsets` (int64 [N]), which say
+  where in the file each map begins.
 - `header`: one JSON document: the digest of the images, the method, the model, the number of maps, the store's own
   digest (SHA-256 over COLUMNS), and the CRC32 of the offsets, which depend on the layout of the file.
 """
@@ -32,7 +32,6 @@ from .reader import ImageStore
 FORMAT = "sdali heatmap store"
 MAPS = b"maps"
 COLUMNS = {"sizes": "<u2", "crc32": "<u4"}  # [N, 2] height and width in cells; [N] of the map's bytes
-OFFSETS = "offsets"  # int64 [N]
 LARGEST_SIDE = (1 << 16) - 1  # cells
 KIND = "a heatmap store"
 AGAIN = "make it again with sdali cams"
@@ -83,8 +82,8 @@ class HeatmapStore:
         self._sizes, self._crc32 = columns["sizes"].reshape(-1, 2), columns["crc32"]
         cells = np.multiply(self._sizes[:, 0], self._sizes[:, 1], dtype=np.int64)
         if not 0 < cells.min() <= cells.max() <= len(file.view):
-            raise InputError(f"{self.path} has maps of sizes that cannot be; {AGAIN}")
-        self._offsets = read_offsets(file, self.path, self.header, {OFFSETS: cells})[OFFSETS]
+            raise InputError(f"{self.path} has maps of impossible sizes; {AGAIN}")
+        self._offsets = read_offsets(file, self.path, self.header, {"map": cells})["map"]
 
     def __len__(self) -> int:
         return len(self._crc32)

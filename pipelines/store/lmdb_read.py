@@ -53,12 +53,6 @@ def _meta_page(head: bytes) -> _Meta | None:
     return _Meta(transaction, last_page, page_bytes, DATABASE.unpack_from(head, _MAIN)[-1])
 
 
-def check_lmdb_file(path: Path, kind: str = "an image store") -> None:
-    """Raise InputError unless `path` is a whole LMDB file of format 0.9; maps nothing."""
-    with _opened(path, kind) as file:
-        _newest_meta(file, path, kind)
-
-
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
     try:

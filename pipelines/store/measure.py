@@ -103,15 +103,15 @@ class ClassFrequencies(NamedTuple):
     """Counts of pixels over the whole store, int64 [K] each; ignored pixels are of no class."""
 
     pixels: np.ndarray
-    """Of each class."""
+    """Pixels of each class."""
 
     where_present: np.ndarray
-    """Of all images in which the class occurs, ignored pixels too."""
+    """All pixels of the images in which the class occurs, ignored ones included."""
 
     def median_frequency_weights(self) -> np.ndarray:
-        """float64 [K]: the median frequency of the classes that occur over each class's own; 0 where it never occurs.
+        """float64 [K]: the median frequency of the classes divided by each class's frequency; 0 for one that never occurs.
 
-        A class's frequency is its share of the images in which it occurs. Source: Eigen and Fergus 2015, section 6.3.2;
+        The frequency of a class is its share of the pixels of the images in which it occurs. Source: Eigen and Fergus 2015, section 6.3.2;
         used by SegNet.
         """
         weights = np.zeros(len(self.pixels))

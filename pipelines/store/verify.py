@@ -1,4 +1,4 @@
-"""Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
+"""Decoding every image in full, with DALI, which finds damage that a check of headers cannot see.
 
 Two facts about DALI 2.4 shape this. A record whose header cannot be parsed, or that is smaller than the window, may
 kill the process (one thread of the decoder raises and takes away what the others still work on). So headers are checked
