@@ -19,33 +19,36 @@ import re
 import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 from unittest import mock
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 88  # columns of the help texts
 PACKAGES = ("pipelines", "cams", "trainers")
 OUTSIDE = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md", "log.md": "benchmarks/LOG.md"}
 
-_links = tempfile.TemporaryDirectory(prefix="sdali-docs-")
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # kept until MkDocs ends
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Let mkdocstrings find the packages as sdali.pipelines and so on."""
-    namespace = Path(_links.name, "sdali")
-    namespace.mkdir(exist_ok=True)
+    _folders.append(tempfile.TemporaryDirectory(prefix="sdali-docs-"))
+    namespace = Path(_folders[-1].name, "sdali")
+    namespace.mkdir()
     for package in (*PACKAGES, "benchmarks", "cli"):
-        link = namespace / package
-        if not link.is_symlink():
-            link.symlink_to(ROOT / package)
-    config.plugins["mkdocstrings"].config["handlers"].setdefault("python", {})["paths"] = [_links.name]
+        (namespace / package).symlink_to(ROOT / package)
+    config.plugins["mkdocstrings"].config["handlers"].setdefault("python", {})["paths"] = [str(namespace.parent)]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
+    from mkdocs.structure.files import File  # here, so that tests can make pages without MkDocs
+
     pages = {"reference/cli.md": cli_page()}
     pages |= {f"reference/{package}.md": api_page(f"sdali.{package}") for package in PACKAGES}
     pages |= {page: outside_page(ROOT / source) for page, source in OUTSIDE.items()}
@@ -97,24 +100,25 @@ def api_page(package: str) -> str:
     """The public names of a package, each with its docstring."""
     module = importlib.import_module(package)
     parts = [f"# {package}", inspect.cleandoc(module.__doc__ or "")]
+    modules, others = [], []
     for name in getattr(module, "__all__", ()):
+        (modules if isinstance(getattr(module, name), ModuleType) else others).append(name)
+    for name in modules:
         value = getattr(module, name)
-        parts.append(f"## {name} {{ #{package}.{name} }}" if isinstance(value, ModuleType) else "")
-        parts.append(reference(package, name, value))
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts += [f"## {name} {{ #{package}.{name} }}", inspect.cleandoc(value.__doc__ or "")]
+        parts += [reference(f"{package}.{name}", each, getattr(value, each)) for each in public_names(value)]
+    if modules and others:
+        parts.append("## Names of the package itself")
+    parts += [reference(package, name, getattr(module, name)) for name in others]
+    return "\n\n".join(parts) + "\n"
 
 
 def reference(package: str, name: str, value: object) -> str:
     """What asks mkdocstrings for one public name, where it is defined."""
-    if isinstance(value, ModuleType):
-        names = public_names(value)
-        return "\n".join(
-            [f"::: {value.__name__}", "    options:", "      show_root_heading: false", "      show_root_toc_entry: false"]
-            + [f"      members: [{', '.join(names)}]"]
-        )
     if inspect.isclass(value) or inspect.isfunction(value):
-        return f"::: {value.__module__}.{value.__qualname__}"
-    return f"### `{name}`\n\n`{package}.{name}`, {type(value).__name__}: `{value!r:.300}`"
+        heading = "" if value.__name__ == name else f"\n    options:\n      heading: {name}\n      toc_label: {name}"
+        return f"::: {value.__module__}.{value.__qualname__}{heading}"
+    return f"### {name}\n\n`{package}.{name}`: a value of type `{type(value).__name__}`."
 
 
 def public_names(module: ModuleType) -> list[str]:
