@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).resolve().parent.parent
-WIDTH = 88  # columns of the help texts
+WIDTH = 88  # columns of the help texts, but for the longest words
 PACKAGES = ("pipelines", "cams", "trainers")
 OUTSIDE = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md", "log.md": "benchmarks/LOG.md"}
 

@@ -73,7 +73,8 @@ def known_flags() -> set[str]:
 
 # Of ray, scripts/test, timm's training script and the ablations.
 FLAGS_OF_OTHERS = {
-    "--address", "--fast", "--head", "--no-prefetcher", "--num-cpus", "--object-store-memory", "--perf", "--port", "--set"
+    "--address", "--fast", "--head", "--no-prefetcher", "--num-cpus", "--object-store-memory", "--perf", "--port",
+    "--set",
 }  # fmt: skip
 
 

