@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import json
 import re
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from pictures import jpeg, make_store, photo
 from sdali.cams import from_hdf5, from_rare_classes
 from sdali.cli.main import main
 from sdali.pipelines.store.reader import ImageStore
+from sdali.trainers.classification import TrainConfig, train
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ SHAPE = re.compile(r'^    (batch\["\w+"\]) +# (\w+) \[([\d, ]+)\]', re.MULTILINE
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stores of the names that the examples use, and the log of a run."""
+    """Stores of the names that the examples use, and a run."""
     folder = tmp_path_factory.mktemp("stores")
     for name, count in {"train": 50, "val": 20, "pets": 70, "pets.train": 40}.items():
         make_store(folder / f"{name}.lmdb", count)
@@ -53,9 +53,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     camvid = make_parsing_store(folder / "camvid.lmdb", 8, (360, 480))
     from_rare_classes(camvid, folder / "camvid.rare.lmdb")
     make_parsing_store(folder / "camvid.val.lmdb", 2, (360, 480))
-    (folder / "run").mkdir()
-    line = {"event": "evaluate", "time": 0.0, "epoch": 1, "top1": 0.5}
-    (folder / "run" / "log.jsonl").write_text(json.dumps(line) + "\n")
+    small = {"model": "convnet4", "size": 32, "epochs": 1, "batch_size": 16, "device": "cpu", "threads": 1}
+    train(TrainConfig(store=folder / "train.lmdb", val_store=folder / "val.lmdb", out=folder / "run", **small))
     return folder
 
 
