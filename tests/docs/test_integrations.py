@@ -1,7 +1,7 @@
-"""The pages in docs/ do what they say: their code runs as it stands there, on small stores, in processes of its own.
+"""The pages in docs/integrations/ do what they say: their code runs as it stands there, in processes of its own.
 
-Each trains two epochs of three batches. Where a page promises exact resumption, a run that is killed in mid-epoch and
-started again ends with the weights of one that was not.
+On small stores, each trains two epochs of three batches. Where a page promises exact resumption, a run that is killed
+in mid-epoch and started again ends with the weights of one that was not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pictures import make_store
 from sdali.pipelines.store.measure import save
 from sdali.pipelines.store.statistics import IMAGENET
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "integrations"
 NEEDS = {
     "pytorch": "torch",
     "lightning": "lightning",
