@@ -35,9 +35,9 @@ from .loader.options import (
     train_settings,
 )
 from .plan.crops import scaled as crop_scaled
-from .plan.crops.guided import Heatmaps
 from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
 from .plan.planner import Planner
+from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore, check_masks_of_classes
 
 
