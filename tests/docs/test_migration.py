@@ -14,10 +14,8 @@ from torchvision.transforms import v2
 
 import sdali.pipelines
 from sdali.cli.store import Build
-from sdali.pipelines import classification, detection, parsing
-from sdali.pipelines.loader import device_colour as colour_torch
+from sdali.pipelines import TestLoaderOptions, TrainLoaderOptions, classification, detection, parsing
 from sdali.pipelines.loader.loader import Loader
-from sdali.pipelines.store.statistics import IMAGENET
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "migration.md").read_text("utf-8")
 NAMES = {
@@ -26,9 +24,7 @@ NAMES = {
     "test_loader": classification.test_loader,
     "detection": detection,
     "parsing": parsing,
-    "colour_torch": colour_torch,
     "Loader": Loader,
-    "IMAGENET": IMAGENET,
     "dataclasses": dataclasses,
 }
 
@@ -56,7 +52,8 @@ def tried(said: str) -> None:
     if inspect.isclass(called):
         called(**options)
     else:
-        inspect.signature(called).bind_partial(**options)
+        shared = {"train_loader": TrainLoaderOptions, "test_loader": TestLoaderOptions}[called.__name__]
+        assert set(options) <= {*inspect.signature(called).parameters, *shared.__annotations__}, said
 
 
 OURS = [said for said in column(1) if said not in ("for", ".beton")]
