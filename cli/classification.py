@@ -14,8 +14,7 @@ from tyro.conf import Positional
 
 from ..pipelines.io.outputs import HDF5, PNG, check_outputs
 from ..pipelines.io.tables import show
-from ..trainers.classification.config import TrainConfig
-from ..trainers.classification.evaluation_config import ConfusionConfig, EvaluateConfig
+from ..trainers.classification.config import ConfusionConfig, EvaluateConfig, TrainConfig
 from ..trainers.classification.recipes import recipe
 
 

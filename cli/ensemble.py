@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from ..pipelines.io.outputs import HDF5, PNG, check_outputs
 from ..pipelines.io.tables import show
-from ..trainers.core.sides import Sides
+from ..trainers.core.config import Sides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.outputs import RECORD, check_outputs
 from ...pipelines.io.streams import print_result, run
 from ...pipelines.io.tables import show
-from ...trainers.core.sides import Sides
+from ...trainers.core.config import Sides
 from ..hardware import machine
 from ..throughput.measure import write_json
 from .classification import CLASSIFICATION

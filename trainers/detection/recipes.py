@@ -18,7 +18,7 @@ from ..models.detection.rpn import RPNConfig
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """The recipe of this name, one of RECIPES; raises InputError for another, listing them."""
+    """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
     return chosen(RECIPES, name)()
 
 
@@ -92,5 +92,5 @@ def voc_resnet101() -> dict[str, Any]:
     }
 
 
-RECIPES = {made.__name__: made for made in (bccd_cpu, voc_resnet101)}
+RECIPES = {function.__name__: function for function in (bccd_cpu, voc_resnet101)}
 """Every recipe, by its name."""

@@ -1,4 +1,4 @@
-"""A picture of what a network of scene parsing says: images, true masks, predictions, and where they differ."""
+"""A picture of predictions of scene parsing: images, true masks, predicted masks, and where they differ."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ..models.parsing.network import ParsingConfig
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """The recipe of this name, one of RECIPES; raises InputError for another, listing them."""
+    """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
     return chosen(RECIPES, name)()
 
 
@@ -72,5 +72,5 @@ def _ade20k(backbone: str) -> dict[str, Any]:
     }
 
 
-RECIPES = {made.__name__: made for made in (ade20k_vgg16, ade20k_resnet101)}
+RECIPES = {function.__name__: function for function in (ade20k_vgg16, ade20k_resnet101)}
 """Every recipe, by its name."""
