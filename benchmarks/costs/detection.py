@@ -18,8 +18,8 @@ from ...pipelines.io.streams import print_result, run
 from ...pipelines.io.tables import show
 from ...trainers.models.detection.detector import Detector
 from ...trainers.models.detection.network import DetectionConfig, create_detector
-from ...trainers.models.detection.ohem import OHEMConfig
 from ...trainers.models.detection.rpn import RPNConfig
+from ...trainers.models.detection.sampling import OHEMConfig
 
 HEIGHT, WIDTH, OBJECTS, CLASSES, ROUNDS = 360, 480, 10, 20, 3
 PARTS: dict[str, Any] = {"cascade_rpn": True, "constrained": "rpn", "global_context": "random"}

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from sdali.trainers.detection.detections import Detections, GroundTruth
 from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import Detections, GroundTruth
 from sdali.trainers.models.detection.network import DetectionConfig
 from sdali.trainers.models.detection.rpn import RPNConfig
 

@@ -25,7 +25,7 @@ from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.networks import LoadedNetwork, check_input
 from ..core.process import Process, autocast
 from ..core.progress import Stopwatch
-from ..metrics.accuracy import Accuracy
+from ..metrics.classification import Accuracy
 from .config import ClassifierConfig, EvaluateConfig
 from .figures import Figures
 from .pictures import save_confusion_picture

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.process import Process
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
+from ..metrics.classification import Accuracy, Calibration, ConfusionCounts
 
 
 class Figures:

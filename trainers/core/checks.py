@@ -51,6 +51,12 @@ def check_share(name: str, value: float) -> None:
         raise InputError(f"{name} must be at least 0 and below 1, got {value}")
 
 
+def check_threshold(name: str, value: float) -> None:
+    """Above 0 and at most 1, as a threshold of IoU."""
+    if not 0 < value <= 1:
+        raise InputError(f"{name} must be above 0 and at most 1, got {value}")
+
+
 def check_choice(name: str, value: object, literal: Any) -> None:
     """Raise InputError unless the value is one of the words of a Literal."""
     if value not in get_args(literal):

@@ -97,7 +97,9 @@ class Process:
 
 
 @contextmanager
-def joined_process(device: str = "auto", threads: int | None = None, *, deterministic: bool = False) -> Iterator[Process]:
+def joined_process(
+    device: str = "auto", threads: int | None = None, *, deterministic: bool = False
+) -> Iterator[Process]:
     """Join torchrun's ranks (gloo on CPUs, NCCL on GPUs) and set torch up; undo both however the block ends.
 
     device: "auto" (a GPU where there is one), "cpu", "cuda", or "cuda:1" outside torchrun, under which each rank takes

@@ -12,10 +12,9 @@ from ...pipelines.config import DetectionAugmentation
 from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
-from ..core.checks import check_choice, check_count, check_differ, check_share
+from ..core.checks import check_choice, check_count, check_differ, check_share, check_threshold
 from ..core.config import EvaluationConfig, Schedule, Sides, TrainingConfig, flattened, yes
 from ..models.detection.network import DetectionConfig
-from ..models.detection.rpn import check_threshold
 
 OrderName = Literal["shuffle", "class_balanced", "repeat_factor", "label_shuffle"]
 

@@ -23,15 +23,14 @@ from ...pipelines.store.reader import ImageStore
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.process import Process, autocast
 from ..core.progress import Stopwatch
-from ..metrics.coco_ap import coco_ap
+from ..metrics.coco_ap import coco_ap, proposal_recall
 from ..metrics.detection_record import DetectionRecord
-from ..metrics.proposal_recall import proposal_recall
+from ..metrics.detections import Detections, GroundTruth
 from ..metrics.voc_ap import voc_ap
 from ..models.detection.detector import Detector
 from ..parsing.pictures import shown_samples
 from .config import DetectionRules, EvaluateConfig
-from .detections import Detections, GroundTruth, Scored
-from .fusion import averaged, final_detections, fused_proposals
+from .fusion import Scored, averaged, final_detections, fused_proposals
 from .pictures import DetectionPicture, save_detection_pictures
 from .predictions import write_coco_predictions
 from .views import View

@@ -20,12 +20,26 @@ in the paper, 0.8 in Detectron. Scores and classes stay as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou, clip_boxes_to_image, nms
 
-from .detections import Detections
+from ..metrics.detections import Detections
+
+
+class Scored(NamedTuple):
+    """R classified proposals of one image, perhaps none."""
+
+    proposals: Tensor
+    """float [R, 4], the best first."""
+    scores: Tensor
+    """float [R], by which the proposals were chosen."""
+    softmax: Tensor
+    """float [R, C + 1], the background last."""
+    boxes: Tensor
+    """float [R, C, 4], one for each class, not clipped."""
 
 
 def fused_proposals(

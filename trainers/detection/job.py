@@ -17,9 +17,9 @@ from ...pipelines.store.reader import ImageStore
 from ..core import checkpoint
 from ..core.job import Job
 from ..core.process import Process, autocast
-from ..models.detection.detector import Detector
+from ..models.backbones import Taken
+from ..models.detection.detector import Detector, start_from_classifier, start_from_detector
 from ..models.detection.network import create_detector
-from ..models.detection.starting_weights import Taken, start_from_classifier, start_from_detector
 from .config import DetectionRules, TrainConfig
 from .evaluation import check_objects, figures, record_detections
 

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 from ...cams.drawing.overlay import SUPERSAMPLED, Colour
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, font
 from ...pipelines.io.small_files import write_png
-from ..metrics.matching import judged
-from .detections import Detections, GroundTruth
+from ..metrics.detections import Detections, GroundTruth
+from ..metrics.voc_ap import judged
 
 RIGHT, WRONG, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)
 TRUTH, DIFFICULT = (240, 228, 66), (204, 121, 167)

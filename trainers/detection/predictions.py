@@ -20,7 +20,7 @@ from ...pipelines.io.input_files import read_input
 from ...pipelines.io.outputs import DETECTIONS
 from ...pipelines.io.small_files import write_output
 from ..metrics.detection_record import DetectionRecord
-from .detections import Detections
+from ..metrics.detections import Detections
 
 
 class NamedImages(Protocol):

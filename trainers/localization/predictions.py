@@ -71,7 +71,9 @@ def read_predictions(path: str | Path, *, images: int, classes: int) -> list[Pre
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text of numbers; give lines of label x_min y_min x_max y_max") from error
     if len(lines) != images:
-        raise InputError(f"{path} has {len(lines)} lines and there are {images} images; give one line for each, in order")
+        raise InputError(
+            f"{path} has {len(lines)} lines and there are {images} images; give one line for each, in order"
+        )
     return [_parsed(line, f"line {number} of {path}", classes) for number, line in enumerate(lines, 1)]
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from sdali.trainers.classification.hits import count_hits
 from sdali.trainers.core.distributed import Ranks
 from sdali.trainers.core.signals import Stopped
-from sdali.trainers.metrics.accuracy import Accuracy
+from sdali.trainers.metrics.classification import Accuracy
 
 RANKS = Ranks(device=torch.device("cpu"))
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.detection.detections import Detections
 from sdali.trainers.detection.predictions import read_coco_predictions, write_coco_predictions
 from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import Detections
 
 
 class Store(NamedTuple):

@@ -18,8 +18,7 @@ from sdali.cams.activation import class_activation_maps
 from sdali.pipelines import InputError, classification, detection
 from sdali.pipelines.store.statistics import IMAGENET
 from sdali.trainers.detection import networks as detectors
-from sdali.trainers.detection.detections import Scored
-from sdali.trainers.detection.fusion import fused_proposals
+from sdali.trainers.detection.fusion import Scored, fused_proposals
 from sdali.trainers.localization import EvaluateConfig, TrainConfig, evaluate, train
 from sdali.trainers.localization.answers import Answers, inclusive_pixels, read_answers
 from sdali.trainers.localization.cam_box import cam_box

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sdali.trainers.detection.detections import Scored
+from sdali.trainers.detection.fusion import Scored
 from sdali.trainers.localization.rule import answers, detector_classes, top_labels, whole_image
 
 SIZE = 100, 120  # px

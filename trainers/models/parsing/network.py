@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....pipelines.errors import InputError
 from ...core.checks import check_choice, check_count
-from .backbones import create_backbone
+from ..backbones import parsing_backbone
 from .message_passing import MessagePassing, MessagePassingConfig
 from .mixed_context import MixedContext, MixedContextConfig, convolution
 
@@ -73,7 +73,7 @@ def create_parser(
 
     Raises InputError for a backbone that timm does not know, or cannot make at output stride 8.
     """
-    backbone, (earlier, last) = create_backbone(config.backbone)
+    backbone, (earlier, last) = parsing_backbone(config.backbone)
     head = fcn_head(last, classes, config.fcn) if config.head == "fcn" else MixedContext(last, classes, config.mcn)
     return ParsingNetwork(
         backbone,

@@ -8,7 +8,7 @@ from detectors import random_boxes
 from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
-from sdali.trainers.models.detection.box_matching import match, proper
+from sdali.trainers.models.detection.sampling import match, proper
 
 
 @pytest.mark.parametrize("low_quality", [False, True])

@@ -1,4 +1,4 @@
-"""The objects that an image holds, and the detections in it, as every part of detection passes them on.
+"""The objects that an image holds, and the detections in it, as metrics and detectors pass them on.
 
 Boxes are xyxy pixels as the stores have them: continuous edges, so a box over a whole image is 0, 0, width, height.
 They are those of the oriented original image unless a function says otherwise.
@@ -38,16 +38,3 @@ class Detections(NamedTuple):
 def no_detections() -> Detections:
     """The detections of an image without any."""
     return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-
-
-class Scored(NamedTuple):
-    """R classified proposals of one image, perhaps none."""
-
-    proposals: Tensor
-    """float [R, 4], the best first."""
-    scores: Tensor
-    """float [R], by which the proposals were chosen."""
-    softmax: Tensor
-    """float [R, C + 1], the background last."""
-    boxes: Tensor
-    """float [R, C, 4], one for each class, not clipped."""
