@@ -5,7 +5,7 @@
     classification.train(classification.TrainConfig(store=..., val_store=..., out=...))
     network = load_network("run/best.pt")  # of any task: .module, .classes, .statistics, .size
 
-Each task has `train`, `evaluate`, `TrainConfig` and `EvaluateConfig`. Light to import: a task is loaded when it is used.
+Each task has `train`, `evaluate`, `TrainConfig` and `EvaluateConfig`. Light to import: each loads when used.
 """
 
 from __future__ import annotations

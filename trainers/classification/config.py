@@ -64,8 +64,8 @@ class TrainConfig(TrainingConfig):
     """Everything random about a training image."""
 
     test_crop: TestCrop = "centre"
-    """What evaluations see. centre: the shorter side is resized to size / 0.875 and the centre cropped; whole: the whole
-    image is squashed to the input."""
+    """What evaluations see. centre: the shorter side is resized to size / 0.875 and the centre cropped; whole: the
+    whole image is squashed to the input."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The figures of a classifier, or of an ensemble, counted from averaged softmax: accuracy, loss, calibration, confusion."""
+"""The figures of a classifier or an ensemble, from averaged softmax: accuracy, loss, calibration, confusion."""
 
 from __future__ import annotations
 

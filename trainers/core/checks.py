@@ -52,7 +52,7 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_threshold(name: str, value: float) -> None:
-    """Above 0 and at most 1, as a threshold of IoU."""
+    """Raise InputError unless the value is above 0 and at most 1, as a threshold of IoU is."""
     if not 0 < value <= 1:
         raise InputError(f"{name} must be above 0 and at most 1, got {value}")
 

@@ -1,4 +1,4 @@
-"""The options that every training run and every evaluation has, whatever its task; the command line is made from them."""
+"""The options of every training run and every evaluation, whatever its task; the command line is made from them."""
 
 from __future__ import annotations
 

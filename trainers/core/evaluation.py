@@ -38,7 +38,7 @@ class Evaluation:
     def loader(self, test_loader: Callable[..., Loader], **options: Any) -> Loader:
         """This rank's share of the store's images, from the `test_loader` of a task with `options`.
 
-        It is closed when the evaluation ends. All loaders of an evaluation with equal batch sizes make the same batches.
+        It is closed when the evaluation ends. Loaders with the same batch size make the same batches.
         """
         loading = self.process.loading(self.networks[0].statistics)
         return self.opened.enter_context(closing(test_loader(self.store, **options, **loading)))

@@ -1,4 +1,4 @@
-"""The record of a run: log.jsonl, TensorBoard beside it where that is installed, skipped.txt, and the display on stderr.
+"""The record of a run: log.jsonl, TensorBoard where that is installed, skipped.txt, and the display on stderr.
 
 log.jsonl holds one JSON object a line, each with `event` and `time` (Unix seconds):
     start     the configuration and what was resolved from it; `step` above 0 after a resumption

@@ -46,8 +46,8 @@ class TrainConfig(TrainingConfig):
     """Whether the shorter side is drawn once for each step or for each sample."""
 
     order: OrderName = "shuffle"
-    """In which order images come. shuffle: every image once an epoch; class_balanced: a class at random, then one of its
-    images; repeat_factor: images of rare classes more often; label_shuffle: every class as often as the largest."""
+    """In which order images come. shuffle: every image once an epoch; class_balanced: a class at random, then one of
+    its images; repeat_factor: images of rare classes more often; label_shuffle: every class as often as the largest."""
 
     lr: float | None = None
     """Peak learning rate. None: it follows from the number of images in a step over all ranks: for sgd 0.02 for every

@@ -182,7 +182,7 @@ def detect(
 def score(
     models: Sequence[Detector], batches: Sequence[dict[str, Any]], rules: DetectionRules, device: torch.device
 ) -> list[Scored]:
-    """The proposals that all models share, classified by all, in each image of a batch that is given in several views."""
+    """The proposals of each image, shared and classified by all models; the batch is given in several views."""
     seen = [_features(model, batch, device) for batch in batches for model in models]
     proposed = [one.model.proposals(one.features, one.sizes) for one in seen]
     fused = []

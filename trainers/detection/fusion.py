@@ -119,7 +119,7 @@ def _suppressed(candidates: Detections, label: Tensor, nms_threshold: float) -> 
 
 
 def _by_score(boxes: Tensor, scores: Tensor) -> Tensor:
-    """int64 [N]: the rows by falling score, equal ones by box, so that the given order does not decide what survives."""
+    """int64 [N]: rows by falling score, equal ones by box, so that the given order does not decide what survives."""
     order = torch.arange(len(scores), device=scores.device)
     for key in (*boxes.unbind(1)[::-1], -scores):
         order = order[key[order].argsort(stable=True)]

@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(predictions: Predictions, label: int, boxes: np.ndarray) -> Verdict:
-    """The verdict on one prediction or more for an image of this label, with boxes [G, 4] in the kit's pixels, G >= 1."""
+    """The verdict on the predictions, one at least, for an image of this label and boxes [G, 4] in the kit's pixels."""
     overlaps = inclusive_iou(predictions.boxes, boxes).max(1)
     right_label, right_box = predictions.labels == label, overlaps >= 0.5
     kinds = {
@@ -50,7 +50,7 @@ def save_localization_picture(
 ) -> None:
     """Write a PNG with a few images of each verdict, evenly spread over the store; raises InputError where it cannot.
 
-    predictions: for each image, of which the first `top` count; truth: labels and boxes, see metrics.localization_error.
+    predictions: for each image, of which the first `top` count; truth: labels and boxes, see LocalizationError.
     """
     kept = [Predictions(of_image.labels[:top], of_image.boxes[:top]) for of_image in predictions]
     verdicts = [verdict(of_image, *true) for of_image, true in zip(kept, truth, strict=True)]

@@ -2,7 +2,8 @@
 
 The file has a line for each image, in the order of the ground truth, with one to five predictions, the most certain
 first, each `label x_min y_min x_max y_max`: labels count from 1, and so do pixels, of which the last lies inside the
-box. In memory labels are indices of the class names; boxes stay as the kit has them, for its metric is defined on those.
+box. In memory labels are indices of the class names; boxes stay as the kit has them, since its metric is defined on
+those.
 """
 
 from __future__ import annotations
@@ -71,9 +72,7 @@ def read_predictions(path: str | Path, *, images: int, classes: int) -> list[Pre
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text of numbers; give lines of label x_min y_min x_max y_max") from error
     if len(lines) != images:
-        raise InputError(
-            f"{path} has {len(lines)} lines and there are {images} images; give one line for each, in order"
-        )
+        raise InputError(f"{path} has {len(lines)} lines for {images} images; give one line for each, in order")
     return [_parsed(line, f"line {number} of {path}", classes) for number, line in enumerate(lines, 1)]
 
 

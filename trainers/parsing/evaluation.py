@@ -1,4 +1,4 @@
-"""Evaluating networks of scene parsing on whole images, at several scales and mirrored, at the images' original size."""
+"""Evaluating networks of scene parsing on whole images, at several scales and mirrored, at the original size."""
 
 from __future__ import annotations
 

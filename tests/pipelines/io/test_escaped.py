@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sdali.cli.main import main
 from sdali.pipelines.io.escaped import escaped
 from sdali.pipelines.io.tables import show
-from sdali.trainers.core.skipped import write_skipped
+from sdali.trainers.core.log import write_skipped
 
 NASTY = "a\n7\tb.jpg\r\x1b[2J\x85\u2028熊\\n.jpg"
 

@@ -15,7 +15,7 @@ from sdali.pipelines.errors import InputError
 from sdali.pipelines.io.input_files import open_input, read_input
 from sdali.pipelines.store.statistics import statistics_path
 from sdali.trainers.detection.predictions import read_coco_predictions
-from sdali.trainers.localization.answers import read_answers
+from sdali.trainers.localization.predictions import read_predictions
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_answers_and_predictions_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
-            read_answers(path, images=3, classes=3)
+            read_predictions(path, images=3, classes=3)
         with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
             read_coco_predictions(path, store)
 

@@ -31,7 +31,7 @@ from sdali.pipelines.io.outputs import (
     check_outputs,
 )
 from sdali.pipelines.io.small_files import marked, write_output, write_png
-from sdali.trainers.localization.answers import Answers, write_answers
+from sdali.trainers.localization.predictions import Predictions, write_predictions
 
 PICTURE = Image.new("RGB", (5, 4), "red")
 
@@ -46,7 +46,7 @@ def files_of(folder: Path) -> dict[str, Path]:
     write_json(folder / "record", {"machine": {}, "results": []})
     write_output(folder / "statistics", b'{\n  "digest": "abc"\n}\n', STATISTICS)
     write_output(folder / "detections", b'[\n{"image_id": 0}\n]\n', DETECTIONS)
-    write_answers(folder / "answers", [Answers(np.array([4]), np.array([[0, 1.5, 3e-9, 1e20]]))])
+    write_predictions(folder / "answers", [Predictions(np.array([4]), np.array([[0, 1.5, 3e-9, 1e20]]))])
     h5py.File(folder / "hdf5", "w").close()
     own = io.BytesIO()
     PICTURE.save(own, "PNG")

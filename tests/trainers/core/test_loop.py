@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers.core import checkpoint
-from sdali.trainers.core.distributed import Ranks
 from sdali.trainers.core.log import RunLog
 from sdali.trainers.core.loop import Run, fit, seed_step
+from sdali.trainers.core.progress import RunProgress, Stopwatch
 from sdali.trainers.core.signals import StopSignals
-from sdali.trainers.core.standing import Standing, Stopwatch
 
 
 class FakeLoader:
@@ -63,7 +62,7 @@ def make_run(tmp_path: Path) -> Iterator[MakeRun]:
     logs: list[RunLog] = []
 
     def make(top1: list[float], **options: Any) -> Run:
-        model, at, results = Weight(), Standing(), iter(top1)
+        model, at, results = Weight(), RunProgress(), iter(top1)
         loader = options.pop("loader", FakeLoader())
         logs.append(RunLog(tmp_path, at, epochs=5, steps_per_epoch=len(loader), describe=str, enabled=True))
         defaults: dict[str, Any] = {

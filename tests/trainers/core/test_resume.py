@@ -19,7 +19,7 @@ from sdali.pipelines import InputError
 from sdali.pipelines.config import Augmentation, Colour
 from sdali.trainers.classification import TrainConfig, train
 from sdali.trainers.classification import job as classification_job
-from sdali.trainers.classification.hits import count_hits
+from sdali.trainers.classification.evaluation import count_hits
 from sdali.trainers.core import checkpoint
 
 EXACT: dict[str, Any] = {"deterministic": True, "ema": 0.9, "optimizer": "adamw"}

@@ -9,7 +9,7 @@ from detecting import jittered, objects
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.detection.box_voting import voted
+from sdali.trainers.detection.fusion import voted
 from sdali.trainers.metrics.detections import Detections, no_detections
 
 

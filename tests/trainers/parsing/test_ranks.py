@@ -18,8 +18,9 @@ SCRIPT = """
 import dataclasses, json, os, signal, sys
 from pathlib import Path
 import torch
-from sdali.trainers import loop, parsing_job
-from sdali.trainers.core.distributed import process_group
+from sdali.trainers.core import loop
+from sdali.trainers.parsing.job import ParsingJob
+from sdali.trainers.core.process import joined_process
 from sdali.trainers.models.parsing.mixed_context import MixedContextConfig
 from sdali.trainers.models.parsing.network import ParsingConfig
 from sdali.trainers.parsing import EvaluateConfig, TrainConfig, evaluate, train
@@ -33,7 +34,7 @@ config = TrainConfig(
 gradients = {}
 with process_group("cpu") as ranks:
     for balance in ("none", "median_frequency"):
-        job = parsing_job.prepare(dataclasses.replace(config, class_balance=balance), ranks, 1)
+        job = parsing_job.ParsingJob(dataclasses.replace(config, class_balance=balance), ranks, 1)
         model = torch.nn.Conv2d(3, 5, 1)
         model.load_state_dict(torch.load(folder / "model.pt"))
         batch = {name: part[rank::2] for name, part in torch.load(folder / "batch.pt").items()}
