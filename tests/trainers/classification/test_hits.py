@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from itertools import count
-
-import pytest
 import torch
 from torch import nn
 
 from sdali.trainers.classification.evaluation import count_hits
 from sdali.trainers.core.process import Process
-from sdali.trainers.core.signals import Stopped
 from sdali.trainers.metrics.classification import Accuracy
 
 ALONE = Process(device=torch.device("cpu"))
@@ -43,14 +38,3 @@ def test_every_image_is_counted_once() -> None:
     whole = Accuracy.of(model.eval()(images).detach(), labels)
     assert torch.equal(found.totals[:, :3], whole.totals[:, :3])
     assert found.compute()["images"] == 13
-
-
-def test_a_signal_ends_it() -> None:
-    """`stop` is asked after each batch, and its signal raised."""
-    asked = count(1)
-    with pytest.raises(Stopped, match="SIGTERM"):
-        count_hits(
-            Net(), data([2] * 5), classes=6, process=ALONE, precision="float32",
-            stop=lambda: signal.SIGTERM if next(asked) == 3 else 0,
-        )  # fmt: skip
-    assert next(asked) == 4

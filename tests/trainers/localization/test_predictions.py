@@ -1,4 +1,4 @@
-"""Answers are read back as written, in the development kit's numbers; wrong lines are named."""
+"""Predictions are read back as written, in the development kit's numbers; wrong lines are named."""
 
 from __future__ import annotations
 
@@ -106,8 +106,7 @@ def test_what_cannot_be_read_or_written(tmp_path: Path) -> None:
         write_predictions(tmp_path / "none" / "a.txt", [ONE])
     write_predictions(tmp_path / "a.txt", [ONE])
     for count in (0, 6):
-        with pytest.raises(InputError, match=f"image 2 has {count} answers and .*a.txt can hold 1 to 5"):
-            write_predictions(
-                tmp_path / "a.txt", [ONE, Predictions(ONE.labels.repeat(count), ONE.boxes.repeat(count, 0))]
-            )
+        with pytest.raises(InputError, match=f"image 2 has {count} predictions and .*a.txt can hold 1 to 5"):
+            many = Predictions(ONE.labels.repeat(count), ONE.boxes.repeat(count, 0))
+            write_predictions(tmp_path / "a.txt", [ONE, many])
     assert (tmp_path / "a.txt").read_text() == "1 1 1 3 4\n"
