@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ...cams.drawing.sheet import GAP, INK, MARGIN, SOFT, TITLE_SIZE, font
 from ...pipelines.errors import InputError
 from ...pipelines.io.small_files import write_png
+from ..core.pictures import printable
 
 ALL_UP_TO, WORST = 40, 30  # classes
 RIGHT, WRONG, EMPTY = (11, 114, 133), (201, 60, 44), (238, 238, 240)
@@ -56,7 +57,7 @@ def save_confusion_picture(path: str | Path, counts: np.ndarray, classes: Sequen
 
 
 def _shown(counts: np.ndarray, classes: Sequence[str]) -> Shown:
-    names = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in classes]
+    names = [printable(name) for name in classes]
     images, right = int(counts.sum()), int(counts.trace())
     share = f"{_percent(right, images)} right: " if images else ""
     captions = ["Rows: true class, columns: predicted class", "Numbers: images, shades: share of the row"]

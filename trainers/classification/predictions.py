@@ -63,8 +63,8 @@ def written_predictions(
 
     Raises:
         InputError: `path` exists or is being written, the disk is full (found out before anything is computed), an
-            image has no class, is put twice or left out, or its predictions are no softmax. `path` then holds what it
-            held before.
+            image has no class, or its predictions are no softmax. `path` then holds what it held before.
+        AssertionError: an image is put twice or left out.
     """
     check_labelled(store)
     path = Path(path)
@@ -96,10 +96,8 @@ class PredictionWriter:
     def put(self, indices: Sequence[int] | np.ndarray, softmax: np.ndarray) -> None:
         """Write the softmax float32 [B, checkpoints, scales, views, K] of the images with these indices, int64 [B]."""
         indices, softmax = np.asarray(indices, np.int64).reshape(-1), np.asarray(softmax, np.float32)
-        if softmax.shape != (len(indices), *self._softmax.shape[1:]):
-            found, wanted = list(softmax.shape), [len(indices), *self._softmax.shape[1:]]
-            raise InputError(f"predictions for {self.path} are {found} and should be {wanted}; correct the call")
-        self._check_indices(indices)
+        assert softmax.shape == (len(indices), *self._softmax.shape[1:]), f"predictions are {list(softmax.shape)}"
+        assert not self._written[indices].any() and len(set(indices)) == len(indices), "an image is put twice"
         if (index := first_no_softmax(softmax)) is not None:
             name = self._names[int(indices[index])]
             raise InputError(f"the predictions of {name} are no softmax: the network has diverged; take another one")
@@ -111,20 +109,9 @@ class PredictionWriter:
                 self._softmax[begin : begin + len(run)] = softmax[run]
         self._written[indices] = True
 
-    def _check_indices(self, indices: np.ndarray) -> None:
-        if len(outside := indices[(indices < 0) | (indices >= len(self._written))]):
-            raise InputError(f"{self.path} has no image {outside[0]}: its indices are 0 to {len(self._written) - 1}")
-        unique, counts = np.unique(indices, return_counts=True)
-        if len(twice := unique[(counts > 1) | self._written[unique]]):
-            raise InputError(f"image {twice[0]} of {self.path} is put twice; put each once")
-
     def check_complete(self) -> None:
-        """Raise InputError where an image is left out."""
-        if len(left := np.flatnonzero(~self._written)):
-            raise InputError(
-                f"{self.path} lacks {len(left)} of its {len(self._written)} images, the first is "
-                f"{self._names[int(left[0])]}; put every image"
-            )
+        """Raise AssertionError where an image is left out."""
+        assert self._written.all(), f"{self.path} lacks {(~self._written).sum()} of its {len(self._written)} images"
 
 
 class Predictions:

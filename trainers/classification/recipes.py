@@ -12,23 +12,15 @@ computed for 1,000 classes: a multiplication with its addition is one MAC, and a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ...pipelines.config import INTERPOLATIONS, Augmentation, Colour, Crop
-from ...pipelines.errors import InputError
+from ..core.checks import checked_recipe
 
 
 def recipe(name: str) -> dict[str, Any]:
     """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
-    return chosen(RECIPES, name)()
-
-
-def chosen(recipes: dict[str, Callable[[], dict[str, Any]]], name: str) -> Callable[[], dict[str, Any]]:
-    """The recipe of this name; raises InputError, with a list of the names, for an unknown one."""
-    if name not in recipes:
-        raise InputError(f"there is no recipe {name!r}; choose one of {', '.join(recipes)}")
-    return recipes[name]
+    return checked_recipe(name, RECIPES)()
 
 
 def inception_v3() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -13,6 +13,8 @@ import numpy as np
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import whole_number
 from ...pipelines.store.reader import ImageStore
+
+Recipe = Callable[[], dict[str, Any]]
 
 _NAMED = 3  # a sentence names at most this many classes and counts the rest
 
@@ -67,6 +69,13 @@ def check_differ(name: str, values: Sequence[float]) -> None:
     """Raise InputError where a value occurs twice."""
     if len(set(values)) < len(values):
         raise InputError(f"{name} must differ, got {', '.join(map(str, values))}")
+
+
+def checked_recipe(name: str, recipes: dict[str, Recipe]) -> Recipe:
+    """The recipe of this name; raises InputError, with a list of the names, for an unknown one."""
+    if name not in recipes:
+        raise InputError(f"there is no recipe {name!r}; choose one of {', '.join(recipes)}")
+    return recipes[name]
 
 
 class LabelledImages(Protocol):

@@ -100,7 +100,7 @@ class DetectionRules:
     """A detection is dropped whose IoU with a better one of its class is above this."""
 
     detections: int = 100
-    """Most detections in an image; COCO counts at most 100."""
+    """Most detections in an image; COCO counts at most 100 of each class."""
 
     voting: float | None = None
     """Box voting: a detection moves to the mean of the boxes of its class whose IoU with it is this or more (0.5 in the

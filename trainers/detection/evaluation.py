@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +19,7 @@ from ...pipelines.io.progress import Track, silent
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
+from ..core.pictures import decoded, shown_samples
 from ..core.process import Process, autocast
 from ..core.progress import Stopwatch
 from ..metrics.coco_ap import coco_ap, proposal_recall
@@ -28,11 +27,10 @@ from ..metrics.detection_record import DetectionRecord
 from ..metrics.detections import Detections, GroundTruth
 from ..metrics.voc_ap import voc_ap
 from ..models.detection.detector import Detector
-from ..parsing.pictures import shown_samples
 from .config import DetectionRules, EvaluateConfig
 from .fusion import Scored, averaged, final_detections, fused_proposals
 from .pictures import DetectionPicture, save_detection_pictures
-from .predictions import write_coco_predictions
+from .predictions import write_predictions
 from .views import View
 
 SHOWN = 0.5  # least score of a detection that is drawn
@@ -60,7 +58,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         seconds, _ = stopwatch.lap()
         result = figures(records, store.classes, config.rules)
         if process.is_first and config.predictions is not None:
-            write_coco_predictions(config.predictions, records.detections, store)
+            write_predictions(config.predictions, records.detections, store)
         if process.is_first and config.picture is not None:
             _draw(config.picture, records.detections, store)
     return {
@@ -262,9 +260,3 @@ def _draw(path: Path, record: DetectionRecord, store: ImageStore) -> None:
         if image in shown
     ]
     save_detection_pictures(path, pictures, store.classes, least_score=SHOWN)
-
-
-def decoded(store: ImageStore, image: int) -> np.ndarray:
-    """One image, RGB uint8 [H, W, 3], oriented."""
-    picture = cv2.imdecode(np.frombuffer(store.read([image])[0], np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from ...cams.drawing.overlay import SUPERSAMPLED, Colour
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, font
 from ...pipelines.io.small_files import write_png
+from ..core.pictures import printable
 from ..metrics.detections import Detections, GroundTruth
 from ..metrics.voc_ap import judged
 
@@ -162,7 +163,3 @@ def _row(one: DetectionPicture, classes: Sequence[str], iou_threshold: float) ->
     counts = [sum(mark.colour == colour for mark in made) for colour in (RIGHT, WRONG, MISSED)]
     details = "{} right, {} wrong, {} missed".format(*counts)
     return Row(name=printable(one.name), details=details, cells=sides)
-
-
-def printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)

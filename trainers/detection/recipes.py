@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...pipelines.config import Colour, DetectionAugmentation
-from ..classification.recipes import chosen
+from ..core.checks import checked_recipe
 from ..models.detection.network import DetectionConfig
 from ..models.detection.rpn import RPNConfig
 
 
 def recipe(name: str) -> dict[str, Any]:
     """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
-    return chosen(RECIPES, name)()
+    return checked_recipe(name, RECIPES)()
 
 
 def bccd_cpu() -> dict[str, Any]:

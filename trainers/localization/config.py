@@ -56,7 +56,7 @@ class EvaluateConfig(EvaluationConfig):
     """Write the predictions into this file, in the text format of ILSVRC's development kit."""
 
     read: Path | None = None
-    """Evaluate the predictions in such a file, in place of those of a classifier and a detector."""
+    """Evaluate the predictions in this file, of the same format, in place of those of a classifier and a detector."""
 
     picture: Path | None = None
     """Draw a few right and wrong predictions, and what is wrong with them, into this PNG."""

@@ -11,8 +11,8 @@ import numpy as np
 from ...cams.drawing.sheet import Row, contact_sheet, fitted
 from ...pipelines.io.small_files import write_png
 from ...pipelines.store.reader import ImageStore
-from ..detection.evaluation import decoded
-from ..detection.pictures import RIGHT, TRUTH, WRONG, Mark, marked, printable
+from ..core.pictures import decoded, printable
+from ..detection.pictures import RIGHT, TRUTH, WRONG, Mark, marked
 from ..metrics.localization_error import inclusive_iou
 from .predictions import Predictions
 

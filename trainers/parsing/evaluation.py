@@ -19,11 +19,12 @@ from ...pipelines.sources.mask_classes import check_masks_of_classes
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.subset import Subset
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
+from ..core.pictures import shown_samples
 from ..core.process import Process, autocast
 from ..core.progress import Stopwatch
 from ..metrics.mean_iou import MeanIou
 from .config import EvaluateConfig
-from .pictures import save_parsing_picture, shown_samples
+from .pictures import save_parsing_picture
 from .predictions import check_folder, write_predictions
 
 Seen = Callable[[dict[str, Any], Tensor], None]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...pipelines.config import ParsingAugmentation, ParsingCrop
-from ..classification.recipes import chosen
+from ..core.checks import checked_recipe
 from ..models.parsing.message_passing import MessagePassingConfig
 from ..models.parsing.mixed_context import MixedContextConfig
 from ..models.parsing.network import ParsingConfig
@@ -20,7 +20,7 @@ from ..models.parsing.network import ParsingConfig
 
 def recipe(name: str) -> dict[str, Any]:
     """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
-    return chosen(RECIPES, name)()
+    return checked_recipe(name, RECIPES)()
 
 
 def ade20k_vgg16() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from detecting import ALL_PARTS, SMALL
+from detecting import ALL_PARTS, SMALL, read_coco_predictions
 from detection_by_hand import by_hand
 from detection_stores import squares, write_store
 from resuming import at_step, state_difference
@@ -29,7 +29,6 @@ from sdali.trainers.core.process import Process
 from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig, evaluate, train
 from sdali.trainers.detection import job as detection_job
 from sdali.trainers.detection.evaluation import Records, figures, record_detections, truth_of
-from sdali.trainers.detection.predictions import read_coco_predictions
 from sdali.trainers.metrics.coco_ap import coco_ap
 from sdali.trainers.metrics.detection_record import DetectionRecord
 from sdali.trainers.models.detection.network import DetectionConfig
