@@ -27,7 +27,7 @@ LEGEND, TICKS, BAR_WIDTH = ((RIGHT, "right"), (WRONG, "taken for another")), (0.
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What is drawn: counts [R, C], R classes and perhaps a column of the others; images, right [R]; the text."""
+    """What is drawn: counts [R, C] of R classes, perhaps with a column of the others; right images [R]; texts."""
 
     counts: np.ndarray
     right: np.ndarray
@@ -92,16 +92,16 @@ def _drawn(shown: Shown) -> Image.Image:
     picture = Image.new("RGB", (width, bottom + 3 * GAP + 3 * line + MARGIN), "white")
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), shown.title, INK, font(TITLE_SIZE))
-    for place, caption in enumerate(shown.captions):
-        draw.text((MARGIN, MARGIN + TITLE_SIZE + 2 * GAP + place * (line + 2)), caption, SOFT, text)
-    for place, name in enumerate(columns):
-        _write_upwards(picture, (left + place * shown.cell + shown.cell // 2, top - GAP), name, text)
-    for place, (name, (share, count)) in enumerate(zip(rows, sides, strict=True)):
-        middle = top + place * shown.cell + shown.cell // 2
+    for number, caption in enumerate(shown.captions):
+        draw.text((MARGIN, MARGIN + TITLE_SIZE + 2 * GAP + number * (line + 2)), caption, SOFT, text)
+    for column, name in enumerate(columns):
+        _write_upwards(picture, (left + column * shown.cell + shown.cell // 2, top - GAP), name, text)
+    for row, (name, (share, count)) in enumerate(zip(rows, sides, strict=True)):
+        middle = top + row * shown.cell + shown.cell // 2
         draw.text((left - GAP, middle), name, INK, text, anchor="rm")
         draw.text((right + 2 * GAP + side_width, middle), count, SOFT, text, anchor="rm")
         draw.text((right + 2 * GAP, middle), share, INK, text, anchor="lm")
-        _draw_row(draw, (left, top + place * shown.cell), shown, place)
+        _draw_row(draw, (left, top + row * shown.cell), shown, row)
     _draw_legend(draw, (legend_left, bottom + 3 * GAP), text)
     return picture
 

@@ -4,10 +4,10 @@
     config = TrainConfig(**recipe("inception_v3"), **paths)
 
 All train as the talk does (Hikvision 2016): scale-and-aspect crops, colour 0.4, lighting 0.1, a kernel at random, SGD,
-and four last epochs without augmentation. The talk names the networks' families and no hyperparameters: those are of
-the sources that the docstrings name, always with momentum 0.9. Where the sources take the learning rate down in steps,
-a warm-up of five epochs and a cosine do here, from 0.1 for each 256 images of a step (Goyal et al. 2017). Costs are
-computed for 1,000 classes: a multiplication with its addition is one MAC, and an image one forward pass.
+and four last epochs without augmentation. The talk names the families of networks but no hyperparameters: those come
+from the sources in the docstrings, always with momentum 0.9. Where the sources lower the learning rate in steps, these
+recipes use a warm-up of five epochs and a cosine, with a peak of 0.1 for each 256 images of a step (Goyal et al. 2017).
+Costs are computed for 1,000 classes: one forward pass for each image; a multiplication with its addition is one MAC.
 """
 
 from __future__ import annotations
