@@ -18,15 +18,9 @@ if TYPE_CHECKING:
     from .previews.preview import preview
 
 _MODULES = {
-    "class_activation_maps": ".activation",
-    "from_boxes": ".heatmaps",
-    "from_hdf5": ".heatmaps",
-    "from_masks": ".heatmaps",
-    "from_rare_classes": ".heatmaps",
-    "generate": ".heatmaps",
-    "grad_cam": ".activation",
-    "has_exact_map": ".activation",
-    "preview": ".previews.preview",
+    ".activation": ("class_activation_maps", "grad_cam", "has_exact_map"),
+    ".heatmaps": ("from_boxes", "from_hdf5", "from_masks", "from_rare_classes", "generate"),
+    ".previews.preview": ("preview",),
 }
 
 __all__ = [
@@ -44,6 +38,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module, __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..pipelines.store.measure import ClassFrequencies
 from ..pipelines.store.heatmaps import quantise
+from ..pipelines.store.measure import ClassFrequencies
 
 GRID = 32  # cells on each side: our choice, finer than a network's 7 to 12, and still 1 KB for a map
 NOT_FOREGROUND = (0, 255)  # background and "ignore" in most sets of masks (VOC, ADE20K)
@@ -62,7 +62,7 @@ def boxes_heatmap(boxes: np.ndarray, height: int, width: int, grid: int = GRID) 
 
 
 def value_weights(frequencies: ClassFrequencies) -> np.ndarray:
-    """The weight of each mask value, float64 [256]: 1 / share of its class among all labelled pixels, 0 if it has none."""
+    """The weight of each mask value, float64 [256]: 1 / share of its class in all labelled pixels, 0 if it has none."""
     weights = np.zeros(256)
     (occurs,) = np.nonzero(frequencies.pixels)
     weights[occurs] = frequencies.pixels.sum() / frequencies.pixels[occurs]

@@ -144,7 +144,8 @@ def _flags(kind: type, names: str = "", flags: str = "--") -> Iterator[tuple[str
         inner, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         shown = next((note.name for note in notes if getattr(note, "name", None) is not None), name)
         if is_dataclass(inner):
-            yield from _flags(inner, f"{names}{shown}." if shown else names, f"{flags}{shown}." if shown else flags)  # type: ignore[arg-type]
+            prefix = f"{shown}." if shown and tyro.conf.OmitArgPrefixes not in notes else ""
+            yield from _flags(inner, names + prefix, flags + prefix)  # type: ignore[arg-type]
         elif tyro.conf.Positional not in notes:
             yield f"{names}{name}", f"{flags}{shown.replace('_', '-')}"
 

@@ -15,8 +15,8 @@ from ..pipelines.io.progress import track
 from ..pipelines.io.publish import check_apart, check_output, paths_in
 from ..pipelines.io.terminal import print_table
 from ..pipelines.store.join import join
+from ..pipelines.store.measure import summary
 from ..pipelines.store.reader import ImageStore
-from ..pipelines.store.summary import summary
 from .formats import FormatName, FormatOptions, source_of
 
 _CLASSES_SHOWN = 20

@@ -26,7 +26,7 @@ from ...pipelines.io.progress import Track, silent
 from ...pipelines.plan.order import shuffle
 from ...pipelines.store.reader import ImageStore
 from ...trainers.core.loop import timed
-from ...trainers.core.standing import Standing
+from ...trainers.core.progress import RunProgress
 from ...trainers.models.classification.classifiers import create_classifier
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
@@ -77,8 +77,7 @@ def stages(config: StagesConfig, *, progress: Track = silent) -> dict[str, Any]:
     for name in ("rounds", "images_a_round", "steps"):
         at_least_one(name, getattr(config, name))
     create_classifier(config.model, 2)  # a wrong name is refused before anything is measured
-    sizes = {"batch_size": config.batch_size, "size": config.size, "threads": config.threads}
-    with workload(config.images, **sizes) as work:
+    with workload(config.images, batch_size=config.batch_size, size=config.size, threads=config.threads) as work:
         parts = [(name, partial(part, work)) for name, part in PARTS.items()]
         measured = measure_in_turn(parts, rounds=config.rounds, images=config.images_a_round, progress=progress)
         results = {one.peer: one.result() for one in measured}
@@ -114,7 +113,7 @@ def training(work: Workload, model: str, steps: int) -> dict[str, Any]:
     )
     network = create_classifier(model, max(len(store.classes), 2)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    at, begun, waited = Standing(), 0.0, 0.0
+    at, begun, waited = RunProgress(), 0.0, 0.0
     batches = chain.from_iterable(timed(loader, at) for _ in count())
     for step, batch in enumerate(islice(batches, _WARM_UP_STEPS + steps)):
         if step == _WARM_UP_STEPS:

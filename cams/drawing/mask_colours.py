@@ -67,14 +67,14 @@ def palette(classes: int) -> np.ndarray:
 
 
 def coloured(mask: np.ndarray, classes: int) -> np.ndarray:
-    """A mask uint8 [H, W] in the palette's colours, RGB uint8 [H, W, 3]; ignored values, from `classes` on, are grey."""
+    """A mask uint8 [H, W] in the palette's colours, RGB uint8 [H, W, 3]; values from `classes` on are grey."""
     table = np.full((256, 3), IGNORED, np.uint8)
     table[:classes] = palette(classes)
     return table[mask]
 
 
 def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndarray:
-    """The picture, RGB uint8 [H, W, 3], under the colours of its mask, uint8 of any size; ignored pixels are hatched."""
+    """The picture, RGB uint8 [H, W, 3], under the colours of its mask, uint8 of any size; ignored pixels hatched."""
     height, width = picture.shape[:2]
     mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     tinted = (1 - OPACITY) * picture + OPACITY * coloured(mask, classes)
@@ -83,7 +83,7 @@ def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndar
 
 
 def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, *, ignored: bool = True) -> Image.Image:
-    """A legend on white, `width` pixels wide: the colours of the classes `shown`, at least one, and of ignored pixels."""
+    """A legend on white, `width` pixels wide: the colours of the classes `shown` (at least one), of ignored pixels."""
     entries = [(names[k], tuple(palette(k + 1)[k].tolist())) for k in shown] + [("ignored", IGNORED)] * ignored
     caption = font(CAPTION_SIZE)
     column = CHIP + 8 + max(int(caption.getlength(name)) for name, _ in entries) + COLUMN_GAP

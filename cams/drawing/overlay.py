@@ -15,9 +15,7 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 PLAIN, DIMMING = (255, 255, 255, 190), (0, 0, 0, 90)  # RGBA
 THIN, THICK, RADIUS = 1.25, 2.5, 3.5  # pixels: lines, and the dots at the centres
-SUPERSAMPLED = (
-    4  # lines are drawn at four times the size and averaged, so that they are smooth at any fraction of a pixel
-)
+SUPERSAMPLED = 4  # lines are drawn at four times the size and averaged: smooth at any fraction of a pixel
 
 
 def heatmap_overlay(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ INK, SOFT = (28, 28, 30), (112, 112, 118)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a sheet: a caption, `name` in black and `details` in grey, and a picture RGB uint8 [H, W, 3] a column."""
+    """A caption, `name` in black and `details` in grey, and under it a picture RGB uint8 [H, W, 3] in each column."""
 
     name: str
     details: str

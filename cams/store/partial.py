@@ -27,7 +27,7 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.publish import locked
 from ...pipelines.store.format import HEADER, HEADER_KEY
 from ...pipelines.store.heatmaps import LARGEST_SIDE, MAPS
-from ...pipelines.store.lmdb_read import check_lmdb_file
+from ...pipelines.store.lmdb_read import mapped_file
 
 FORMAT, SCHEMA = "sdali partial heatmap store", 1
 RECORD_HEADER = struct.Struct("<HHI")  # height, width, CRC32 of the map begun from both
@@ -162,7 +162,7 @@ def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
 def _open_bound(path: Path, binding: dict[str, Any], *, readonly: bool) -> lmdb.Environment | None:
     """The environment of a partial file that is whole and carries this binding, else None."""
     try:
-        check_lmdb_file(path)
+        mapped_file(path)  # checks it: LMDB itself would end the process with a signal
         environment = _open(path, readonly=readonly)
     except (InputError, lmdb.Error):
         return None

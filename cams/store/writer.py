@@ -22,7 +22,7 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.publish import PartialFile, write_errors
 from ...pipelines.store import format as store_format
 from ...pipelines.store.format import HEADER, HEADER_KEY, INDEX, SCHEMA, key
-from ...pipelines.store.heatmaps import FORMAT, MAPS, OFFSETS
+from ...pipelines.store.heatmaps import FORMAT, MAPS
 from ...pipelines.store.lmdb_write import LmdbFile
 from . import partial
 from .partial import ShardReader, ShardWriter, decode, encode, shard_path, shard_paths
@@ -32,8 +32,8 @@ class HeatmapWriter:
     """Context manager over an unfinished heatmap store; leaving it keeps what was put, `finish` publishes.
 
     Args:
-        path: the store to be.
-        count: maps in all, one for each image.
+        path: the name of the finished store.
+        count: how many maps the store will have, one for each image.
         images_digest: digest of the image store that the maps belong to.
         method: how the maps are made, with every parameter that changes them.
         model_digest: identity of the model's weights, "" without a model.
@@ -131,8 +131,8 @@ class HeatmapWriter:
             file.put(MAPS, key(index), body)
             sizes.extend(heatmap.shape)
             crc32.append(zlib.crc32(body))
-        columns, offsets = {"sizes": sizes, "crc32": crc32}, {OFFSETS: file.offsets(MAPS)}
-        for name, column in sorted({**columns, **offsets}.items()):
+        columns, offsets = {"sizes": sizes, "crc32": crc32}, {"map": file.offsets(MAPS)}
+        for name, column in sorted({**columns, "map_offsets": offsets["map"]}.items()):
             file.put(INDEX, name.encode(), column.tobytes())
         document = {
             "format": FORMAT,

@@ -26,7 +26,7 @@ from ..sources.source import Source, SourceItem
 from ..store.join import ShardedWriter
 from ..store.verify import FullDecode, in_batches
 from ..store.writer import StoreWriter
-from .prepare import Preparation, Prepared, Refused
+from .prepare import Preparation, Prepared, Refused, decoded_mask
 
 Writer = StoreWriter | ShardedWriter
 TRAIN, VAL = 0, 1  # of the two stores of a split
@@ -112,20 +112,19 @@ def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Gen
     for group in in_batches(sized):
         samples = [each for each in group if isinstance(each, Prepared)]
         sizes = [(sample.height, sample.width) for sample in samples]
-        reasons = decoder.reasons([sample.content.data for sample in samples], sizes) if samples else []
-        bad = {id(sample): reason or _mask_reason(sample) for sample, reason in zip(samples, reasons, strict=True)}
+        reasons = iter(decoder.reasons([sample.content.data for sample in samples], sizes) if samples else [])
         for each in group:
-            reason = bad.get(id(each))
+            reason = (next(reasons) or _mask_reason(each)) if isinstance(each, Prepared) else None
             yield Refused(each.item, reason) if reason else each
 
 
 def _mask_reason(sample: Prepared) -> str | None:
-    if sample.content.mask is None:
-        return None
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(sample.content.mask, np.uint8), cv2.IMREAD_UNCHANGED)
-    return f"has the damaged mask {sample.item.mask_name}" if pixels is None else None
+    try:
+        if sample.content.mask is not None:
+            decoded_mask(sample.item, sample.content.mask)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _fill(
@@ -138,7 +137,17 @@ def _fill(
     skipped = []
     for outcome, part in outcomes:
         if isinstance(outcome, Prepared):
-            _add(writers[part], outcome)
+            item, content = outcome.item, outcome.content
+            writers[part].add(
+                content.data,
+                label=item.label,
+                height=outcome.height,
+                width=outcome.width,
+                name=item.name,
+                mask=content.mask,
+                boxes=content.boxes,
+                crc32=outcome.crc32,
+            )
             tally.add(outcome)
         elif skip_bad:
             skipped.append({"name": outcome.item.name, "reason": outcome.reason})
@@ -146,19 +155,6 @@ def _fill(
             hint = "correct or remove it, or pass skip_bad=True to build without it"
             raise InputError(f"{outcome.item.name} {outcome.reason}; {hint}")
     return skipped
-
-
-def _add(writer: Writer, sample: Prepared) -> None:
-    writer.add(
-        sample.content.data,
-        label=sample.item.label,
-        height=sample.height,
-        width=sample.width,
-        name=sample.item.name,
-        mask=sample.content.mask,
-        boxes=sample.content.boxes,
-        crc32=sample.crc32,
-    )
 
 
 def _publish(writers: list[Writer], skipped: list[dict[str, str]]) -> None:

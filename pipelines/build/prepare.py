@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..images.header import ImageHeader, NeedsTranscoding, probe
 from ..images.pillow import decode
-from ..sources.mask_png import encode_mask
+from ..sources.mask_png import decode_mask, encode_mask
 from ..sources.source import Loaded, SourceItem
 from ..store.boxes import inside
 
@@ -100,13 +100,19 @@ def _check_mask(item: SourceItem, mask: bytes | None, header: ImageHeader) -> No
         raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of the same size")
 
 
+def decoded_mask(item: SourceItem, mask: bytes) -> np.ndarray:
+    """uint8 [H, W]; raises InputError with a reason that names the mask."""
+    try:
+        return decode_mask(mask)
+    except InputError as error:
+        raise InputError(f"has the mask {item.mask_name or 'of its source'}, which {error}") from None
+
+
 def _with_boxes_inside(sample: Prepared) -> Prepared:
     content, size = sample.content, (sample.height, sample.width)
     if content.size is not None and content.size != size:
         sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has {size[0]} x {size[1]} px"
-        raise InputError(
-            f"is annotated as {sizes} with its orientation applied: annotate it again, or correct the size"
-        )
+        raise InputError(f"is annotated as {sizes} with its orientation applied: correct the size, or annotate again")
     if content.boxes is None:
         return sample
     boxes, clipped, dropped = inside(content.boxes, *size)
@@ -131,17 +137,9 @@ def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
     data = _jpeg(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
     mask, boxes = content.mask, content.boxes
     if mask is not None:
-        mask = _shrunk_mask(mask, height, width)
+        pixels = decoded_mask(sample.item, mask)
+        mask = encode_mask(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     if boxes is not None:
         factors = np.array([width / sample.width, height / sample.height] * 2, np.float32)
         boxes = boxes._replace(xyxy=boxes.xyxy * factors)
     return sample._replace(content=Loaded(data, mask, boxes), height=height, width=width)
-
-
-def _shrunk_mask(mask: bytes, height: int, width: int) -> bytes:
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError("is damaged: its mask cannot be decoded")
-    return encode_mask(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))

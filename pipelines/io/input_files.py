@@ -13,17 +13,16 @@ from ..errors import InputError
 
 def open_input(path: str | Path) -> IO[bytes]:
     """The file, open for reading; raises OSError, with a reason, for what cannot be read or is not a regular file."""
-    return open(path, "rb", opener=_opened)
+    return open(path, "rb", opener=lambda path, _: _opened(path)[0])
 
 
 def read_input(path: str | Path) -> bytes:
     """The whole content of a file; raises OSError as open_input does.
 
-    Plain system calls, few of them: each releases Python's lock, and the threads of a build then queue for it again.
+    Only four system calls: each releases Python's lock, and the threads of a build then queue for it again.
     """
-    descriptor = _opened(path)
+    descriptor, size = _opened(path)
     try:
-        size = os.fstat(descriptor).st_size
         data = os.read(descriptor, size + 1)
         while len(data) != size and (more := os.read(descriptor, 1 << 30)):  # the file changes, or is above 2 GB
             data += more
@@ -50,12 +49,12 @@ def read_lines(path: str | Path, what: str, *, may_be_empty: bool = False) -> li
     return lines
 
 
-def _opened(path: str | Path, flags: int = os.O_RDONLY) -> int:
-    """The descriptor of a regular file. Without O_NONBLOCK the opening of a pipe would wait for its writer."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
+def _opened(path: str | Path) -> tuple[int, int]:
+    """The descriptor and the size of a regular file. Without O_NONBLOCK, opening a pipe would wait for its writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return descriptor, status.st_size
     os.close(descriptor)
-    reason = "it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file"
+    reason = "it is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
     raise OSError(errno.ESPIPE, reason, str(path))

@@ -127,8 +127,10 @@ def _by_image(
                 raise InputError(f"{path} has annotations[{number}] of {key} {one[key]}, which is not in its lists")
         images.append(image_of[one["image_id"]])
         labels.append(label_of[one["category_id"]])
-        crowds.append(_is_crowd(path, number, one.get("iscrowd")))
-        xywh.append(_numbers(path, number, one["bbox"]))
+        if (crowd := one.get("iscrowd")) not in (None, 0, 1):  # False and True are these numbers
+            raise InputError(f"{path} has iscrowd {str(crowd)[:60]!r} in annotations[{number}], which is 0 or 1")
+        crowds.append(bool(crowd))
+        xywh.append(_xywh(path, number, one["bbox"]))
     order = np.argsort(np.array(images, np.int64), kind="stable")
     edges = np.array(xywh, np.float64).reshape(-1, 4)
     with np.errstate(invalid="ignore", over="ignore"):  # a result that is no number is refused at its image's turn
@@ -138,13 +140,7 @@ def _by_image(
     return boxes, np.concatenate([[0], counts.cumsum()])
 
 
-def _is_crowd(path: Path, number: int, flag: object) -> bool:
-    if flag not in (None, 0, 1):  # False and True are these numbers
-        raise InputError(f"{path} has iscrowd {str(flag)[:60]!r} in annotations[{number}], which is 0 or 1; correct it")
-    return bool(flag)
-
-
-def _numbers(path: Path, number: int, bbox: list[Any]) -> list[float]:
+def _xywh(path: Path, number: int, bbox: list[Any]) -> list[float]:
     if len(bbox) != 4 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in bbox):
         raise InputError(f"{path} has the bbox {str(bbox)[:60]} in annotations[{number}], not x, y, width, height")
     try:

@@ -16,10 +16,9 @@ import numpy as np
 from ..errors import InputError
 from ..images.header import MAX_PIXELS
 from ..io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text
-from .class_names import numbered
 from .mask_png import as_index_png, encode_mask
 from .registry import source_format
-from .source import LazyItems, Loaded, Source, SourceItem
+from .source import LazyItems, Loaded, Source, SourceItem, numbered
 
 Encode = Callable[[np.ndarray], bytes]  # a row -> encoded image
 
@@ -74,7 +73,7 @@ def hdf5(path: str | Path, options: Hdf5Options) -> Source:
         labels, names, masks = map(column, (options.labels_dataset, options.names_dataset, options.masks_dataset))
         all_labels = np.full(count, -1) if labels is None else _labels(labels)
         classes = () if labels is None else _class_names(file, all_labels, options.classes_dataset)
-        all_names = None if names is None else _unique(text(names), names.name)
+        all_names = None if names is None else _unique(text(names), str(names.name))
         rows, mask = Rows(found), None if masks is None else _mask_reader(masks)
 
     def item(index: int) -> SourceItem:

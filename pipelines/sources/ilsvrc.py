@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from ..errors import InputError
 from ..io.input_files import read_input, read_lines
@@ -37,12 +37,6 @@ class IlsvrcOptions:
     XML file count as not annotated. val: the validation images, without those on the blacklist. None: train_loc."""
 
 
-class _Image(NamedTuple):
-    name: str
-    """Without its ending."""
-    label: int
-
-
 @source_format("ilsvrc-loc", IlsvrcOptions)
 def ilsvrc_loc(root: str | Path, options: IlsvrcOptions) -> Source:
     """Images with labels and boxes, in the order of the subset's list; see IlsvrcOptions.
@@ -60,17 +54,17 @@ def ilsvrc_loc(root: str | Path, options: IlsvrcOptions) -> Source:
     pictures, annotations = (top / kind / "CLS-LOC" / part for kind in ("Data", "Annotations"))
 
     def item(index: int) -> SourceItem:
-        image = images[index]
+        name, label = images[index]
 
         def load() -> Loaded:
-            data = read_input(pictures / f"{image.name}.JPEG")
-            path = annotations / f"{image.name}.xml"
+            data = read_input(pictures / f"{name}.JPEG")
+            path = annotations / f"{name}.xml"
             if subset == "train_cls" and not path.exists():
                 return Loaded(data)
             boxes, size = parsed_file(path, "annotation", lambda file: labelled_boxes(file, label_of))
             return Loaded(data, boxes=boxes, size=size)
 
-        return SourceItem(f"{image.name}.JPEG", image.label, load)
+        return SourceItem(f"{name}.JPEG", label, load)
 
     return Source(
         classes=tuple(f"{wnid} {name}" for wnid, name in zip(label_of, names, strict=True)),
@@ -103,17 +97,19 @@ def _listed(path: Path) -> list[tuple[str, int]]:
     return found
 
 
-def _training(root: Path, listed: Sequence[tuple[str, int]], label_of: dict[str, int]) -> list[_Image]:
+def _training(root: Path, listed: Sequence[tuple[str, int]], label_of: dict[str, int]) -> list[tuple[str, int]]:
+    """Names and labels of the training images; the folder of an image is its WNID."""
     images = []
     for name, _ in listed:
         wnid = name.split("/")[0]
         if wnid not in label_of:
             raise InputError(f"the lists of {root} have {name}, and devkit/data/map_clsloc.txt has no {wnid}; add it")
-        images.append(_Image(name, label_of[wnid]))
+        images.append((name, label_of[wnid]))
     return images
 
 
-def _validation(root: Path, listed: Sequence[tuple[str, int]], classes: int) -> list[_Image]:
+def _validation(root: Path, listed: Sequence[tuple[str, int]], classes: int) -> list[tuple[str, int]]:
+    """Names and labels of the validation images, without those on the blacklist."""
     truth, blacklist = (_numbers(root, f"*_clsloc_validation_{what}.txt") for what in ("ground_truth", "blacklist"))
     left_out, images = set(blacklist), []
     for name, number in listed:
@@ -122,7 +118,7 @@ def _validation(root: Path, listed: Sequence[tuple[str, int]], classes: int) -> 
         if not 1 <= (label := truth[number - 1]) <= classes:
             raise InputError(f"the ground truth of {root} gives {name} the class {label} of 1 to {classes}; correct it")
         if number not in left_out:
-            images.append(_Image(name, label - 1))
+            images.append((name, label - 1))
     return images
 
 

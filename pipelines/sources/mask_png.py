@@ -65,17 +65,22 @@ def box_around(data: bytes, values: Sequence[int], label: int) -> Boxes:
 
     Raises InputError with a reason for what cannot be decoded.
     """
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError("cannot be decoded")
-    wanted = np.isin(pixels, values)
+    wanted = np.isin(decode_mask(data), values)
     rows, columns = (np.flatnonzero(wanted.any(axis)) for axis in (1, 0))
     if not rows.size:
         return none_found()
     edges = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
     return Boxes(np.array([edges], np.float32), np.array([label]), np.zeros(1, bool))
+
+
+def decode_mask(data: bytes) -> np.ndarray:
+    """A single-channel uint8 PNG as uint8 [H, W]; raises InputError with a reason for what cannot be decoded."""
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise InputError("cannot be decoded as one channel of 8 bits")
+    return np.asarray(pixels, np.uint8)
 
 
 def encode_mask(mask: np.ndarray) -> bytes:

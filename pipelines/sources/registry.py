@@ -11,8 +11,7 @@ choices of --format and a flag for each option, so adding a format touches its o
         \"\"\"Name of a list in ImageSets/Main/.\"\"\"            # the help text of --subset
 
     @source_format("voc", VocOptions)
-    def voc(root: str | Path, options: VocOptions) -> Source:
-        ...
+    def voc(root: str | Path, options: VocOptions) -> Source: ...
 
 In Python a registered function takes its options as keyword arguments: `voc("VOC2012", subset="train")`. Formats that
 have an option of the same name share its flag, so its type and its default must be the same.
@@ -27,10 +26,9 @@ import inspect
 import pkgutil
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from .source import Source
 
@@ -39,19 +37,15 @@ OptionsP = ParamSpec("OptionsP")
 SourceT = TypeVar("SourceT")
 
 
-@dataclass(frozen=True)
-class Format:
-    """One registered format.
-
-    `options` is its dataclass; `read` takes SOURCE, as given on the command line, and an instance of `options`.
-    """
+class Format(NamedTuple):
+    """One format: `read` takes SOURCE, as given on the command line, and an instance of the dataclass `options`."""
 
     name: str
     options: type
     read: Callable[[Any, Any], Source]
 
     def description(self) -> str:
-        """What SOURCE has to be: the docstring of the options, in one line."""
+        """What SOURCE is: the docstring of the options, in one line."""
         return " ".join((self.options.__doc__ or "").split())
 
     def option_descriptions(self) -> dict[str, str]:
@@ -87,7 +81,7 @@ def source_format(
         _formats[name] = Format(name, options, read)
 
         @functools.wraps(read)
-        def with_keywords(source: SourceT, *args: OptionsP.args, **kwargs: OptionsP.kwargs) -> Source:
+        def with_keywords(source: SourceT, /, *args: OptionsP.args, **kwargs: OptionsP.kwargs) -> Source:
             return read(source, options(*args, **kwargs))
 
         first = next(iter(inspect.signature(read).parameters.values()))

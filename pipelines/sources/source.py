@@ -1,13 +1,19 @@
-"""What a build reads from: class names, and a sequence of items, each of which is loaded only when its turn comes."""
+"""A source, which a build reads: names of classes, and a sequence of items, each loaded only when its turn comes."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, overload
 
+from ..errors import InputError
+from ..io.input_files import read_lines
 from ..store.boxes import Boxes
+
+_MOST_UNNAMED = 1 << 16  # our choice: a label above it is a mistake, not a class
 
 
 class Loaded(NamedTuple):
@@ -71,6 +77,22 @@ class Source:
     has_boxes: bool = False
     ignore_index: int | None = None
     description: str = ""
+
+
+def names_in(path: str | Path) -> list[str]:
+    """Names of the classes 0, 1, 2, ..., one a line; raises InputError for a name that comes twice."""
+    names = read_lines(path, "class names")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path} has the class {name!r} twice; write each name once")
+    return names
+
+
+def numbered(largest: int, where: str) -> tuple[str, ...]:
+    """The names "0", "1", ... up to the largest label; raises InputError, naming `where` it is, for one too large."""
+    if largest >= _MOST_UNNAMED:
+        raise InputError(f"{where} would need {largest + 1:,} classes; correct it, or give the names of the classes")
+    return tuple(map(str, range(largest + 1)))
 
 
 def natural_key(path: str) -> tuple[tuple[tuple[str | int, ...], str], ...]:

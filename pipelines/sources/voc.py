@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..io.input_files import read_input, read_lines
-from .class_names import names_in
 from .folder import image_names
 from .registry import source_format
 from .side_files import path_inside
-from .source import LazyItems, Loaded, Source, SourceItem
+from .source import LazyItems, Loaded, Source, SourceItem, names_in
 from .voc_xml import annotation_files, labelled_boxes, object_names
 
 

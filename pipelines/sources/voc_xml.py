@@ -10,25 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..io.input_files import read_input
-from ..store.boxes import Boxes, none_found
+from ..store.boxes import Boxes
 from .side_files import SideFiles
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _TO_EDGES = np.array([-1.0, -1.0, 0.0, 0.0])
-
-
-class Annotation(NamedTuple):
-    """The content of one file: `names` of K objects, their `boxes` (labels all -1), `size` (height, width) or None."""
-
-    names: list[str]
-    boxes: Boxes
-    size: tuple[int, int] | None
 
 
 def annotation_files(root: str | Path, images: list[str]) -> SideFiles:
@@ -41,7 +33,7 @@ def object_names(files: SideFiles) -> list[str]:
     names: set[str] = set()
     for path in files.paths():
         try:
-            names.update(parsed(read_input(path)).names)
+            names.update(parsed(read_input(path))[0])
         except (InputError, OSError):
             continue
     if not names:
@@ -54,26 +46,30 @@ def labelled_boxes(data: bytes, label_of: Mapping[str, int] | int) -> tuple[Boxe
 
     `label_of`: the class by the objects' names, or the one class of all objects. Raises InputError with a reason.
     """
-    annotation = parsed(data)
+    names, boxes, size = parsed(data)
     if isinstance(label_of, int):
-        labels = [label_of] * len(annotation.names)
+        labels = [label_of] * len(names)
+    elif unknown := [name for name in names if name not in label_of]:
+        raise InputError(f"has an object of class {unknown[0]!r}, none of the {len(label_of)} given; add it to them")
     else:
-        labels = [_label(object_name, label_of) for object_name in annotation.names]
-    return annotation.boxes._replace(labels=np.array(labels, np.int64)), annotation.size
+        labels = [label_of[name] for name in names]
+    return boxes._replace(labels=np.array(labels, np.int64)), size
 
 
-def parsed(data: bytes) -> Annotation:
-    """One VOC XML file; raises InputError with a reason that completes "FILE ..."."""
+def parsed(data: bytes) -> tuple[list[str], Boxes, tuple[int, int] | None]:
+    """Names of the K objects of one file, their boxes (labels all -1), and (height, width) where the file states it.
+
+    Raises InputError with a reason that completes "FILE ...".
+    """
     root = _root(data)
     if root.tag != "annotation":
         raise InputError(f"is no VOC annotation: its root is <{root.tag}>")
     objects = root.findall("object")
     names = [_text(one, "name") for one in objects]
-    if not objects:
-        return Annotation([], none_found(), _size(root))
-    xyxy = np.array([[_number(one, f"bndbox/{edge}") for edge in _EDGES] for one in objects]) + _TO_EDGES
-    difficult = np.array([_flag(one) for one in objects])
-    return Annotation(names, Boxes(xyxy, np.full(len(names), -1), difficult), _size(root))
+    edges = [[_number(one, f"bndbox/{edge}") for edge in _EDGES] for one in objects]
+    xyxy = np.array(edges, np.float64).reshape(-1, 4) + _TO_EDGES
+    difficult = np.array([_is_difficult(one) for one in objects], bool)
+    return names, Boxes(xyxy, np.full(len(names), -1), difficult), _size(root)
 
 
 def _root(data: bytes) -> Any:
@@ -103,7 +99,7 @@ def _number(element: Any, path: str) -> float:
         raise InputError(f"has {text!r} for a number in <{path.replace('/', '><')}>") from None
 
 
-def _flag(element: Any) -> bool:
+def _is_difficult(element: Any) -> bool:
     text = (element.findtext("difficult") or "0").strip()
     if text not in ("0", "1"):
         raise InputError(f"has {text!r} in <difficult>, which is 0 or 1")
@@ -117,9 +113,3 @@ def _size(root: Any) -> tuple[int, int] | None:
     if not (height.is_integer() and width.is_integer()):
         raise InputError(f"states the size {height} x {width} px, which is not whole")
     return int(height), int(width)
-
-
-def _label(name: str, label_of: Mapping[str, int]) -> int:
-    if name not in label_of:
-        raise InputError(f"has an object of class {name!r}, none of the {len(label_of)} given; add it to the names")
-    return label_of[name]

@@ -9,19 +9,17 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
 from ..io.input_files import open_input
-from .class_names import names_in, numbered
 from .folder import EXTENSIONS
 from .registry import source_format
-from .source import LazyItems, Loaded, Source, SourceItem, natural_key
+from .source import LazyItems, Loaded, Source, SourceItem, names_in, natural_key, numbered
 
 MOST_BYTES = 256 << 20  # of an image, as from HDF5
 # As the webdataset package splits names: the folders may have dots, the rest ends at its first.
@@ -47,29 +45,36 @@ def webdataset(path: str | Path, options: WebdatasetOptions) -> Source:
     Raises InputError for files that are missing, not tar files, damaged, or cut off, for a sample of several images, a
     name that repeats in a shard, and a class that is no integer or beyond the names.
     """
-    shards = _shards(Path(path))
-    samples = _Samples()
-    for number, shard in enumerate(shards):
-        _add_shard(samples, number, shard)
-    if not samples.names:
+    samples = [sample for shard in _shards(Path(path)) for sample in _samples(shard)]
+    if not samples:
         raise InputError(f"{path} has no samples; a sample is files such as 0001.jpg and 0001.cls in a tar file")
 
     def item(index: int) -> SourceItem:
-        shard, first, size = shards[samples.shards[index]], samples.first[index], samples.sizes[index]
+        sample = samples[index]
 
         def load() -> Loaded:
-            if size < 0:
+            if sample.size < 0:
                 raise InputError("has no image (.jpg, .png, ...) among its files")
-            with open_input(shard) as file:
-                data = os.pread(file.fileno(), size, first)
-            if len(data) != size:
-                raise InputError(f"is cut off: {shard} has changed while it was read")
+            with open_input(sample.shard) as file:
+                data = os.pread(file.fileno(), sample.size, sample.first)
+            if len(data) != sample.size:
+                raise InputError(f"is cut off: {sample.shard} has changed while it was read")
             return Loaded(data)
 
-        return SourceItem(samples.names[index], samples.labels[index], load)
+        return SourceItem(sample.name, sample.label, load)
 
-    items = LazyItems(len(samples.names), item)
+    items = LazyItems(len(samples), item)
     return Source(_classes(samples, options.class_names), items, description=f"webdataset {path}")
+
+
+class _Sample(NamedTuple):
+    """The name of a sample's image, its class, and where the image lies: shard, first byte, bytes (-1: no image)."""
+
+    name: str
+    label: int
+    shard: Path
+    first: int
+    size: int
 
 
 class _File(NamedTuple):
@@ -84,35 +89,24 @@ class _File(NamedTuple):
     label: int | None
 
 
-@dataclass
-class _Samples:
-    """Columns over the samples of all shards: the image's name, label, shard, first byte and bytes (-1: no image)."""
-
-    names: list[str] = field(default_factory=list)
-    labels: array[int] = field(default_factory=lambda: array("q"))
-    shards: array[int] = field(default_factory=lambda: array("q"))
-    first: array[int] = field(default_factory=lambda: array("q"))
-    sizes: array[int] = field(default_factory=lambda: array("q"))
-
-
-def _add_shard(samples: _Samples, number: int, shard: Path) -> None:
+def _samples(shard: Path) -> Iterator[_Sample]:
+    """The samples of a shard, in its order."""
     seen = set[str]()
     for name, group in groupby(_files(shard), key=lambda file: file.sample):
         if name in seen:
             raise InputError(f"{shard} has files of {name} that are not side by side; write a sample's files together")
         seen.add(name)
         files = list(group)
+        label = next((file.label for file in files if file.label is not None), -1)
         images = [file for file in files if f".{file.ending}" in EXTENSIONS]
         if len(images) > 1:
             raise InputError(f"{shard} has {len(images)} images of {name} (.{images[0].ending}, .{images[1].ending})")
-        image = images[0] if images else _File(name, "", 0, -1, None)
-        if image.size > MOST_BYTES:
-            raise InputError(f"{shard} has {image.size:,} bytes in {name}.{image.ending}; {MOST_BYTES:,} are allowed")
-        samples.names.append(f"{shard.stem}/{name}.{image.ending}" if images else f"{shard.stem}/{name}")
-        samples.labels.append(next((file.label for file in files if file.label is not None), -1))
-        samples.shards.append(number)
-        samples.first.append(image.first)
-        samples.sizes.append(image.size)
+        for _, ending, first, size, _ in images:
+            if size > MOST_BYTES:
+                raise InputError(f"{shard} has {size:,} bytes in {name}.{ending}; {MOST_BYTES:,} are allowed")
+            yield _Sample(f"{shard.stem}/{name}.{ending}", label, shard, first, size)
+        if not images:
+            yield _Sample(f"{shard.stem}/{name}", label, shard, 0, -1)
 
 
 def _shards(path: Path) -> list[Path]:
@@ -159,12 +153,12 @@ def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
     return int(text)
 
 
-def _classes(samples: _Samples, class_names: Path | None) -> tuple[str, ...]:
-    largest = max(samples.labels)
-    where = f"class {largest} of {samples.names[samples.labels.index(largest)]}"
+def _classes(samples: list[_Sample], class_names: Path | None) -> tuple[str, ...]:
+    largest = max(samples, key=lambda sample: sample.label)
+    where = f"class {largest.label} of {largest.name}"
     if class_names is None:
-        return numbered(largest, where)
+        return numbered(largest.label, where)
     names = names_in(class_names)
-    if largest >= len(names):
+    if largest.label >= len(names):
         raise InputError(f"{where} is outside the {len(names)} classes that {class_names} names")
     return tuple(names)

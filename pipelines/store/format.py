@@ -4,7 +4,7 @@ Databases, all integers little-endian except the keys:
 - `images`: 8-byte big-endian index -> encoded bytes (JPEG, PNG, ...), as they came or as transcoded at build.
 - `masks` (only with masks): the same key -> single-channel uint8 PNG of class indices, of the image's oriented size.
 - `boxes` (only with boxes): the same key -> K x 4 float32 (xyxy, see boxes), then K x 2 int32 (class, 1: difficult).
-- `index`: one value for each column, the raw bytes of its array (COLUMNS and OFFSETS below).
+- `index`: one value for each column, the raw bytes of its array (COLUMNS below, and the offsets).
 - `header`: one JSON document under HEADER_KEY. The file's meta pages are written after all of it: without them the file
   is unfinished, and nobody takes it for an LMDB file.
 
@@ -48,7 +48,7 @@ COLUMNS = {
 MASK_COLUMNS = {"mask_byte_sizes": "<i8", "mask_crc32": "<u4"}  # [N]; size 0: no mask
 BOX_COLUMNS = {"box_counts": "<i8", "box_crc32": "<u4"}  # [N]; count -1: not annotated
 BYTES_A_BOX = 4 * 4 + 2 * 4
-OFFSETS = {IMAGES: "image_offsets", MASKS: "mask_offsets", BOXES: "box_offsets"}  # int64 [N], 0: no record
+RECORDS = {"image": IMAGES, "mask": MASKS, "box": BOXES}  # "image_offsets": int64 [N], 0 where there is no record
 
 
 def columns_of(*, has_masks: bool, has_boxes: bool) -> dict[str, str]:
@@ -62,13 +62,13 @@ def column_bytes(name: str, dtype: str, count: int) -> int | None:
     return None if name == "names" else items * np.dtype(dtype).itemsize
 
 
-def record_bytes(columns: Mapping[str, np.ndarray]) -> dict[bytes, np.ndarray]:
-    """By database, the bytes of each sample's record, int64 [N], 0 where there is none."""
-    sizes = {IMAGES: columns["byte_sizes"]}
+def record_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """By the names in RECORDS, the bytes of each sample's record, int64 [N], 0 where there is none."""
+    sizes = {"image": columns["byte_sizes"]}
     if "mask_byte_sizes" in columns:
-        sizes[MASKS] = columns["mask_byte_sizes"]
+        sizes["mask"] = columns["mask_byte_sizes"]
     if "box_counts" in columns:
-        sizes[BOXES] = np.maximum(columns["box_counts"], 0) * BYTES_A_BOX
+        sizes["box"] = np.maximum(columns["box_counts"], 0) * BYTES_A_BOX
     return sizes
 
 

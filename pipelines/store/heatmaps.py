@@ -7,8 +7,8 @@ out, and the loader then draws a plain window.
 The store is one LMDB file (format 0.9), immutable once published:
 - `maps`: 8-byte big-endian index -> the h * w bytes of the map, row by row. Maps have 50 to 1,000 bytes, too few for
   compression to pay.
-- `index`: a value for each of COLUMNS, the raw bytes of its array, and for the offsets, which say where in the file
-  each map begins.
+- `index`: one value for each of COLUMNS, the raw bytes of its array, and one for `map_offsets` (int64 [N]), which say
+  where in the file each map begins.
 - `header`: one JSON document: the digest of the images, the method, the model, the number of maps, the store's own
   digest (SHA-256 over COLUMNS), and the CRC32 of the offsets, which depend on the layout of the file.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -26,16 +26,27 @@ from ..errors import InputError
 from . import format as store_format
 from .format import HEADER, HEADER_KEY
 from .index import parse_header, read_column, read_offsets
-from .lmdb_read import shared_file
+from .lmdb_read import mapped_file
 from .reader import ImageStore
 
 FORMAT = "sdali heatmap store"
 MAPS = b"maps"
 COLUMNS = {"sizes": "<u2", "crc32": "<u4"}  # [N, 2] height and width in cells; [N] of the map's bytes
-OFFSETS = "offsets"  # int64 [N]
 LARGEST_SIDE = (1 << 16) - 1  # cells
 KIND = "a heatmap store"
 AGAIN = "make it again with sdali cams"
+
+
+class Heatmaps(Protocol):
+    """Where the object is, image by image: CAMs, masks, boxes or a user's own arrays."""
+
+    def __len__(self) -> int:
+        """As many as the store has images."""
+        ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """uint8 [h, w], any h and w, over the whole (EXIF-oriented) image of that index in the store."""
+        ...
 
 
 class Cells(NamedTuple):
@@ -73,18 +84,18 @@ class HeatmapStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        file = shared_file(self.path, KIND)
-        self._view = file.view
+        file = mapped_file(self.path, KIND)
+        self._view, self._bytes = file.view, np.frombuffer(file.view, np.uint8)
         self.header = read_header(file.get(HEADER, HEADER_KEY), self.path)
         expected = 4 * self.header["count"]  # bytes of each column
         columns = {name: read_column(file, self.path, name, dtype, expected) for name, dtype in COLUMNS.items()}
         if store_format.digest(columns, ()) != self.header["digest"]:
             raise InputError(f"the columns of {self.path} do not match its digest; {AGAIN}")
         self._sizes, self._crc32 = columns["sizes"].reshape(-1, 2), columns["crc32"]
-        cells = self._sizes.prod(1, dtype=np.int64)
+        cells = np.multiply(self._sizes[:, 0], self._sizes[:, 1], dtype=np.int64)
         if not 0 < cells.min() <= cells.max() <= len(file.view):
-            raise InputError(f"{self.path} has maps of sizes that cannot be; {AGAIN}")
-        self._offsets = read_offsets(file, self.path, self.header, {OFFSETS: cells})[OFFSETS]
+            raise InputError(f"{self.path} has maps of impossible sizes; {AGAIN}")
+        self._offsets = read_offsets(file, self.path, self.header, {"map": cells})["map"]
 
     def __len__(self) -> int:
         return len(self._crc32)
@@ -104,11 +115,13 @@ class HeatmapStore:
 
     def _records(self, indices: np.ndarray) -> tuple[list[memoryview], np.ndarray]:
         """The bytes of these maps, and their heights and widths, int64 [N, 2]; raises as indexing does."""
-        outside = indices[(indices < 0) | (indices >= len(self))]
-        if outside.size:
-            raise IndexError(f"{self.path} has no map {outside[0]}: its indices are 0 to {len(self) - 1}")
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            outside = indices[(indices < 0) | (indices >= len(self))][0]
+            raise IndexError(f"{self.path} has no map {outside}: its indices are 0 to {len(self) - 1}")
         shapes, begins = self._sizes[indices].astype(np.int64), self._offsets[indices]
-        ends = begins + shapes.prod(1)
+        ends = begins + shapes[:, 0] * shapes[:, 1]
+        # One gather of all first bytes, so that the loop below does not wait for memory once for every map.
+        self._bytes[begins]
         records = [self._view[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
         checksums, expected = list(map(crc32, records)), self._crc32[indices].tolist()
         if checksums != expected:

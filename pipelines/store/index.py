@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from . import format as store_format
 from .format import HEADER, HEADER_KEY, INDEX
-from .lmdb_read import SharedFile
+from .lmdb_read import MappedFile
 
 REBUILD = "build it again with `sdali build SOURCE {path}`"
 
@@ -36,7 +36,7 @@ def parse_header(raw: bytes | memoryview | None, path: Path, kind: str, rebuild:
     return header
 
 
-def read_header(file: SharedFile, path: Path) -> dict[str, Any]:
+def read_header(file: MappedFile, path: Path) -> dict[str, Any]:
     """The header of an image store; raises InputError for any other LMDB file and for another schema version."""
     return image_header(file.get(HEADER, HEADER_KEY), path)
 
@@ -63,7 +63,7 @@ def _is_complete(header: dict[str, Any]) -> bool:
     return columns == expected and counted and named and isinstance(header.get("digest"), str)
 
 
-def read_columns(file: SharedFile, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_columns(file: MappedFile, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
     """Every column of an image store as a flat read-only array over the map, all of them those of the digest.
 
     Raises InputError where one does not fit the count, the digest, the classes or the file.
@@ -77,7 +77,7 @@ def read_columns(file: SharedFile, path: Path, header: dict[str, Any]) -> dict[s
     return columns
 
 
-def read_column(file: SharedFile, path: Path, name: str, dtype: str, expected: int | None) -> np.ndarray:
+def read_column(file: MappedFile, path: Path, name: str, dtype: str, expected: int | None) -> np.ndarray:
     """One column as a flat read-only array over the map; InputError unless it has the expected number of bytes."""
     raw = file.get(INDEX, name.encode())
     if raw is None or (expected is not None and raw.nbytes != expected):
@@ -105,44 +105,36 @@ def check_columns(columns: dict[str, np.ndarray], path: Path, header: dict[str, 
     }
     for name, (low, high) in limits.items():
         if name in columns and not low <= columns[name].min() <= columns[name].max() <= high:
-            raise InputError(f"the column {name} of {path} has values that cannot be; build it again")
+            raise InputError(f"the column {name} of {path} has impossible values; build it again")
     offsets = columns["name_offsets"]
     if offsets[0] != 0 or offsets[-1] != len(columns["names"]) or (offsets[1:] < offsets[:-1]).any():
         raise InputError(f"the column names of {path} does not fit its {header['count']} samples; build it again")
 
 
 def read_offsets(
-    file: SharedFile, path: Path, header: dict[str, Any], sizes: Mapping[str, np.ndarray]
+    file: MappedFile, path: Path, header: dict[str, Any], sizes: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The columns of offsets, int64 [N] each, read-only; every record lies within the file.
+    """For "image" the column `image_offsets`, and so on: int64 [N], read-only; every record lies within the file.
 
-    sizes: for each column of offsets the bytes of its records, int64 [N], none larger than the file. Raises InputError
-    where a column is missing, has another checksum than the header says, or leads out of the file.
+    sizes: by the same names the bytes of the records, int64 [N], none larger than the file. Raises InputError where a
+    column is missing, has another checksum than the header says, or leads out of the file.
     """
-    offsets = {name: read_column(file, path, name, "<i8", size.nbytes) for name, size in sizes.items()}
+    offsets = {what: read_column(file, path, f"{what}_offsets", "<i8", size.nbytes) for what, size in sizes.items()}
     if store_format.offsets_crc32(offsets) != header.get("offsets_crc32"):
         raise InputError(f"the record offsets of {path} do not match their checksum; build it again")
-    for name, size in sizes.items():
-        if offsets[name].min() < 0 or (offsets[name] > len(file.view) - size).any():
-            raise InputError(f"the column {name} of {path} leads out of the file; build it again")
+    for what, size in sizes.items():
+        if offsets[what].min() < 0 or (offsets[what] > len(file.view) - size).any():
+            raise InputError(f"the column {what}_offsets of {path} leads out of the file; build it again")
     return offsets
 
 
 class Part(NamedTuple):
-    """The samples from index `begin` on: their file, and by database the offsets of their records in it."""
+    """The samples of one file, from index `begin` on."""
 
     begin: int
-    file: SharedFile
-    offsets: dict[bytes, np.ndarray]
-
-
-def part_of(
-    file: SharedFile, path: Path, header: dict[str, Any], begin: int, sizes: Mapping[bytes, np.ndarray]
-) -> Part:
-    """The samples of one checked file; `sizes`: their records' bytes by database. Raises as read_offsets does."""
-    names = store_format.OFFSETS
-    offsets = read_offsets(file, path, header, {names[database]: size for database, size in sizes.items()})
-    return Part(begin, file, {database: offsets[names[database]] for database in sizes})
+    file: MappedFile
+    offsets: dict[str, np.ndarray]
+    """Of their records in the file, by kind: "image", "mask", "box"."""
 
 
 class Records:
@@ -156,16 +148,16 @@ class Records:
         self.file_bytes = sum(len(part.file.view) for part in self.parts)
         self._begins = np.array([part.begin for part in self.parts])
 
-    def read(self, database: bytes, indices: np.ndarray, sizes: np.ndarray) -> list[memoryview]:
-        """The records of samples int64 [n], of these sizes in bytes; each view keeps its file open."""
+    def read(self, what: str, indices: np.ndarray, sizes: np.ndarray) -> list[memoryview]:
+        """The records of one kind of samples int64 [n], of these sizes in bytes; each view keeps its file open."""
         if len(self.parts) == 1:
             (part,) = self.parts
-            view, begins = part.file.view, part.offsets[database][indices].tolist()
+            view, begins = part.file.view, part.offsets[what][indices].tolist()
             return [view[begin : begin + size] for begin, size in zip(begins, sizes.tolist(), strict=True)]
         views = []
         numbers = self._begins.searchsorted(indices, "right") - 1
         for number, index, size in zip(numbers.tolist(), indices.tolist(), sizes.tolist(), strict=True):
             part = self.parts[number]
-            begin = int(part.offsets[database][index - part.begin])
+            begin = int(part.offsets[what][index - part.begin])
             views.append(part.file.view[begin : begin + size])
         return views

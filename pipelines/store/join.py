@@ -1,4 +1,4 @@
-"""Writing a store of several files: joining store files that are there, or building them one after the other.
+"""Writing a store of several files: joining files that exist, or building them one after the other.
 
 The folder gets its name when all of it is on disk, so it exists whole or not at all. Memory is bounded by one shard,
 whatever the number of samples.
@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..io.publish import PartialFolder, write_atomically, write_errors
 from . import format as store_format
 from .index import read_columns, read_header
-from .lmdb_read import shared_file
+from .lmdb_read import mapped_file
 from .shards import HEADER_FILE, column_file, digest_of_shards
 from .writer import StoreWriter
 
@@ -59,7 +59,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     headers: list[dict[str, Any]] = []
     parts: list[dict[str, np.ndarray]] = []
     for path in paths:
-        file = shared_file(path)
+        file = mapped_file(path)
         headers.append(read_header(file, path))
         _check_alike(headers, paths)
         parts.append(read_columns(file, path, headers[-1]))
@@ -70,7 +70,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
         **{name: value for name, value in first.items() if name != "offsets_crc32"},
         "count": sum(shard["count"] for shard in shards),
         "digest": store_format.digest(columns, first["classes"], first.get("ignore_index")),
-        "record_bytes": sum(own["record_bytes"] for own in headers),
+        "record_bytes": sum(each["record_bytes"] for each in headers),
         "provenance": dict(provenance),
         "shards": shards,
         "shards_digest": digest_of_shards(shards),
@@ -107,7 +107,7 @@ def _write_column(path: Path, name: str, parts: Sequence[Mapping[str, np.ndarray
 
 
 class ShardedWriter:
-    """As StoreWriter, but for a folder of files that are closed when their records have `shard_bytes` or more.
+    """Builds a folder of store files, as StoreWriter builds one; a file ends when it has `shard_bytes` of records.
 
     overwrite: whether a folder of a store that exists there is replaced. Raises InputError for any other target that
     exists, and otherwise as StoreWriter does.
@@ -136,7 +136,7 @@ class ShardedWriter:
 
     @property
     def file_bytes(self) -> int:
-        """Of the finished files."""
+        """Bytes of the finished files."""
         return self._file_bytes
 
     def add(self, data: bytes, **sample: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reading LMDB 0.9 files without LMDB: one map for each file and process, and single records found by their key.
+"""Reading LMDB 0.9 files without LMDB: the mapped file, and single records found by their key.
 
 LMDB trusts the pages that it reads: one flipped bit may end the process with a signal. Here every access is a slice of
 a memoryview, so whatever a damaged file holds, a key is found or not found. Whether a record is the one that was
@@ -16,8 +16,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import threading
-import weakref
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,12 +53,6 @@ def _meta_page(head: bytes) -> _Meta | None:
     return _Meta(transaction, last_page, page_bytes, DATABASE.unpack_from(head, _MAIN)[-1])
 
 
-def check_lmdb_file(path: Path, kind: str = "an image store") -> None:
-    """Raise InputError unless `path` is a whole LMDB file of format 0.9; maps nothing."""
-    with _opened(path, kind) as file:
-        _newest_meta(file, path, kind)
-
-
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
     try:
@@ -88,8 +80,8 @@ def _newest_meta(file: IO[bytes], path: Path, kind: str) -> _Meta:
     return newest._replace(page_bytes=first.page_bytes)
 
 
-class SharedFile:
-    """One checked LMDB file in memory, read-only; get it from `shared_file`.
+class MappedFile:
+    """One checked LMDB file in memory, read-only; `mapped_file` opens it.
 
     Attributes: `view`, the whole file; slices of it are the records, and keep the map alive.
     """
@@ -126,11 +118,11 @@ class SharedFile:
             if kind == LEAF:
                 if key not in keys:
                     return None
-                place = keys.index(key)
-                return self._value(nodes[place] + NODE.size + len(key), *heads[place][:2])
+                number = keys.index(key)
+                return self._value(nodes[number] + NODE.size + len(key), *heads[number][:2])
             # The first key of a branch page is empty, and stands for all keys before the second.
-            number, high, _ = heads[bisect_right(keys, key, lo=1) - 1]
-            page = number | high << 32
+            low_half, high_half, _ = heads[bisect_right(keys, key, lo=1) - 1]
+            page = low_half | high_half << 32
         return None
 
     def _value(self, begin: int, size: int, flags: int) -> tuple[int, memoryview] | None:
@@ -140,28 +132,10 @@ class SharedFile:
         return (flags, value) if len(value) == size else None
 
 
-_files: weakref.WeakValueDictionary[tuple[int, ...], SharedFile] = weakref.WeakValueDictionary()
-_opening = threading.Lock()
+def mapped_file(path: Path, kind: str = "an image store") -> MappedFile:
+    """The file in memory, after its check; raises InputError for one that is missing, foreign, truncated or unreadable.
 
-
-def _after_fork() -> None:
-    """A new lock for the child: a thread that held it in the parent does not exist here and would never release it."""
-    global _opening
-    _opening = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def shared_file(path: Path, kind: str = "an image store") -> SharedFile:
-    """This process's map of a checked file; made at the first call, gone when nothing refers to it.
-
-    Raises InputError for a file that is missing, foreign, truncated or unreadable.
+    kind: what the file should be, for the message.
     """
-    with _opened(path, kind) as file, _opening:
-        meta, status = _newest_meta(file, path, kind), os.fstat(file.fileno())
-        identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-        shared = _files.get(identity)
-        if shared is None:
-            shared = _files[identity] = SharedFile(file, meta)
-        return shared
+    with _opened(path, kind) as file:
+        return MappedFile(file, _newest_meta(file, path, kind))

@@ -1,8 +1,8 @@
 """Reading an image store: columns at once, records by index, CRC32 checked at each read.
 
 Columns and records are zero-copy views of the map and keep it alive; nothing is unpickled. A store object may be
-pickled (it reopens by path and refuses another content) and used after a fork. Several objects of one file share one
-map (see lmdb_read). A folder of several files opens like a single one (see shards).
+pickled (it reopens by path and refuses another content) and used after a fork. A folder of several files opens like a
+single one (see shards).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..errors import BadSampleError, InputError
 from ..images.header import MAX_PIXELS
 from ..images.jpeg_png import png_size
 from .boxes import Boxes, Objects, none_found
-from .format import BOXES, BYTES_A_BOX, IMAGES, MASKS, decode_boxes, record_bytes
-from .index import Part, Records, part_of, read_columns, read_header
-from .lmdb_read import shared_file
+from .format import BYTES_A_BOX, decode_boxes, record_bytes
+from .index import Part, Records, read_columns, read_header, read_offsets
+from .lmdb_read import mapped_file
 from .shards import is_sharded, open_shards
 from .statistics import Statistics, load
 
@@ -28,13 +28,20 @@ _WRONG_MASK = "has a mask that is not single-channel uint8 of the image's size; 
 
 
 class Names(Sequence[str]):
-    """The source paths, decoded one by one when asked for."""
+    """The source paths of N samples, decoded one by one when asked for.
 
-    def __init__(self, raw: np.ndarray, offsets: np.ndarray) -> None:
-        self._raw, self._offsets = raw, offsets
+    raw: uint8, all of them one after another; begins, ends: int64 [N], the bytes of each.
+    """
+
+    def __init__(self, raw: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> None:
+        self._raw, self._begins, self._ends = raw, begins, ends
+
+    def at(self, indices: np.ndarray) -> Names:
+        """Those of int64 [n] samples."""
+        return Names(self._raw, self._begins[indices], self._ends[indices])
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self._begins)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -44,8 +51,7 @@ class Names(Sequence[str]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        start, stop = self._offsets[index : index + 2]
-        return self._raw[start:stop].tobytes().decode("utf-8", "surrogateescape")
+        return self._raw[self._begins[index] : self._ends[index]].tobytes().decode("utf-8", "surrogateescape")
 
 
 class ImageStore:
@@ -54,8 +60,8 @@ class ImageStore:
     Attributes: `path`; `classes` (names); `labels` int64 [N], -1 for none; `sizes` int32 [N, 2], height and width after
     EXIF orientation; `byte_sizes` int64 [N]; `names`, a sequence of relative source paths; `digest` (hex, identity of
     the content); `header` (dict); `has_masks`, `has_boxes`; `ignore_index`, in the masks the value of pixels without a
-    class, None where the classes are those of the images. The arrays are read-only. `max_pixels`: larger samples, by
-    the store or by an image's own header, are bad ones, refused before memory is taken for their pixels.
+    class, None where the classes are those of the images. The arrays are read-only. `max_pixels`: a sample that is
+    larger, as the store or the header of the image says, is refused as bad before memory is taken for its pixels.
     Raises InputError for a file that is missing, foreign, truncated or of another schema, and for columns that are not
     those of the digest.
     """
@@ -70,7 +76,7 @@ class ImageStore:
         self.digest: str = self.header["digest"]
         self.labels, self.byte_sizes, self._crc32 = columns["labels"], columns["byte_sizes"], columns["crc32"]
         self.sizes = columns["sizes"].reshape(-1, 2)
-        self.names = Names(columns["names"], columns["name_offsets"])
+        self.names = Names(columns["names"], columns["name_offsets"][:-1], columns["name_offsets"][1:])
         self._mask_sizes, self._mask_crc32 = columns.get("mask_byte_sizes"), columns.get("mask_crc32")
         self._box_counts, self._box_crc32 = columns.get("box_counts"), columns.get("box_crc32")
         self.has_masks, self.has_boxes = self._mask_sizes is not None, self._box_counts is not None
@@ -85,9 +91,9 @@ class ImageStore:
         With `check` each CRC32 is compared with the one recorded at build. Raises BadSampleError for a damaged record
         and for one of too many pixels, InputError for an index outside the store.
         """
-        wanted = self._checked(indices)
+        wanted = self.checked(indices)
         self._check_pixels(wanted)
-        return self._read(IMAGES, wanted, self.byte_sizes[wanted], self._crc32 if check else None, "image")
+        return self._read("image", wanted, self.byte_sizes[wanted], self._crc32 if check else None)
 
     def mask(self, index: int) -> np.ndarray:
         """Class indices of every pixel, a fresh uint8 [H, W] array of the image's oriented size."""
@@ -105,24 +111,24 @@ class ImageStore:
 
     def encoded_mask(self, index: int) -> memoryview:
         """The mask's PNG bytes; raises InputError where the sample has none, BadSampleError where it is damaged."""
-        wanted = self._checked([index])
+        wanted = self.checked([index])
         if self._mask_sizes is None or not self.has_mask(index):
             raise InputError(f"sample {index} ({self.names[index]}) of {self.path} has no mask; build with masks")
         self._check_pixels(wanted)
-        (view,) = self._read(MASKS, wanted, self._mask_sizes[wanted], self._mask_crc32, "mask")
+        (view,) = self._read("mask", wanted, self._mask_sizes[wanted], self._mask_crc32)
         if png_size(view) != tuple(self.sizes[index].tolist()):
             raise self._bad(index, _WRONG_MASK)
         return view
 
     def boxes(self, index: int) -> Boxes:
         """The image's objects; none where it is not annotated. Raises BadSampleError for a damaged record."""
-        wanted = self._checked([index])
+        wanted = self.checked([index])
         if self._box_counts is None:
             raise InputError(f"{self.path} has no boxes; build it from a source that has")
         counts = self._box_counts[wanted]
         if counts[0] <= 0:
             return none_found()
-        (view,) = self._read(BOXES, wanted, counts * BYTES_A_BOX, self._box_crc32, "box")
+        (view,) = self._read("box", wanted, counts * BYTES_A_BOX, self._box_crc32)
         return decode_boxes(view, int(counts[0]))
 
     def objects(self) -> Objects:
@@ -133,10 +139,10 @@ class ImageStore:
         return Objects(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     def _objects_of(self, part: Part, box_counts: np.ndarray) -> Objects:
-        offsets = part.offsets[BOXES]
+        offsets = part.offsets["box"]
         counts = np.maximum(box_counts[part.begin : part.begin + len(offsets)], 0)
         annotated = part.begin + np.flatnonzero(counts)
-        self._read(BOXES, annotated, box_counts[annotated] * BYTES_A_BOX, self._box_crc32, "box")
+        self._read("box", annotated, box_counts[annotated] * BYTES_A_BOX, self._box_crc32)
         images = np.arange(len(counts)).repeat(counts)
         within = np.arange(len(images)) - (counts.cumsum() - counts)[images]  # which of its image's boxes it is
         # Class and flag of each box, 8 bytes, lie behind the edges of all boxes of its image.
@@ -146,11 +152,9 @@ class ImageStore:
             raise InputError(f"{self.path} has boxes of no class, so it is damaged; build it again")
         return Objects(part.begin + images, labels.astype(np.int64), difficult != 0)
 
-    def _read(
-        self, database: bytes, indices: np.ndarray, sizes: np.ndarray, crc32: np.ndarray | None, what: str
-    ) -> list[memoryview]:
+    def _read(self, what: str, indices: np.ndarray, sizes: np.ndarray, crc32: np.ndarray | None) -> list[memoryview]:
         """The records of these samples, of these sizes; BadSampleError unless each has its CRC32 of the column."""
-        views = self._opened().read(database, indices, sizes)
+        views = self._opened().read(what, indices, sizes)
         if crc32 is not None:
             for index, view, expected in zip(indices.tolist(), views, crc32[indices].tolist(), strict=True):
                 if zlib.crc32(view) != expected:
@@ -172,7 +176,7 @@ class ImageStore:
     def _bad(self, index: int, reason: str) -> BadSampleError:
         return BadSampleError(reason, index=index, name=self.names[index], store=self.path)
 
-    def _checked(self, indices: Iterable[int]) -> np.ndarray:
+    def checked(self, indices: Iterable[int]) -> np.ndarray:
         """The indices as int64 [n]; InputError unless all of them are integers and within the store."""
         wanted = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
         if wanted.size == 0:
@@ -228,10 +232,10 @@ class ImageStore:
 
 def _open_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Records]:
     """Header, columns and records of a store that is one file."""
-    file = shared_file(path)
+    file = mapped_file(path)
     header = read_header(file, path)
     columns = read_columns(file, path, header)
-    return header, columns, Records([part_of(file, path, header, 0, record_bytes(columns))])
+    return header, columns, Records([Part(0, file, read_offsets(file, path, header, record_bytes(columns)))])
 
 
 def check_masks_of_classes(store: ImageStore) -> None:

@@ -26,8 +26,8 @@ import numpy as np
 from ..errors import InputError
 from ..io.input_files import read_input
 from . import format as store_format
-from .index import Records, check_columns, image_header, part_of, read_header
-from .lmdb_read import SharedFile, shared_file
+from .index import Part, Records, check_columns, image_header, read_header, read_offsets
+from .lmdb_read import MappedFile, mapped_file
 
 HEADER_FILE = "header.json"
 
@@ -43,7 +43,7 @@ def column_file(folder: Path, name: str) -> Path:
 
 
 def digest_of_shards(shards: Sequence[dict[str, Any]]) -> str:
-    """SHA-256 (hex) over the shards' digests in their order: one left out, twice there or moved gives another."""
+    """SHA-256 (hex) over the digests of the shards in order, which changes when one is left out, doubled or moved."""
     return hashlib.sha256(json.dumps([shard["digest"] for shard in shards]).encode()).hexdigest()
 
 
@@ -54,9 +54,10 @@ def open_shards(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Re
     columns = {name: _column(folder, name, dtype, header["count"]) for name, dtype in header["columns"].items()}
     check_columns(columns, folder, header, max(len(file.view) for _, _, file in shards))
     sizes, parts, begin = store_format.record_bytes(columns), [], 0
-    for path, own, file in shards:
-        end = begin + own["count"]
-        parts.append(part_of(file, path, own, begin, {name: size[begin:end] for name, size in sizes.items()}))
+    for path, shard_header, file in shards:
+        end = begin + shard_header["count"]
+        part = {what: size[begin:end] for what, size in sizes.items()}
+        parts.append(Part(begin, file, read_offsets(file, path, shard_header, part)))
         begin = end
     return header, columns, Records(parts)
 
@@ -86,19 +87,19 @@ def _is_shard(shard: Any) -> bool:
     return named and type(count) is int and count > 0
 
 
-def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> tuple[Path, dict[str, Any], SharedFile]:
+def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> tuple[Path, dict[str, Any], MappedFile]:
     """Path, header and map of a shard, whose header says that it is the one that the folder was made from."""
     path = folder / shard["file"]
     if not path.exists():
         raise InputError(f"{path}, a shard of {folder}, is missing; put it back, or build the store again")
-    file = shared_file(path)
-    own = read_header(file, path)
-    if (own["digest"], own["count"]) != (shard["digest"], shard["count"]) or own["columns"] != header["columns"]:
+    file = mapped_file(path)
+    found = read_header(file, path)
+    if (found["digest"], found["count"]) != (shard["digest"], shard["count"]) or found["columns"] != header["columns"]:
         raise InputError(
             f"{path} does not hold the images that {folder} was made from: it was replaced, or has changed places with "
             "another; put the right file there, or join the store again"
         )
-    return path, own, file
+    return path, found, file
 
 
 def _column(folder: Path, name: str, dtype: str, count: int) -> np.ndarray:

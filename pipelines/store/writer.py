@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..io.publish import PartialFile, write_errors
 from . import format as store_format
 from .boxes import Boxes
-from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS, OFFSETS
+from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS, RECORDS
 from .lmdb_write import LmdbFile
 
 _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
@@ -29,10 +29,10 @@ _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
 class StoreWriter:
     """Context manager that builds one store; a clean exit publishes it, an exception removes every trace of it.
 
-    `path`: the store to be. `classes`: class names, () for a store without labels. `ignore_index`: where the classes
-    are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the header, no
-    part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
-    for a full disk, and for a sample that contradicts the store's declaration.
+    `path`: the name of the finished store. `classes`: class names, () for a store without labels. `ignore_index`:
+    where the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in
+    the header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being
+    built, for a full disk, and for a sample that contradicts the store's declaration.
     `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
     """
 
@@ -65,12 +65,12 @@ class StoreWriter:
 
     @property
     def record_bytes(self) -> int:
-        """Of all records so far."""
+        """Bytes of all records so far."""
         return self._record_bytes
 
     @property
     def file_bytes(self) -> int:
-        """Of the published file."""
+        """Bytes of the published file."""
         return self.path.stat().st_size
 
     @property
@@ -148,24 +148,25 @@ class StoreWriter:
         """Write columns and header and flush everything to disk, under the partial name; returns the digest."""
         if not len(self):
             raise InputError(f"no image for {self.path}; name a source that has some")
-        columns = {name: self._columns[name] for name in sorted(self._columns)}
+        columns: dict[str, Any] = dict(self._columns)
         with write_errors(self.path):
             offsets = self._offsets()
             header = self._header(store_format.digest(columns, self.classes, self.ignore_index), offsets)
-            for name, column in sorted({**columns, **offsets}.items()):
-                self._lmdb.put(INDEX, name.encode(), column.tobytes())
+            columns |= {f"{what}_offsets": column for what, column in offsets.items()}
+            for name in sorted(columns):
+                self._lmdb.put(INDEX, name.encode(), columns[name].tobytes())
             self._lmdb.put(HEADER, HEADER_KEY, json.dumps(header).encode())
             self._lmdb.finish()
         return header["digest"]
 
     def _offsets(self) -> dict[str, np.ndarray]:
-        """By column, where each sample's record begins in the file, int64 [N], 0 where there is none."""
-        columns = {}
+        """By kind, where each sample's record begins in the file, int64 [N], 0 where there is none."""
+        offsets = {}
         sizes = store_format.record_bytes({name: np.asarray(column) for name, column in self._columns.items()})
-        for database, size in sizes.items():
-            columns[OFFSETS[database]] = column = np.zeros(len(self), "<i8")
-            column[size > 0] = self._lmdb.offsets(database)
-        return columns
+        for what, size in sizes.items():
+            offsets[what] = np.zeros(len(self), "<i8")
+            offsets[what][size > 0] = self._lmdb.offsets(RECORDS[what])
+        return offsets
 
     def _header(self, digest: str, offsets: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {

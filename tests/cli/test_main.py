@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["build", "photos", "s.lmdb", "--split", "1.5"], "split"),
-        (["build", "ten", "s.lmdb", "--format", "scenes"], "the format scenes takes the number of pictures, got 'ten'"),
+        (["build", "ten", "s.lmdb", "--format", "scenes"], "takes the number of pictures, got 'ten'"),
         (["bench", "throughput", "--images", "photos", "--peers", "nonesuch"], "no peer is called nonesuch"),
         (["bench", "misses", "plain.lmdb", "--crop.gamma", "-1"], "gamma"),
         (

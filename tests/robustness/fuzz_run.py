@@ -13,7 +13,7 @@ SDALI = Path(__file__).resolve().parents[2]
 
 
 def compiled_modules() -> list[str]:
-    """The modules that numba compiles something of, as sdali.pipelines.store.heatmap_codec."""
+    """The modules that numba compiles something of, as sdali.pipelines.plan.order."""
     files = [path for path in (SDALI / "pipelines").rglob("*.py") if "import numba" in path.read_text("utf-8")]
     return [".".join(["sdali", *path.relative_to(SDALI).with_suffix("").parts]) for path in files]
 

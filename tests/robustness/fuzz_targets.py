@@ -24,11 +24,11 @@ import h5py
 import numpy as np
 from robustness.stores import IMAGES, MAPS, images_content, make_stores, maps_content
 
-from sdali.cams.store import partial
+from sdali.cams.store.partial import RECORD_HEADER, decode, encode
 from sdali.pipelines.build.prepare import Preparation
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.images import pillow
 from sdali.pipelines.images.header import NeedsTranscoding, probe
-from sdali.pipelines.images.pillow import decode
 from sdali.pipelines.sources.coco import coco
 from sdali.pipelines.sources.hdf5 import hdf5
 from sdali.pipelines.sources.source import Source
@@ -76,27 +76,27 @@ def _store_check(folder: Path) -> Check:
 
 def _heatmap_seeds() -> list[bytes]:
     rng = np.random.default_rng(0)
-    return [partial.encode(rng.integers(0, 256, shape, np.uint8)) for shape in ((1, 1), (7, 7), (20, 31))]
+    return [encode(rng.integers(0, 256, shape, np.uint8)) for shape in ((1, 1), (7, 7), (20, 31))]
 
 
 def _heatmap_check(folder: Path) -> Check:
-    """A record as it is, and with a checksum that fits, is refused or is a map that encodes to it again."""
+    """A record of a partial file, as it is and with a checksum that fits: a map that encodes to it, or none."""
 
     def check(data: bytes) -> None:
         for record in (data, _sealed(data)):
             with suppress(ValueError):
-                assert partial.encode(partial.decode(record)) == record, "another record decodes to the same map"
+                assert encode(decode(record)) == record, "another record decodes to the same map"
 
     return check
 
 
 def _sealed(record: bytes) -> bytes:
     """The record with the checksum of its sizes and body."""
-    if len(record) < partial.RECORD_HEADER.size:
+    if len(record) < RECORD_HEADER.size:
         return record
-    height, width, _ = partial.RECORD_HEADER.unpack_from(record)
-    body = record[partial.RECORD_HEADER.size :]
-    return partial.RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
+    height, width, _ = RECORD_HEADER.unpack_from(record)
+    body = record[RECORD_HEADER.size :]
+    return RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
 
 
 def _all_prepared(make: Callable[[], Source]) -> None:
@@ -145,7 +145,7 @@ def _coco_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "a.json").write_bytes(data)
-        _all_prepared(bound(coco, folder / "images", folder / "a.json"))
+        _all_prepared(bound(coco, folder / "images", annotations=folder / "a.json"))
 
     return check
 
@@ -186,7 +186,11 @@ def _hdf5_check(folder: Path) -> Check:
     def check(data: bytes) -> None:
         path.unlink(missing_ok=True)
         path.write_bytes(data)
-        for options in ({}, {"names": "names", "classes": "classes"}, {"masks": "masks", "labels": None}):
+        for options in (
+            {},
+            {"names_dataset": "names", "classes_dataset": "classes"},
+            {"masks_dataset": "masks", "labels_dataset": None},
+        ):
             _all_prepared(bound(hdf5, path, max_pixels=MAX_PIXELS, **options))
 
     return check
@@ -230,7 +234,7 @@ def _header_check(folder: Path) -> Check:
             header = probe(data, max_pixels=MAX_PIXELS)
         except NeedsTranscoding:
             with suppress(InputError):
-                decode(data, MAX_PIXELS)
+                pillow.decode(data, MAX_PIXELS)
         except InputError:
             return
         else:

@@ -30,7 +30,7 @@ from sdali.pipelines.sources.mask_png import encode_mask
 from sdali.pipelines.store.boxes import Boxes
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.index import read_columns
-from sdali.pipelines.store.lmdb_read import shared_file
+from sdali.pipelines.store.lmdb_read import mapped_file
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.writer import StoreWriter
 
@@ -108,7 +108,7 @@ def _read_damaged(folder: Path, first: int, stop: int, seed: int) -> None:
     images, maps = folder / IMAGES, folder / MAPS
     header = ImageStore(images).header
     sources = [
-        (images.read_bytes(), header, read_columns(shared_file(images), images, header), images_content),
+        (images.read_bytes(), header, read_columns(mapped_file(images), images, header), images_content),
         (maps.read_bytes(), HeatmapStore(maps).header, {}, maps_content),
     ]
     originals = [images_content(images), maps_content(maps)]

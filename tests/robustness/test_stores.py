@@ -14,7 +14,7 @@ from robustness.stores import IMAGES, damaged_stores, images_content, make_store
 from sdali.pipelines import ImageStore, InputError
 from sdali.pipelines.store import format as store_format
 from sdali.pipelines.store.index import read_columns
-from sdali.pipelines.store.lmdb_read import shared_file
+from sdali.pipelines.store.lmdb_read import mapped_file
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def columns_of(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     header = ImageStore(path).header
-    return header, read_columns(shared_file(path), path, header)
+    return header, read_columns(mapped_file(path), path, header)
 
 
 def test_no_damage_does_harm() -> None:

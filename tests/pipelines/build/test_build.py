@@ -194,6 +194,7 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, int], reason: s
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
+@pytest.mark.slow
 def test_a_killed_build_publishes_nothing(tmp_path: Path) -> None:
     """SIGKILL in mid-build: no store; the next build of the same target works."""
     root = _photographs(tmp_path / "p")

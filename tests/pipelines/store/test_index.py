@@ -192,13 +192,13 @@ def test_an_earlier_schema_is_refused_with_the_command_that_rebuilds_it(tmp_path
         assert str(error.value) == f"{path} has schema version 1, and this sdali reads version 2; {command}"
 
 
-@pytest.mark.parametrize(("column", "index"), [("image_offsets", 0), ("image_offsets", 49), ("offsets", 0)])
+@pytest.mark.parametrize(("column", "index"), [("image_offsets", 0), ("image_offsets", 49), ("map_offsets", 0)])
 @pytest.mark.parametrize("value", [-1, 2**62, None])
 def test_offsets_are_checked(tmp_path: Path, column: str, index: int, value: int | None) -> None:
     """One that leads out of the file is refused, as is any that the checksum in the header does not cover."""
     path: Path = tmp_path / "s.lmdb"
     opened: Any = ImageStore
-    if column == "offsets":
+    if column == "map_offsets":
         opened = HeatmapStore
         with HeatmapWriter(path, count=1, images_digest="", method="") as writer:
             writer.put([0], np.ones((1, 2, 3), np.uint8))
@@ -208,6 +208,7 @@ def test_offsets_are_checked(tmp_path: Path, column: str, index: int, value: int
     header = opened(path).header
     with lmdb.open(str(path), subdir=False, lock=False, max_dbs=4) as environment, environment.begin() as reading:
         raw = reading.get(column.encode(), db=environment.open_db(b"index", txn=reading, create=False))
+    assert raw is not None
     offsets = np.frombuffer(raw, np.int64).copy()
     offsets[index] = value if value is not None else offsets[index] + 1
     _lmdb(path, b"index", column.encode(), offsets.tobytes())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdali.pipelines.store.lmdb_read import shared_file
+from sdali.pipelines.store.lmdb_read import mapped_file
 
 KEYS = st.binary(min_size=1, max_size=20) | st.integers(0, 400).map(lambda n: n.to_bytes(8, "big"))
 
@@ -30,23 +30,23 @@ def written(path: Path, values: dict[bytes, bytes]) -> Path:
 def test_any_keys_are_found(tmp_path_factory: pytest.TempPathFactory, sizes: dict, others: list) -> None:
     """Of any length, with small values and large, in two databases: all are found, and no other."""
     values = {key: bytes([len(key)]) * size for key, size in sizes.items()}
-    shared = shared_file(written(tmp_path_factory.mktemp("lookup") / "f.lmdb", values))
+    opened = mapped_file(written(tmp_path_factory.mktemp("lookup") / "f.lmdb", values))
     for name in (b"maps", b"other"):
         for key in [*values, *others]:
-            found = shared.get(name, key)
+            found = opened.get(name, key)
             assert (None if found is None else bytes(found)) == (values[key] + name if key in values else None)
 
 
 def test_databases_that_are_none(tmp_path: Path) -> None:
     """A name that is not there, and the name of a plain record."""
-    shared = shared_file(written(tmp_path / "f.lmdb", {b"a": b"b"}))
+    opened = mapped_file(written(tmp_path / "f.lmdb", {b"a": b"b"}))
     with (
         lmdb.open(str(tmp_path / "plain"), subdir=False, lock=False, lib_version=0) as environment,
         environment.begin(write=True) as transaction,
     ):
         transaction.put(b"maps", bytes(48))
-    assert shared.get(b"nothing", b"a") is None
-    assert shared_file(tmp_path / "plain").get(b"maps", b"a") is None
+    assert opened.get(b"nothing", b"a") is None
+    assert mapped_file(tmp_path / "plain").get(b"maps", b"a") is None
 
 
 def test_damage_is_survived(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_damage_is_survived(tmp_path: Path) -> None:
             damaged = rng.choice(heads, 300) + rng.integers(8, 60, 300)
         file[damaged] = rng.integers(0, 256, 300)
         file.tofile(tmp_path / f"{turn}.lmdb")
-        shared = shared_file(tmp_path / f"{turn}.lmdb")
+        opened = mapped_file(tmp_path / f"{turn}.lmdb")
         for n in range(0, 3000, 137):
-            outcomes.add(shared.get(b"maps", n.to_bytes(8, "big")) is None)
+            outcomes.add(opened.get(b"maps", n.to_bytes(8, "big")) is None)
         (tmp_path / f"{turn}.lmdb").unlink()
     assert outcomes == {True, False}
