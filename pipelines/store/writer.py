@@ -32,8 +32,8 @@ class StoreWriter:
 
     `path`: the name of the finished store. `classes`: class names, () for a store without labels. `ignore_index`: where
     the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the
-    header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built, for
-    a full disk, and for a sample that contradicts the store's declaration.
+    header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
+    for a full disk, and for a sample that contradicts the declaration of the store.
     `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
     """
 
