@@ -44,8 +44,8 @@ from .plan.classification import (
     TenCropPlanner,
     TrainPlanner,
 )
-from .plan.crops.guided import Heatmaps
 from .plan.planner import Planner
+from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore
 
 ColourOn = Literal["loader", "device"]
@@ -86,9 +86,7 @@ def train_loader(
             adds batch["colour"] float32 [B, 3, 5], with which `apply_colour` finishes them on any device.
         options: see TrainLoaderOptions.
 
-    Raises:
-        InputError: for anything that cannot be used.
-        TypeError: for an option that does not exist.
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
     settings = train_settings(train_loader, store, batch_size, options)
     store = settings.store
@@ -139,9 +137,7 @@ def test_loader(
         colour_on: as in train_loader.
         options: see TestLoaderOptions.
 
-    Raises:
-        InputError: for anything that cannot be used.
-        TypeError: for an option that does not exist.
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
     settings = test_settings(test_loader, store, batch_size, options)
     whole_number("size", size, LARGEST_OUTPUT)
@@ -178,7 +174,7 @@ def _loader(
     views: int = 1,
     targets: np.ndarray | None = None,
 ) -> Loader:
-    from .graph.classification import Graph  # imports DALI, whose absence has been reported by now
+    from .graph.classification import ClassificationGraph  # imports DALI, whose absence has been reported by now
 
     if colour_on not in get_args(ColourOn):
         raise InputError(f"colour_on must be loader or device, got {colour_on!r}")
@@ -189,7 +185,7 @@ def _loader(
     return Loader(
         settings,
         planner=planner,
-        graph=Graph(**settings.for_graph, views=views),
+        graph=ClassificationGraph(**settings.for_graph, views=views),
         shapes={"image": (views, 3, size, size)},
         uncoloured=colour_on == "device",
         targets=targets,

@@ -78,9 +78,7 @@ def train_loader(
         augmentation: everything random about a sample; by default colour and flip as in classification, and no crop.
         options: see TrainLoaderOptions.
 
-    Raises:
-        InputError: for anything that cannot be used.
-        TypeError: for an option that does not exist.
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
     settings = train_settings(train_loader, store, batch_size, options)
     store = _with_boxes(settings.store)
@@ -125,9 +123,7 @@ def test_loader(
         size_divisor: as in train_loader.
         options: see TestLoaderOptions.
 
-    Raises:
-        InputError: for anything that cannot be used.
-        TypeError: for an option that does not exist.
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
     settings = test_settings(test_loader, store, batch_size, options)
     _check_sides((shorter_side,), longer_side)

@@ -35,9 +35,9 @@ from .loader.options import (
     train_settings,
 )
 from .plan.crops import scaled as crop_scaled
-from .plan.crops.guided import Heatmaps
 from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
 from .plan.planner import Planner
+from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore, check_masks_of_classes
 
 
@@ -65,9 +65,7 @@ def train_loader(
         augmentation: everything random about a sample; the recipe's by default.
         options: see TrainLoaderOptions.
 
-    Raises:
-        InputError: for anything that cannot be used.
-        TypeError: for an option that does not exist.
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
     settings = train_settings(train_loader, store, batch_size, options)
     check_masks_of_classes(settings.store)
@@ -103,9 +101,7 @@ def test_loader(
         shorter_side: the length of the shorter side at a scale of 1, px; None: the length that it has in the image.
         options: see TestLoaderOptions.
 
-    Raises:
-        InputError: for anything that cannot be used.
-        TypeError: for an option that does not exist.
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
     settings = test_settings(test_loader, store, batch_size, options)
     store = settings.store

@@ -67,8 +67,7 @@ def stages(config: StagesConfig, *, progress: Track = silent) -> dict[str, Any]:
     for name in ("rounds", "images_a_round", "steps"):
         at_least_one(name, getattr(config, name))
     create_classifier(config.model, 2)  # a wrong name is refused before anything is measured
-    sizes = {"batch_size": config.batch_size, "size": config.size, "threads": config.threads}
-    with workload(config.images, **sizes) as work:
+    with workload(config.images, batch_size=config.batch_size, size=config.size, threads=config.threads) as work:
         parts = [(name, partial(part, work)) for name, part in PARTS.items()]
         measured = measure_in_turn(parts, rounds=config.rounds, images=config.images_a_round, progress=progress)
         results = {one.peer: one.result() for one in measured}

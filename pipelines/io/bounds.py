@@ -1,6 +1,6 @@
 """Checks of whole numbers that a user gives: not below 1, and no more than can be meant, so that a slip ends at once.
 
-An option's own limit stands where the option is declared and is given as `most`.
+The limit of an option is named where the option is declared, and given as `most`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from ..errors import InputError
 from ..io.bounds import checked_seed, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
-from ..plan.crops.guided import Heatmaps
 from ..plan.order import Order, in_epochs_of, order_named
+from ..store.heatmaps import Heatmaps
 from ..store.reader import ImageStore
 from ..store.statistics import IMAGENET, Statistics
 from ..store.subset import Subset, SubsetMaps
@@ -70,7 +70,7 @@ class TrainLoaderOptions(TestLoaderOptions, total=False):
     """Everything random is a function of this, the epoch and the position; 0 by default, below 2^64."""
 
     order: str | Order
-    """Which sample stands at each position of an epoch: "shuffle" (the default), "sequential", "label_shuffle",
+    """Which sample is at each position of an epoch: "shuffle" (the default), "sequential", "label_shuffle",
     "class_aware", "class_balanced" or "repeat_factor", see plan.order, or an Order. Scene parsing has the first two,
     as its images have no class."""
 

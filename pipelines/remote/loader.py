@@ -65,14 +65,8 @@ class RemoteLoader(Loader):
         self._engine.close()
         self._waiting = Waiting()
         require_ray()
-        self._spec = spec_of(
-            self.store,
-            self._share,
-            self._graph,
-            threads=cpus,
-            skip=self._settings.on_error == "skip",
-            max_bad_share=self._settings.max_bad_share,
-        )
+        max_bad_share = self._settings.max_bad_share if self._settings.on_error == "skip" else None
+        self._spec = spec_of(self.store, self._share, self._graph, threads=cpus, max_bad_share=max_bad_share)
         self._actors, self._cpus, self._pool = actors, cpus, pool
         join(address)
         if pool is None:

@@ -87,10 +87,8 @@ class LoaderSpec:
     """Where the loader's store is a subset: the indices of its samples, int64."""
     versions: tuple[tuple[str, str], ...]
     """The versions on the trainer's machine, see versions_here."""
-    batch_size: int
-    skip: bool
-    """Bad samples are replaced."""
-    max_bad_share: float
+    max_bad_share: float | None
+    """None: bad samples are not replaced."""
     parts: bytes
     """Share and graph, pickled. Unpickling opens store and heatmaps, so it waits until the store has been checked."""
 
@@ -106,9 +104,7 @@ def versions_here() -> tuple[tuple[str, str], ...]:
     return tuple(versions.items())
 
 
-def spec_of(
-    store: ImageStore, share: Share, graph: Any, *, threads: int, skip: bool, max_bad_share: float
-) -> LoaderSpec:
+def spec_of(store: ImageStore, share: Share, graph: Any, *, threads: int, max_bad_share: float | None) -> LoaderSpec:
     """The spec of a loader whose workers have `threads` DALI threads each.
 
     Raises InputError where heatmaps or an order that the user has written cannot be pickled.
@@ -124,8 +120,6 @@ def spec_of(
         digest=store.digest,
         indices=store.indices.tobytes() if isinstance(store, Subset) else None,
         versions=versions_here(),
-        batch_size=share.batch_size,
-        skip=skip,
         max_bad_share=max_bad_share,
         parts=parts,
     )
@@ -146,8 +140,10 @@ class Worker:
             self._refusal = error
             return
         self._share: Share = share
-        self._engine = Engine(store, graph, spec.batch_size)
-        self._replacements = Replacements(store, share.planner, share.seed, spec.max_bad_share) if spec.skip else None
+        self._engine = Engine(store, graph, share.batch_size)
+        self._replacements: Replacements | None = None
+        if spec.max_bad_share is not None:
+            self._replacements = Replacements(store, share.planner, share.seed, spec.max_bad_share)
 
     def results(self, steps: StepList, numbers: Iterable[int]) -> Iterator[Result]:
         """The batches of the steps of these numbers, in order, up to the first error; DALI works ahead of them."""

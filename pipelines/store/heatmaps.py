@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -35,6 +35,18 @@ COLUMNS = {"sizes": "<u2", "crc32": "<u4"}  # [N, 2] height and width in cells; 
 LARGEST_SIDE = (1 << 16) - 1  # cells
 KIND = "a heatmap store"
 AGAIN = "make it again with sdali cams"
+
+
+class Heatmaps(Protocol):
+    """Where the object is, image by image: CAMs, masks, boxes or a user's own arrays."""
+
+    def __len__(self) -> int:
+        """As many as the store has images."""
+        ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """uint8 [h, w], any h and w, over the whole (EXIF-oriented) image of that index in the store."""
+        ...
 
 
 class Cells(NamedTuple):

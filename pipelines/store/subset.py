@@ -13,7 +13,7 @@ from .boxes import Boxes, Objects
 from .reader import ImageStore
 
 if TYPE_CHECKING:
-    from ..plan.crops.guided import Heatmaps
+    from .heatmaps import Heatmaps
 
 
 class Subset(ImageStore):

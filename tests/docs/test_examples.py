@@ -6,7 +6,7 @@ The integrations have a test file of their own: their examples train.
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import re
 import sys

@@ -221,14 +221,14 @@ def _part(region, window):  # pragma: no cover
     return region[y : y + height, x : x + width].copy()
 
 
-_pointers = types.CPointer(types.voidptr)
+# The signatures of DALI's setup and run functions, as its numba plugin calls them.
 _shapes = types.CPointer(types.CPointer(types.int64))
-_one_side = (_pointers, _shapes, types.voidptr, types.int32)
+SETUP = types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32)
+_one_side = (types.CPointer(types.voidptr), _shapes, types.voidptr, types.int32)
+RUN = types.void(*_one_side, *_one_side)
 
 
-@numba.cfunc(
-    types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=CACHE
-)
+@numba.cfunc(SETUP, cache=CACHE)
 def views_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
     """DALI's setup function: [V, 3, S, S] from the first input, columns [V, S]; it sees no other input's shape."""
     for sample in range(num_samples):
@@ -236,7 +236,7 @@ def views_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):
         outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][1]
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+@numba.cfunc(RUN, cache=CACHE)
 def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, region, windows, kernels, matrices -> planes of each view."""
     views, size = in_shapes[0][0], in_shapes[0][1]
@@ -251,7 +251,7 @@ def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndim
         window_to_planes(planes[view], columns[view], window, matrices[view], kernels[view])
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+@numba.cfunc(RUN, cache=CACHE)
 def levels_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, region, windows, kernels -> whole levels of each view."""
     views, size = in_shapes[0][0], in_shapes[0][1]

@@ -52,14 +52,14 @@ def around(image_sizes: np.ndarray, windows: np.ndarray, centres: np.ndarray) ->
 
 def squares(image_sizes: np.ndarray, ratio: float) -> np.ndarray:
     """int64 [N, 2]: squares of `ratio` of the shorter side, at least a pixel."""
-    side = _rounded(image_sizes.min(1) * ratio)
+    side = rounded(image_sizes.min(1) * ratio)
     return np.maximum(side, 1)[:, None].repeat(2, 1)
 
 
 def _jittered(crop: Crop, sizes: np.ndarray, u: np.ndarray, output: int | np.ndarray) -> np.ndarray:
     low, high = crop.shorter_side
     shorter_side = low + np.floor(u * (high - low + 1))
-    side = _rounded(output * sizes.min(1) / shorter_side)
+    side = rounded(output * sizes.min(1) / shorter_side)
     return np.minimum(np.maximum(side, 1)[:, None], sizes.min(1, keepdims=True)).repeat(2, 1)
 
 
@@ -68,7 +68,7 @@ def _scale_aspect(
 ) -> tuple[np.ndarray, np.ndarray]:
     area = (crop.area[0] + u_area * (crop.area[1] - crop.area[0])) * sizes.prod(1)[:, None]
     aspect = _aspects(crop, u_aspect)
-    tried = np.stack([_rounded(np.sqrt(area / aspect)), _rounded(np.sqrt(area * aspect))], -1)  # [N, attempts, 2]
+    tried = np.stack([rounded(np.sqrt(area / aspect)), rounded(np.sqrt(area * aspect))], -1)  # [N, attempts, 2]
     fits = np.all((tried >= 1) & (tried <= sizes[:, None]), axis=-1)
     first = tried[np.arange(len(sizes)), fits.argmax(1)]
     fallback = ~np.any(fits, axis=1)
@@ -89,11 +89,12 @@ def _fallback(crop: Crop, sizes: np.ndarray) -> np.ndarray:
     height, width = sizes[:, 0], sizes[:, 1]
     low, high = crop.aspect
     ratio = width / height
-    tall = np.stack([_rounded(width / low), width], -1)
-    wide = np.stack([height, _rounded(height * high)], -1)
+    tall = np.stack([rounded(width / low), width], -1)
+    wide = np.stack([height, rounded(height * high)], -1)
     largest = np.where((ratio < low)[:, None], tall, np.where((ratio > high)[:, None], wide, sizes))
     return np.clip(largest, 1, sizes)
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def rounded(values: np.ndarray) -> np.ndarray:
+    """int64: halves are rounded up, where NumPy would round them to even."""
     return np.floor(values + 0.5).astype(np.int64)

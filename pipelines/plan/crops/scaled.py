@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .random import rounded
+
 WORDS = 4  # scale, offset y, offset x, one unused
 
 
@@ -29,21 +31,17 @@ def capped_factors(image_sizes: np.ndarray, shorter_side: np.ndarray, longer_sid
 
 def scaled_sizes(image_sizes: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """int64 [N, 2]: height and width of the whole image, scaled, at least 1."""
-    return np.maximum(_rounded(image_sizes * factor), 1)
+    return np.maximum(rounded(image_sizes * factor), 1)
 
 
 def fit(image_sizes: np.ndarray, factor: np.ndarray, output: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """int64 [N, 2] each: height and width of the window, at most the image's, and of what it fills of the output."""
     scaled = scaled_sizes(image_sizes, factor)
     inside = scaled <= output
-    windows = np.clip(_rounded(np.asarray(output) / factor), 1, image_sizes)
+    windows = np.clip(rounded(np.asarray(output) / factor), 1, image_sizes)
     return np.where(inside, image_sizes, windows), np.where(inside, scaled, output)
 
 
 def offsets(room: np.ndarray, u: np.ndarray) -> np.ndarray:
     """int64 [N, 2], uniform from 0 to `room`; u float64 [N, 2] in [0, 1)."""
     return np.floor(u * (room + 1)).astype(np.int64)
-
-
-def _rounded(values: np.ndarray) -> np.ndarray:
-    return np.floor(values + 0.5).astype(np.int64)

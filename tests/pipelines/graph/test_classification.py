@@ -17,8 +17,8 @@ from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.config import INTERPOLATIONS, Augmentation
-from sdali.pipelines.graph.classification import INTERP_CODES, colour, resize
 from sdali.pipelines.graph.kernels.window import window_to_planes
+from sdali.pipelines.graph.nodes import INTERP_CODES, colour, resize
 from sdali.pipelines.plan.colour import apply_colour
 from sdali.pipelines.plan.colour import matrices as colour_matrices
 from sdali.pipelines.store.statistics import IMAGENET

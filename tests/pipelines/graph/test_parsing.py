@@ -15,8 +15,8 @@ from pictures import jpeg, photo
 
 from sdali.pipelines import ImageStore, parsing
 from sdali.pipelines.config import INTERPOLATIONS, Interpolation, ParsingAugmentation, ParsingCrop
-from sdali.pipelines.graph.classification import INTERP_CODES
 from sdali.pipelines.graph.kernels.parsing import place_mask
+from sdali.pipelines.graph.nodes import INTERP_CODES
 from sdali.pipelines.graph.parsing import padded_images
 from sdali.pipelines.store.statistics import IMAGENET
 

@@ -72,7 +72,7 @@ COMMANDS = {
     f"bench scale --shards {HUGE}": "shards must be at most 100,000",
     "evaluate classification --store {s} --checkpoint {s} --crops 10001": "crops must be at most 10,000, got 10,001",
     "evaluate classification --store {s} --checkpoint {s} --scales 99999": "scales must be at most 16,384",
-    "evaluate detection --store {d} --checkpoint {s} --scales 99999": "scales must be at most 16,384",
+    "evaluate detection --store {d} --checkpoint {s} --scales 99999": "scales must be at most 65,500",
     "train classification --store {s} --val-store {s} --out {out} --seed -1": "seed must be within",
     "train classification --store {s} --val-store {s} --out {out} --threads 4097": "threads must be at most 4,096",
     f"train classification --store {{s}} --val-store {{s}} --out {{out}} --batch-size {HUGE}": "batch_size must be at",

@@ -93,8 +93,9 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
         on_error="raise",
         max_bad_share=0,
     )
+    planner: Any = Planner()
     return [
-        Loader(replace(settings, rank=rank), planner=Planner(), graph=Graph(), shapes={"image": (1, 1)})
+        Loader(replace(settings, rank=rank), planner=planner, graph=Graph(), shapes={"image": (1, 1)})
         for rank in range(world_size)
     ]
 

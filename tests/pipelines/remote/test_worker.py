@@ -27,7 +27,7 @@ def test_a_worker_makes_every_tasks_batches(tmp_path: Path, name: str) -> None:
     path = STORES[CASES[name].store](tmp_path / "s.lmdb").path
     loader = opened(name, path, Layout(batch_size=4, world_size=2, threads=1), "cpu", rank=1)
     share = loader._share
-    spec = spec_of(loader.store, share, loader._graph, threads=1, skip=False, max_bad_share=0)
+    spec = spec_of(loader.store, share, loader._graph, threads=1, max_bad_share=None)
     steps, worker = StepList(1, 0, share.steps(8), share.steps(), 1), Worker(spec)
     made = list(worker.results(steps, range(len(steps))))
     loader.load_state_dict({**loader.state_dict(), "position": 8})

@@ -208,6 +208,7 @@ def test_offsets_are_checked(tmp_path: Path, column: str, index: int, value: int
     header = opened(path).header
     with lmdb.open(str(path), subdir=False, lock=False, max_dbs=4) as environment, environment.begin() as reading:
         raw = reading.get(column.encode(), db=environment.open_db(b"index", txn=reading, create=False))
+    assert raw is not None
     offsets = np.frombuffer(raw, np.int64).copy()
     offsets[index] = value if value is not None else offsets[index] + 1
     _lmdb(path, b"index", column.encode(), offsets.tobytes())
