@@ -10,6 +10,7 @@ namespace, since in a checkout the packages lie at the top level.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -17,6 +18,7 @@ import io
 import os
 import re
 import tempfile
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -99,13 +101,13 @@ def help_text(command: str) -> str:
 def api_page(package: str) -> str:
     """The public names of a package, each with its docstring."""
     module = importlib.import_module(package)
-    parts = [f"# {package}", (module.__doc__ or "").strip()]
+    parts = [f"# {package}", introduction(module)]
     modules, others = [], []
     for name in getattr(module, "__all__", ()):
         (modules if isinstance(getattr(module, name), ModuleType) else others).append(name)
     for name in modules:
         value = getattr(module, name)
-        parts += [f"## {name} {{ #{package}.{name} }}", (value.__doc__ or "").strip()]
+        parts += [f"## {name} {{ #{package}.{name} }}", introduction(value)]
         parts += [reference(f"{package}.{name}", each, getattr(value, each)) for each in public_names(value)]
         if name == "sources":
             parts += source_formats()
@@ -113,6 +115,22 @@ def api_page(package: str) -> str:
         parts.append("## Names of the package itself")
     parts += [reference(package, name, getattr(module, name)) for name in others]
     return "\n\n".join(parts) + "\n"
+
+
+def introduction(module: ModuleType) -> str:
+    """The docstring of a module, with paragraphs that are Python code indented, as Markdown has it.
+
+    The formatter takes the indentation away where all but the first line of a docstring is code.
+    """
+
+    def shown(paragraph: str) -> str:
+        try:
+            ast.parse(paragraph)
+        except SyntaxError:
+            return paragraph
+        return textwrap.indent(paragraph, "    ")
+
+    return "\n\n".join(shown(paragraph) for paragraph in (module.__doc__ or "").strip().split("\n\n"))
 
 
 def source_formats() -> list[str]:
