@@ -12,8 +12,8 @@ from tyro.conf import Positional
 from ..pipelines.io.progress import track
 from ..pipelines.io.publish import check_outputs
 from ..pipelines.io.terminal import print_table
-from ..trainers.classification import evaluation_config as classification
-from ..trainers.core.sides import Sides
+from ..trainers.classification import config as classification
+from ..trainers.core.config import Sides
 from ..trainers.detection import config as detection
 from ..trainers.localization import config as localization
 from ..trainers.parsing import config as parsing

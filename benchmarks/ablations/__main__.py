@@ -23,7 +23,7 @@ from tyro.conf import Positional, arg
 from ...pipelines.errors import InputError
 from ...pipelines.io.publish import check_outputs, write_json
 from ...pipelines.io.terminal import print_result, print_table, run_command
-from ...trainers.core.sides import Sides
+from ...trainers.core.config import Sides
 from ..hardware import machine
 from .classification import CLASSIFICATION
 from .detection import DETECTION

@@ -15,8 +15,8 @@ from ...pipelines.loader.soft_labels import SoftLabels
 from ...pipelines.store.reader import ImageStore
 from ...trainers.classification import EvaluateConfig, TrainConfig, evaluate, train
 from ...trainers.classification.activation_maps import activation_maps
+from ...trainers.classification.config import ConfusionConfig
 from ...trainers.classification.confusion import confusion
-from ...trainers.classification.evaluation_config import ConfusionConfig
 from .sets import SETS, ImageSet, described
 from .study import Row, Study, once
 

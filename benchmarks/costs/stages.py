@@ -17,7 +17,7 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.store.reader import ImageStore
 from ...trainers.core.loop import timed
-from ...trainers.core.standing import Standing
+from ...trainers.core.progress import RunProgress
 from ...trainers.models.classification.classifiers import create_classifier
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
@@ -103,7 +103,7 @@ def training(work: Workload, model: str, steps: int) -> dict[str, Any]:
     )
     network = create_classifier(model, max(len(store.classes), 2)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    at, begun, waited = Standing(), 0.0, 0.0
+    at, begun, waited = RunProgress(), 0.0, 0.0
     batches = chain.from_iterable(timed(loader, at) for _ in count())
     for step, batch in enumerate(islice(batches, _WARM_UP_STEPS + steps)):
         if step == _WARM_UP_STEPS:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..detection.detections import Detections, GroundTruth
+from .detections import Detections, GroundTruth
 
 
 @dataclass(frozen=True, eq=False)

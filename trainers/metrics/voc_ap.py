@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ..detection.detections import Detections, GroundTruth
 from .detection_record import DetectionRecord
+from .detections import Detections, GroundTruth
 
 
 def voc_ap(record: DetectionRecord, classes: int, iou_threshold: float = 0.5) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A picture of what a network of scene parsing says: images, true masks, predictions, and where they differ."""
+"""A picture of predictions of scene parsing: images, true masks, predicted masks, and where they differ."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ from ...cams.drawing.mask_colours import OKABE_ITO, legend, mask_overlay
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, stacked
 from ...pipelines.io.publish import write_png
 from ...pipelines.store.reader import ImageStore
+from ..core.pictures import decoded
 
-COUNT, HEIGHT, ASPECT = 6, 200, 1.5  # images; height of a row and widest shape of a picture, pixels
+HEIGHT, ASPECT = 200, 1.5  # of a row, pixels; widest shape of a picture
 WRONG = OKABE_ITO[5]
-
-
-def shown_samples(store: ImageStore) -> np.ndarray:
-    """int64 [at most 6]: samples evenly spread over the store."""
-    return np.unique(np.linspace(0, len(store) - 1, COUNT).round().astype(np.int64))
 
 
 def save_parsing_picture(
@@ -32,8 +28,7 @@ def save_parsing_picture(
         labelled = mask < classes
         wrong = labelled & (prediction != mask)
         values |= {*np.unique(mask[labelled]).tolist(), *np.unique(prediction).tolist()}
-        picture = cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR)
-        shown = fitted(np.asarray(picture)[:, :, ::-1], HEIGHT, round(HEIGHT * ASPECT))
+        shown = fitted(decoded(store, index), HEIGHT, round(HEIGHT * ASPECT))
         rows.append(
             Row(
                 name=store.names[index],

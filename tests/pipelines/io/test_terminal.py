@@ -15,7 +15,7 @@ from pictures import jpeg, make_store, photo
 from sdali.cli.main import main
 from sdali.pipelines import ImageStore
 from sdali.pipelines.io.terminal import escaped, print_table
-from sdali.trainers.core.skipped import write_skipped
+from sdali.trainers.core.log import write_skipped
 
 CLOSED, FULL = "stdout is closed, so the result cannot be printed; open it", "cannot write to stdout (No space left"
 CASES = {

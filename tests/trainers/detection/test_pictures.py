@@ -11,7 +11,6 @@ from pictures import photo
 from PIL import Image
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.detection.detections import Detections, GroundTruth, no_detections
 from sdali.trainers.detection.pictures import (
     DIFFICULT,
     LINE,
@@ -26,6 +25,7 @@ from sdali.trainers.detection.pictures import (
     object_marks,
     save_detection_pictures,
 )
+from sdali.trainers.metrics.detections import Detections, GroundTruth, no_detections
 
 CLASSES = ["cat", "dog"]
 BLACK = np.zeros((200, 300, 3), np.uint8)

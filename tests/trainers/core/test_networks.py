@@ -1,4 +1,4 @@
-"""Classifiers out of checkpoints: the same scores again, or one sentence."""
+"""Networks out of checkpoints: the same scores again, or one sentence."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from checkpoint_parts import parts_of_a_run
 from training import TinyNet
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.classification.checkpoint import check_input, check_training, load_classifier
+from sdali.pipelines.store.statistics import IMAGENET
 from sdali.trainers.core import checkpoint
-from sdali.trainers.detection.checkpoint import load_detector, start_from
+from sdali.trainers.core.networks import check_input, check_training, load_network
+from sdali.trainers.detection.job import start_from
 from sdali.trainers.models.classification.classifiers import create_classifier
 from sdali.trainers.models.detection.network import DetectionConfig, create_detector
-from sdali.trainers.parsing.checkpoint import load_parser
+from sdali.trainers.models.parsing.network import ParsingConfig, create_parser
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,8 @@ def test_scores_are_those_of_the_saved_network(tmp_path: Path, averaged: bool) -
     """In evaluation mode, with the averaged weights where there are any."""
     path, model, ema, image = tmp_path / "c.pt", TinyNet(3), TinyNet(3), torch.randn(2, 3, 32, 32)
     checkpoint.save(path, contents(model, ema if averaged else None))
-    loaded, saved = load_classifier(path, "cpu")
+    network = load_network(path, "cpu")
+    loaded, saved = network.module, network.contents
     assert not loaded.training
     assert saved["classes"] == ["a", "b", "c"]
     with torch.no_grad():
@@ -52,10 +54,10 @@ def test_other_tasks_and_other_networks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     checkpoint.save(path, {**contents(TinyNet(3)), "task": "parsing"})
     with pytest.raises(InputError, match=r"c\.pt is a checkpoint of parsing, not of classification"):
-        load_classifier(path, "cpu")
+        load_network(path, "cpu", task="classification")
     checkpoint.save(path, contents(TinyNet(4)))
     with pytest.raises(InputError, match=r"the weights in .*c\.pt do not fit the network"):
-        load_classifier(path, "cpu")
+        load_network(path, "cpu")
 
 
 @pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224", 96), ("inception_v3", 32)])
@@ -88,45 +90,62 @@ def test_a_network_without_a_score_a_class_is_refused() -> None:
         check_input(model, "vit_tiny_patch16_224", 224, CPU)
 
 
-def test_a_forged_checkpoint_is_refused(tmp_path: Path) -> None:
-    """It cannot have timm fetch or read weights, nor lack a part or hold one of another type: one sentence each."""
+def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
+    """Whatever a run's checkpoint has; and arguments that the model does not take."""
     path, whole = tmp_path / "c.pt", contents(TinyNet(3))
-    elsewhere = tmp_path / "weights.pt"
-    torch.save(TinyNet(3).state_dict(), elsewhere)
-    for name, value in (("checkpoint_path", str(elsewhere)), ("pretrained", True), ("cache_dir", "/tmp"), (3, 4)):
-        checkpoint.save(path, {**whole, "model": {"name": "tiny_dropout_net", "args": {name: value}}})
-        with pytest.raises(InputError, match=f"its model holds {name}, which is not a run's to set; give another"):
-            load_classifier(path, "cpu")
     for name in whole.keys() - {"task"}:
         checkpoint.save(path, {key: value for key, value in whole.items() if key != name})
-        with pytest.raises(InputError, match=rf"c\.pt is no whole checkpoint: it lacks {name}; give last\.pt"):
-            load_classifier(path, "cpu")
-        for wrong in (b"bytes", -1, 10**30, [1], {"name": 1}, {1: 2}, 0.5):
-            checkpoint.save(path, {**whole, name: wrong})
-            if name in ("identity", "config") and isinstance(wrong, dict):
-                continue  # a resumption compares what is in them
-            with pytest.raises(InputError, match=rf"c\.pt is no checkpoint of a run: its {name} "):
-                load_classifier(path, "cpu")
+        with pytest.raises(InputError, match=rf"c\.pt is not a whole checkpoint: it lacks {name}; give last\.pt"):
+            load_network(path, "cpu")
     checkpoint.save(path, {**whole, "model": {"name": "resnet18", "args": {"layers": 1}}})
-    with pytest.raises(InputError, match=r"the network in .*c\.pt cannot be made: timm cannot make resnet18"):
-        load_classifier(path, "cpu")
+    with pytest.raises(InputError, match=r"the network in .*c\.pt cannot be made \(timm cannot make resnet18"):
+        load_network(path, "cpu")
     checkpoint.save(path, whole)
-    load_classifier(path, "cpu")
+    load_network(path, "cpu")
 
 
-@pytest.mark.parametrize(("load", "task"), [(load_detector, "detection"), (load_parser, "parsing")])
+@pytest.mark.parametrize("task", ["detection", "parsing"])
 @pytest.mark.parametrize("network", [{}, {"x": 1}, {"backbone": "resnet18", "head": 3}, {"rpn": 5, "fcn": 5}])
-def test_networks_that_cannot_be_made_are_refused(tmp_path: Path, load: Any, task: str, network: dict) -> None:
+def test_networks_that_cannot_be_made_are_refused(tmp_path: Path, task: str, network: dict) -> None:
     """An unknown part, another type, no backbone: one sentence that names the file."""
     sides = {"shorter_side": 32, "longer_side": 64}
     whole = {**contents(TinyNet(3)), "task": task, "network": network, **sides}
     checkpoint.save(tmp_path / "c.pt", whole)
     with pytest.raises(InputError, match=r"c\.pt (cannot be made|do not fit)"):
-        load(tmp_path / "c.pt", "cpu")
+        load_network(tmp_path / "c.pt", "cpu")
 
 
-def test_starting_from_what_is_no_run_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["classification", "parsing", "detection"])
+def test_the_network_of_any_task_is_loaded_with_its_description(tmp_path: Path, task: str) -> None:
+    """Task, classes, statistics and size are the run's; the network is ready to use."""
+    networks = {
+        "classification": (TinyNet(3), {}),
+        "parsing": (create_parser(ParsingConfig(backbone="resnet10t"), 3), {"shorter_side": 48}),
+        "detection": (
+            create_detector(DetectionConfig(backbone="resnet10t"), 3),
+            {"shorter_side": 48, "longer_side": 64},
+        ),
+    }
+    model, sides = networks[task]
+    network = {"backbone": "resnet10t"}
+    described = {**contents(model), "task": task, "network": network, **sides}
+    if sides:
+        del described["size"]
+    checkpoint.save(tmp_path / "c.pt", described)
+    loaded = load_network(tmp_path / "c.pt", "cpu")
+    assert (loaded.task, loaded.classes, loaded.path) == (task, ("a", "b", "c"), tmp_path / "c.pt")
+    assert loaded.size == (48 if sides else 32)
+    assert loaded.statistics.to_dict() == IMAGENET.to_dict() and not loaded.module.training
+    assert {name: weight.shape for name, weight in loaded.module.state_dict().items()} == {
+        name: weight.shape for name, weight in model.state_dict().items()
+    }
+
+
+def test_what_is_no_network_of_a_run_is_refused(tmp_path: Path) -> None:
+    """Neither loaded, nor started from."""
     checkpoint.save(tmp_path / "c.pt", {"state_dict": {}})
+    with pytest.raises(InputError, match=r"c\.pt does not hold the network of a run; give last\.pt or best\.pt"):
+        load_network(tmp_path / "c.pt", "cpu")
     model = create_detector(DetectionConfig(backbone="resnet18"), 2)
-    with pytest.raises(InputError, match=r"c\.pt is no checkpoint of a run; give one of detection or classification"):
+    with pytest.raises(InputError, match=r"c\.pt is a checkpoint of None; give one of detection or classification"):
         start_from(model, tmp_path / "c.pt", "resnet18")

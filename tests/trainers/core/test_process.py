@@ -16,13 +16,13 @@ from sdali.pipelines.errors import InputError
 from sdali.trainers.classification import EvaluateConfig, evaluate
 from sdali.trainers.classification.predictions import Predictions
 from sdali.trainers.core import checkpoint
-from sdali.trainers.core.distributed import process_group, resolve_device
+from sdali.trainers.core.process import joined_process, resolve_device
 
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 import torch.distributed
-from sdali.trainers import loop
+from sdali.trainers.core import loop
 from sdali.trainers.classification import EvaluateConfig, TrainConfig, evaluate, train
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
@@ -127,7 +127,7 @@ def test_the_checkpoint_is_of_one_network(ranks: tuple[Path, list[dict[str, Any]
 
 def test_one_process_needs_no_group() -> None:
     """Without torchrun sums are the values themselves, and nothing is wrapped."""
-    with process_group("cpu") as alone:
+    with joined_process("cpu") as alone:
         assert not torch.distributed.is_initialized()
         assert (alone.is_first, alone.world_size, alone.total(2.5)) == (True, 1, 2.5)
         model = torch.nn.Linear(1, 1)
@@ -139,7 +139,7 @@ def test_a_callers_own_group_is_used_and_left_alone(tmp_path: Path) -> None:
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        with process_group("cpu") as ranks:
+        with joined_process("cpu") as ranks:
             assert ranks.total(1.5) == 1.5
         assert torch.distributed.is_initialized()
     finally:

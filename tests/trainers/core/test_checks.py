@@ -9,7 +9,7 @@ from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import ImageStore, InputError
 from sdali.pipelines.store.writer import StoreWriter
-from sdali.trainers.core.classes import check_labelled, check_same_classes, class_difference
+from sdali.trainers.core.checks import check_labelled, check_same_classes, class_difference
 
 
 @pytest.mark.parametrize(

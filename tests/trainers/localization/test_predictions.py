@@ -1,4 +1,4 @@
-"""Answers are read back as written, in the development kit's numbers; wrong lines are named."""
+"""Predictions are read back as written, in the development kit's numbers; wrong lines are named."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.localization.answers import Answers, inclusive_pixels, read_answers, write_answers
+from sdali.trainers.localization.predictions import Predictions, inclusive_pixels, read_predictions, write_predictions
 from sdali.trainers.metrics.localization_error import inclusive_iou
 
-ONE = Answers(np.array([0]), np.array([[1.0, 1, 3, 4]]))
+ONE = Predictions(np.array([0]), np.array([[1.0, 1, 3, 4]]))
 
 
 def test_the_kit_s_format(tmp_path: Path) -> None:
     """By hand: labels from 1, five numbers an answer, a line an image."""
-    two = Answers(np.array([6, 0]), np.array([[1.0, 2, 300, 400], [5, 5, 5, 5]]))
-    write_answers(tmp_path / "a.txt", [two, ONE])
+    two = Predictions(np.array([6, 0]), np.array([[1.0, 2, 300, 400], [5, 5, 5, 5]]))
+    write_predictions(tmp_path / "a.txt", [two, ONE])
     assert (tmp_path / "a.txt").read_text() == "7 1 2 300 400 1 5 5 5 5\n1 1 1 3 4\n"
 
 
@@ -31,10 +31,10 @@ def test_read_back_as_written(tmp_path_factory: pytest.TempPathFactory, seed: in
     for _ in range(images):
         count = int(rng.integers(1, 6))
         boxes = np.sort(rng.uniform(1, 500, (count, 2, 2)).round(0 if whole else 3), axis=1).reshape(-1, 4)
-        made.append(Answers(rng.integers(0, 1000, count), boxes))
+        made.append(Predictions(rng.integers(0, 1000, count), boxes))
     path = tmp_path_factory.mktemp("answers") / "a.txt"
-    write_answers(path, made)
-    for found, own in zip(read_answers(path, images=images, classes=1000), made, strict=True):
+    write_predictions(path, made)
+    for found, own in zip(read_predictions(path, images=images, classes=1000), made, strict=True):
         assert found.labels.dtype == np.int64 and found.boxes.dtype == np.float64
         np.testing.assert_array_equal(found.labels, own.labels)
         np.testing.assert_array_equal(found.boxes, own.boxes)
@@ -94,18 +94,19 @@ def test_pixels_of_other_edges() -> None:
 def test_wrong_files_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.txt").write_text(text, "latin-1")
     with pytest.raises(InputError, match=message) as caught:
-        read_answers(tmp_path / "a.txt", images=2, classes=7)
+        read_predictions(tmp_path / "a.txt", images=2, classes=7)
     assert "\n" not in str(caught.value) and "a.txt" in str(caught.value)
 
 
 def test_what_cannot_be_read_or_written(tmp_path: Path) -> None:
     """And what was there before stays."""
     with pytest.raises(InputError, match=r"cannot read .*none\.txt"):
-        read_answers(tmp_path / "none.txt", images=2, classes=7)
+        read_predictions(tmp_path / "none.txt", images=2, classes=7)
     with pytest.raises(InputError, match="cannot write"):
-        write_answers(tmp_path / "none" / "a.txt", [ONE])
-    write_answers(tmp_path / "a.txt", [ONE])
+        write_predictions(tmp_path / "none" / "a.txt", [ONE])
+    write_predictions(tmp_path / "a.txt", [ONE])
     for count in (0, 6):
-        with pytest.raises(InputError, match=f"image 2 has {count} answers and .*a.txt can hold 1 to 5"):
-            write_answers(tmp_path / "a.txt", [ONE, Answers(ONE.labels.repeat(count), ONE.boxes.repeat(count, 0))])
+        with pytest.raises(InputError, match=f"image 2 has {count} predictions and .*a.txt can hold 1 to 5"):
+            many = Predictions(ONE.labels.repeat(count), ONE.boxes.repeat(count, 0))
+            write_predictions(tmp_path / "a.txt", [ONE, many])
     assert (tmp_path / "a.txt").read_text() == "1 1 1 3 4\n"

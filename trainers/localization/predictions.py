@@ -1,8 +1,9 @@
-"""Answers to object localization, and their text file as ILSVRC's development kit reads it.
+"""Predictions of object localization, and their text file as ILSVRC's development kit reads it.
 
-A line for each image, in the order of the ground truth, with one to five answers, the most certain first, each
-`label x_min y_min x_max y_max`: labels count from 1, and so do pixels, of which the last lies inside the box. In memory
-labels are places in the class names; boxes stay as the kit has them, for its metric is defined on those.
+The file has a line for each image, in the order of the ground truth, with one to five predictions, the most certain
+first, each `label x_min y_min x_max y_max`: labels count from 1, and so do pixels, of which the last lies inside the
+box. In memory labels are indices of the class names; boxes stay as the kit has them, since its metric is defined on
+those.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import read_input
 from ...pipelines.io.publish import write_file
 
-MOST, NUMBERS = 5, 5  # answers to an image; numbers of an answer
+MOST, NUMBERS = 5, 5  # predictions for an image; numbers in a prediction
 
 
-class Answers(NamedTuple):
-    """The A answers to one image, the most certain first."""
+class Predictions(NamedTuple):
+    """The A predictions for one image, the most certain first."""
 
     labels: np.ndarray
-    """int64 [A], places in the class names."""
+    """int64 [A], indices of the class names."""
     boxes: np.ndarray
     """float64 [A, 4]: xyxy pixels, counted from 1, the last inside."""
 
@@ -33,47 +34,48 @@ class Answers(NamedTuple):
 def inclusive_pixels(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
     """Boxes [A, 4] of continuous edges, as stores and detectors have them, in the kit's pixels: float64, whole numbers.
 
-    Edges go to the nearest pixel's, halves upwards, and into the image; a box keeps one pixel at least.
+    Edges are rounded to the nearest pixel's, halves upwards, and clipped to the image; a box keeps at least one pixel.
     """
     edges = np.floor(np.asarray(boxes, np.float64) + 0.5)
     first = np.clip(edges[:, :2] + 1, 1, [width, height])
     return np.concatenate([first, np.clip(edges[:, 2:], first, [width, height])], 1)
 
 
-def write_answers(path: str | Path, answers: Iterable[Answers], *, overwrite: bool = False) -> None:
-    """Write the answers to each image; a file that exists is replaced only with `overwrite`.
+def write_predictions(path: str | Path, predictions: Iterable[Predictions], *, overwrite: bool = False) -> None:
+    """Write the predictions for each image; a file that exists is replaced only with `overwrite`.
 
     Raises InputError where an image has none, or more than five, and where the file cannot be written.
     """
     lines = []
-    for number, (labels, boxes) in enumerate(answers, 1):
+    for number, (labels, boxes) in enumerate(predictions, 1):
         if not 1 <= len(labels) <= MOST:
             raise InputError(
-                f"image {number} has {len(labels)} answers and {path} can hold 1 to {MOST}; choose as many"
+                f"image {number} has {len(labels)} predictions and {path} can hold 1 to {MOST}; choose as many"
             )
         rows = zip((labels + 1).tolist(), boxes.tolist(), strict=True)
         lines.append(" ".join(f"{label} {' '.join(f'{edge:.15g}' for edge in box)}" for label, box in rows) + "\n")
     write_file(path, "".join(lines).encode(), overwrite=overwrite)
 
 
-def read_answers(path: str | Path, *, images: int, classes: int) -> list[Answers]:
-    """The answers to each of so many images.
+def read_predictions(path: str | Path, *, images: int, classes: int) -> list[Predictions]:
+    """The predictions for each image; `images` and `classes` are how many there are.
 
     Raises InputError for a file that is missing or no text, has another number of lines, a line that does not consist
-    of one to five answers, a label that is not 1 to `classes`, and an edge that is not finite or before its box begins.
+    of one to five predictions, a label that is not 1 to `classes`, and an edge that is not finite or ends a box before
+    it begins.
     """
     try:
         lines = read_input(path).decode("ascii").splitlines()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; name a file of answers") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}; name a file of predictions") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text of numbers; give lines of label x_min y_min x_max y_max") from error
     if len(lines) != images:
-        raise InputError(f"{path} answers {len(lines)} images and there are {images}; give one line for each, in order")
-    return [_answers(line, f"line {number} of {path}", classes) for number, line in enumerate(lines, 1)]
+        raise InputError(f"{path} has {len(lines)} lines for {images} images; give one line for each, in order")
+    return [_parsed(line, f"line {number} of {path}", classes) for number, line in enumerate(lines, 1)]
 
 
-def _answers(line: str, where: str, classes: int) -> Answers:
+def _parsed(line: str, where: str, classes: int) -> Predictions:
     words = line.split()
     if len(words) % NUMBERS or not 1 <= len(words) // NUMBERS <= MOST:
         raise InputError(f"{where} has {len(words)} numbers; give label x_min y_min x_max y_max, up to {MOST} times")
@@ -84,7 +86,7 @@ def _answers(line: str, where: str, classes: int) -> Answers:
     if len(wrong := boxes[(boxes[:, 2:] < boxes[:, :2]).any(1)]):
         edges = " ".join(f"{edge:g}" for edge in wrong[0])
         raise InputError(f"{where} has the box {edges}, which ends before it begins; give x_min y_min x_max y_max")
-    return Answers(labels.astype(np.int64) - 1, boxes)
+    return Predictions(labels.astype(np.int64) - 1, boxes)
 
 
 def _number(word: str, where: str) -> float:
@@ -93,5 +95,5 @@ def _number(word: str, where: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{where} has {word[:40]!r} where a finite number should stand; correct it")
+        raise InputError(f"{where} has {word[:40]!r} in place of a finite number; correct it")
     return number

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, PolynomialLR, SequentialLR
 
-from sdali.trainers.core.schedule import Schedule, learning_rate
+from sdali.trainers.core.config import Schedule
+from sdali.trainers.core.optimizer import learning_rate
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "poly"])
