@@ -1,4 +1,4 @@
-"""`sdali serve`: workers on a Ray cluster that stay, with their graphs built, for several trainers' RemoteLoaders."""
+"""`sdali serve`: start workers on a Ray cluster that keep their graphs and make batches for several trainers."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ..pipelines.config import MOST_THREADS
 from ..pipelines.errors import InputError
 from ..pipelines.io.bounds import whole_number
-from ..pipelines.remote.cluster import check_alive, join, require_ray, start_pool
+from ..pipelines.remote.cluster import MOST_ACTORS, check_alive, join, require_ray, start_pool
 
 logger = logging.getLogger("sdali")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Flags of `sdali serve`."""
+    """The flags of `sdali serve`."""
 
     name: str = "sdali"
-    """What trainers call it by: RemoteLoader(loader, pool=NAME)."""
+    """The name of this pool of workers; trainers use it with RemoteLoader(loader, pool=NAME)."""
 
     actors: int = 2
-    """Workers, each with a DALI pipeline of its own for each of the last four loaders."""
+    """The number of workers. Each keeps a DALI pipeline for each of the last four loaders that it worked for."""
 
     cpus: int = 1
-    """CPUs of each, which Ray reserves; a loader's own `cpus` says how many threads DALI has."""
+    """The number of CPUs that Ray reserves for each worker. DALI's threads there are the `cpus` of the RemoteLoader."""
 
     address: str | None = None
-    """The cluster, HOST:PORT or auto (RAY_ADDRESS, else this machine's). None: so too, else a new one."""
+    """The Ray cluster: HOST:PORT, or auto (that of RAY_ADDRESS, else of this machine). None: as auto, or a new cluster
+    where there is none."""
 
     def __post_init__(self) -> None:
-        whole_number("actors", self.actors)
-        whole_number("cpus", self.cpus)
+        whole_number("actors", self.actors, MOST_ACTORS)
+        whole_number("cpus", self.cpus, MOST_THREADS)
         if not self.name or "/" in self.name:
             raise InputError(f"name must be some characters without a slash, got {self.name!r}")
 
     def run(self) -> dict[str, Any]:
-        """Until interrupted: the workers end with this process, however it ends."""
+        """Serve until interrupted; the workers end with this process, however it ends."""
         join(self.address)
         ray = require_ray()
         begun, pool = time.monotonic(), start_pool(self.name, self.actors, self.cpus)

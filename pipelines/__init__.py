@@ -1,7 +1,12 @@
 """Stores, plans, graphs and loaders: encoded images in, batches for a trainer out.
 
-Light to import: NumPy and LMDB, but no DALI, torch, numba or OpenCV, so that a script can look into a store at no cost.
-The loaders are modules: `from sdali.pipelines import classification`, or parsing, or detection.
+    from sdali.pipelines import classification
+
+    for batch in classification.train_loader("pets.lmdb", batch_size=64):
+        batch["image"], batch["label"]
+
+These names are the public ones; everything else is private. Each is imported when it is first used, so that `import
+sdali.pipelines` loads no DALI, torch, numba or OpenCV, and a script can look into a store at no cost.
 """
 
 from __future__ import annotations
@@ -9,23 +14,59 @@ from __future__ import annotations
 if not __name__.startswith("sdali."):
     raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")
 
-from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, ParsingAugmentation, ParsingCrop
-from .errors import BadSampleError, InputError
-from .store.reader import ImageStore
-from .store.statistics import Statistics
-from .store.subset import Subset
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for type checkers and editors
+    from . import classification, detection, parsing, sources
+    from .build.build import build as build_store
+    from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, ParsingAugmentation, ParsingCrop
+    from .errors import BadSampleError, InputError
+    from .loader.options import TestLoaderOptions, TrainLoaderOptions
+    from .loader.soft_labels import SoftLabels
+    from .loader.torchvision_targets import torchvision_targets
+    from .plan.colour import apply_colour
+    from .remote.loader import RemoteLoader
+    from .store.heatmaps import HeatmapStore
+    from .store.join import join as join_stores
+    from .store.measure import measure as measure_statistics
+    from .store.reader import ImageStore
+    from .store.statistics import IMAGENET, Statistics
+    from .store.subset import Subset
 
 __all__ = [
-    "Augmentation",
-    "BadSampleError",
-    "Colour",
-    "Crop",
-    "DetectionAugmentation",
-    "ImageStore",
-    "InputError",
-    "IouCrop",
-    "ParsingAugmentation",
-    "ParsingCrop",
-    "Statistics",
-    "Subset",
-]
+    "IMAGENET", "Augmentation", "BadSampleError", "Colour", "Crop", "DetectionAugmentation", "HeatmapStore",
+    "ImageStore", "InputError", "IouCrop", "ParsingAugmentation", "ParsingCrop", "RemoteLoader", "SoftLabels",
+    "Statistics", "Subset", "TestLoaderOptions", "TrainLoaderOptions", "apply_colour", "build_store",
+    "classification", "detection", "join_stores", "measure_statistics", "parsing", "sources", "torchvision_targets",
+]  # fmt: skip
+
+_NAMES_OF = {
+    "build.build": ["build_store"],
+    "config": ["Augmentation", "Colour", "Crop", "DetectionAugmentation", "IouCrop", "ParsingAugmentation",
+               "ParsingCrop"],
+    "errors": ["BadSampleError", "InputError"],
+    "loader.options": ["TestLoaderOptions", "TrainLoaderOptions"],
+    "loader.soft_labels": ["SoftLabels"],
+    "loader.torchvision_targets": ["torchvision_targets"],
+    "plan.colour": ["apply_colour"],
+    "remote.loader": ["RemoteLoader"],
+    "store.heatmaps": ["HeatmapStore"],
+    "store.join": ["join_stores"],
+    "store.reader": ["ImageStore"],
+    "store.measure": ["measure_statistics"],
+    "store.statistics": ["IMAGENET", "Statistics"],
+    "store.subset": ["Subset"],
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
+_NAME_THERE = {"build_store": "build", "join_stores": "join", "measure_statistics": "measure"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    if name not in _MODULE_OF:  # a module itself
+        return import_module(f".{name}", __name__)
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), _NAME_THERE.get(name, name))
+    globals()[name] = value  # so that the next use finds it there
+    return value

@@ -1,116 +1,111 @@
 """Scene classification: loaders over an image store, for training (plain or heatmap-guided crops) and for testing.
 
-loader = train_loader("pets.lmdb", heatmaps="pets.cams.lmdb", batch_size=64)
-for batch in loader: ...        # batch["image"] float32 [64, 3, 224, 224], batch["label"] int64 [64]
+from sdali.pipelines import classification
+
+loader = classification.train_loader("pets.lmdb", heatmaps="pets.cams.lmdb", batch_size=64, seed=0)
+for batch in loader:                    # one epoch; len(loader) batches
+    batch["image"]                      # float32 [64, 3, 224, 224], normalised, on the loader's device
+    batch["label"], batch["index"]      # int64 [64]: the class, and the index of the sample in the store
+    batch["plan"]                       # NumPy rows: window, flip, interpolation, colour, ... of each image
+state = loader.state_dict()             # plain JSON; loader.load_state_dict(state) goes on exactly there
+
+for batch in classification.test_loader("val.lmdb", batch_size=64, statistics=loader.store.statistics):
+    batch["image"]                      # every image once, in the store's order, without augmentation
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
+from typing_extensions import Unpack
 
-from .config import Augmentation, Crop, TestCrop
+from .config import LARGEST_OUTPUT, Augmentation, Crop, TestCrop
 from .errors import InputError
-from .io.bounds import checked_seed, whole_number
-from .io.dali import require_dali
-from .io.device import cuda_ordinal
+from .io.bounds import whole_number
 from .loader.loader import Loader
 from .loader.options import (
-    Dtype,
+    Settings,
+    TestLoaderOptions,
+    TrainLoaderOptions,
     augmentation_of,
-    check_dtype,
-    graph_dtype,
     opened_heatmaps,
-    opened_statistics,
-    opened_store,
-    thread_count,
+    test_settings,
+    train_settings,
 )
-from .loader.rank_share import Planner
-from .plan.classification import EvaluationPlanner, HarmonyPlanner, TrainPlanner
-from .plan.crops.guided import Heatmaps
-from .plan.order import Order, in_epochs_of, order_named
-from .plan.views import TEN, RandomViewsPlanner, TenCropPlanner
+from .plan.classification import (
+    MOST_VIEWS,
+    TEN,
+    EvaluationPlanner,
+    RandomViewsPlanner,
+    TenCropPlanner,
+    TrainPlanner,
+)
+from .plan.planner import Planner
+from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore
-from .store.statistics import Statistics
 
 ColourOn = Literal["loader", "device"]
+"""Where images are jittered in colour and normalised: by the loader, or by the trainer on its device."""
+
 CROP_RATIO = 0.875  # 224 of 256
 
 
 def train_loader(
     store: str | Path | ImageStore,
     *,
-    heatmaps: str | Path | Heatmaps | None = None,
     batch_size: int,
+    heatmaps: str | Path | Heatmaps | None = None,
     size: int = 224,
     sizes: Sequence[int] = (),
-    seed: int = 0,
     augmentation: Augmentation | None = None,
-    statistics: Statistics | None = None,
-    order: str | Order = "shuffle",
-    epoch_length: int | None = None,
     plain_from: int | None = None,
     plain_crop: TestCrop = "centre",
     targets: np.ndarray | None = None,
-    device: str | torch.device = "auto",
-    threads: int | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    dtype: Dtype = "float32",
-    channels_last: bool = False,
     colour_on: ColourOn = "loader",
-    on_error: Literal["raise", "skip"] = "raise",
-    max_bad_share: float = 0.01,
-    pin_memory: bool = False,
+    **options: Unpack[TrainLoaderOptions],
 ) -> Loader:
     """Random windows of every image, jittered and normalised: the recipe's training side.
 
-    store: path or ImageStore. heatmaps: path of a heatmap store, or any object with len and [index] -> uint8 [h, w]
-    over the whole image; windows are then centred where the map says (SDA). size: side of the output, px. sizes: one of
-    these is drawn for each step instead (multi-scale training), but in plain epochs. augmentation: defaults to the
-    recipe's. statistics: normalisation and lighting; the store's own (`sdali stats`) by default, else ImageNet's.
-    order: a name of order.ORDERS ("shuffle", "label_shuffle", "class_aware", "repeat_factor", "sequential") or an
-    Order. epoch_length: positions an epoch, if not a whole pass over that order; the next epoch goes on where it ended.
-    plain_from: from this epoch on, no augmentation but the flip: what test_loader sees with crop=plain_crop. targets:
-    float32 [K, K], a soft label for each class (SoftLabels.targets), to be handed out as `target`. device: "auto" (the
-    GPU where there is one), "cpu" or "cuda:0". threads: DALI's CPU threads. colour_on: "loader" makes images of
-    `dtype`, finished; "device" makes uint8 ones and adds `colour` float32 [B, 3, 5], with which colour_torch.apply
-    finishes them on any device: a quarter of the bytes to bring there. dtype "uint8": neither jittered in colour nor
-    normalised. channels_last: images in torch's memory format of that name, for a copy. on_error: a sample that cannot
-    be read or decoded raises BadSampleError when its batch is due, or with "skip" is replaced (see replacement) and
-    listed in loader.skipped, until more than one and more than max_bad_share of the store's samples are bad. Raises
-    InputError for anything that cannot be used.
+    Args:
+        store: a path, an ImageStore or a Subset of one.
+        batch_size: samples in a batch of each rank.
+        heatmaps: the path of a heatmap store, or any object with len and [index] -> uint8 [h, w] over the whole image;
+            windows are then centred where the map says (SDA).
+        size: the side of the output, px.
+        sizes: one of these is drawn for each step in place of `size`, the same on all ranks (multi-scale training).
+        augmentation: everything random about a sample; the recipe's by default.
+        plain_from: from this epoch on there is no augmentation but the flip, and images are of `size`: what test_loader
+            shows with crop=plain_crop.
+        plain_crop: see plain_from.
+        targets: float32 [K, K], a soft label for each class (SoftLabels.targets), handed out as batch["target"].
+        colour_on: "loader" makes finished images; "device" makes uint8 ones, a quarter of the bytes to be copied, and
+            adds batch["colour"] float32 [B, 3, 5], with which `apply_colour` finishes them on any device.
+        options: see TrainLoaderOptions.
+
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    opened = opened_store(store)
-    targets = _checked_targets(targets, opened)
-    statistics = opened_statistics(statistics, opened)
+    settings = train_settings(train_loader, store, batch_size, options)
+    store = settings.store
+    targets = _checked_targets(targets, store)
     if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
-    seed = checked_seed(seed)
     for side in (size, *sizes):
-        whole_number("size", side)
-    planner: Planner = TrainPlanner(
-        store=opened,
-        heatmaps=opened_heatmaps(heatmaps, opened),
+        whole_number("size", side, LARGEST_OUTPUT)
+    planner = TrainPlanner(
+        store=store,
+        heatmaps=opened_heatmaps(heatmaps, store),
         augmentation=augmentation_of(Augmentation, augmentation),
-        statistics=statistics,
+        statistics=settings.statistics,
         sizes=tuple(sizes) or (size,),
-        seed=seed,
+        seed=settings.seed,
+        plain=None if plain_from is None else _test_planner(settings, size, plain_crop),
+        plain_from=plain_from or 0,
     )
-    if plain_from is not None:
-        test = _test_planner(opened, statistics, size, plain_crop)
-        planner = HarmonyPlanner(train=planner, test=test, test_from=plain_from)
-    return _loader(
-        opened, planner, 1, size, device, threads, dtype, colour_on,
-        order=order_named(order) if epoch_length is None else in_epochs_of(order_named(order), epoch_length),
-        seed=seed, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=True, on_error=on_error, max_bad_share=max_bad_share, pin_memory=pin_memory,
-        channels_last=channels_last, targets=targets,
-    )  # fmt: skip
+    return _loader(settings, planner, size, colour_on, targets=targets)
 
 
 def test_loader(
@@ -123,100 +118,84 @@ def test_loader(
     crops: int = 1,
     random_crop: Crop | None = None,
     random_flip: bool = True,
-    statistics: Statistics | None = None,
-    device: str | torch.device = "auto",
-    threads: int | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    dtype: Dtype = "float32",
-    channels_last: bool = False,
     colour_on: ColourOn = "loader",
-    pin_memory: bool = False,
+    **options: Unpack[TestLoaderOptions],
 ) -> Loader:
-    """Every image once, in store order, without augmentation.
+    """Every image once, in the store's order, without augmentation; last batches may be short, on some ranks empty.
 
-    crop: "centre" is a shorter-side resize to size / crop_ratio and a centre crop; "whole" squashes the whole image to
-    size x size. crops: views of each image, cut from one decode, so that batch["image"] is [B, crops, 3, size, size]:
-    10 are the corners and the centre, then the same mirrored; any other number above 1 are random windows, drawn as
-    `random_crop` says (the recipe's training windows by default), mirrored at random unless random_flip is False.
-    statistics: pass the training store's; by default the store's own, else ImageNet's. The rest is as in
-    train_loader. Last batches may be short, on some ranks empty.
+    Args:
+        store: a path, an ImageStore or a Subset of one.
+        batch_size: samples in a batch of each rank.
+        size: the side of the output, px.
+        crop: "centre" resizes the shorter side to size / crop_ratio and crops the centre; "whole" squashes the whole
+            image to size x size.
+        crop_ratio: see crop, within (0, 1].
+        crops: views of each image, cut from one decode; with several batch["image"] is [B, crops, 3, size, size]. Ten
+            are the corners and the centre, then the same mirrored; any other number are random windows.
+        random_crop: how random windows are drawn; as in training by default.
+        random_flip: whether random windows are mirrored at random.
+        colour_on: as in train_loader.
+        options: see TestLoaderOptions.
+
+    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    opened = opened_store(store)
-    statistics = opened_statistics(statistics, opened)
-    whole_number("size", size)
-    whole_number("crops", crops)
-    if channels_last and crops > 1:
+    settings = test_settings(test_loader, store, batch_size, options)
+    whole_number("size", size, LARGEST_OUTPUT)
+    whole_number("crops", crops, MOST_VIEWS)
+    if settings.channels_last and crops > 1:
         raise InputError(f"channels_last is for one view of each image, not {crops}; leave it out")
-    planner: Planner = _test_planner(opened, statistics, size, crop, crop_ratio)
-    common = {"store": opened, "statistics": statistics, "size": size}
+    planner: Planner = _test_planner(settings, size, crop, crop_ratio)
+    common: dict[str, Any] = {"store": settings.store, "statistics": settings.statistics, "size": size}
     if crops == TEN:
         planner = TenCropPlanner(crop_ratio=crop_ratio, **common)
     elif crops > 1:
         planner = RandomViewsPlanner(crop=random_crop or Crop(), views=crops, flip=random_flip, **common)
-    return _loader(
-        opened, planner, crops, size, device, threads, dtype, colour_on,
-        order=order_named("sequential"), seed=0, batch_size=batch_size, rank=rank, world_size=world_size,
-        drop_last=False, on_error="raise", max_bad_share=0, pin_memory=pin_memory, channels_last=channels_last,
-    )  # fmt: skip
+    return _loader(settings, planner, size, colour_on, views=crops)
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
 
 
-def _test_planner(
-    store: ImageStore, statistics: Statistics, size: int, crop: str, crop_ratio: float = CROP_RATIO
-) -> EvaluationPlanner:
+def _test_planner(settings: Settings, size: int, crop: str, crop_ratio: float = CROP_RATIO) -> EvaluationPlanner:
     if crop not in get_args(TestCrop):
         raise InputError(f"crop must be centre or whole, got {crop!r}")
     if not 0 < crop_ratio <= 1:
         raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
     ratio = crop_ratio if crop == "centre" else None
-    return EvaluationPlanner(store=store, statistics=statistics, size=size, crop_ratio=ratio)
+    return EvaluationPlanner(store=settings.store, statistics=settings.statistics, size=size, crop_ratio=ratio)
 
 
 def _loader(
-    store: ImageStore,
+    settings: Settings,
     planner: Planner,
-    views: int,
     size: int,
-    device: str | torch.device,
-    threads: int | None,
-    dtype: str,
     colour_on: str,
-    **rest: object,
+    *,
+    views: int = 1,
+    targets: np.ndarray | None = None,
 ) -> Loader:
-    require_dali()
-    from .graph.classification import Graph
+    from .graph.classification import ClassificationGraph  # imports DALI, whose absence has been reported by now
 
-    check_dtype(dtype)
     if colour_on not in get_args(ColourOn):
         raise InputError(f"colour_on must be loader or device, got {colour_on!r}")
     if colour_on == "device":
-        if dtype not in ("float32", "uint8"):
-            raise InputError(f"colour_on='device' makes uint8 images; give the dtype {dtype} to colour_torch.apply")
-        dtype = "uint8"
-    cuda = cuda_ordinal(device)
-    graph = Graph(dtype=graph_dtype(dtype), cuda=cuda, threads=thread_count(threads), views=views)
-    where = torch.device("cpu" if cuda is None else f"cuda:{cuda}")
-
-    def empty() -> dict[str, torch.Tensor]:
-        return {"image": torch.empty((0, views, 3, size, size), dtype=getattr(torch, dtype), device=where)}
-
+        if settings.dtype not in ("float32", "uint8"):
+            raise InputError(f"colour_on='device' makes uint8 images; give the dtype {settings.dtype} to apply_colour")
+        settings = replace(settings, dtype="uint8")
     return Loader(
-        store=store,
+        settings,
         planner=planner,
-        graph=graph,
-        empty=empty,
-        dtype=getattr(torch, dtype),
+        graph=ClassificationGraph(**settings.for_graph, views=views),
+        shapes={"image": (views, 3, size, size)},
         uncoloured=colour_on == "device",
-        **rest,  # type: ignore[arg-type]
+        targets=targets,
     )
 
 
 def _checked_targets(targets: np.ndarray | None, store: ImageStore) -> np.ndarray | None:
-    """float32 [K, K], contiguous, or None; raises InputError unless there is a row of probabilities for each class and
-    image.
+    """float32 [K, K], contiguous, or None.
+
+    Raises InputError unless there is a row of probabilities for each class and a class for each image.
     """
     if targets is None:
         return None

@@ -1,6 +1,7 @@
-"""What a user may choose about augmentation: frozen dataclasses, checked when made.
+"""What a user may choose about augmentation: frozen dataclasses, checked when they are made.
 
-Defaults are the recipe's: scale-and-aspect crops, a kernel at random, colour 0.4 each, PCA lighting 0.1, flip 0.5.
+The defaults are the recipe's: a crop of random area and aspect ratio, an interpolation at random, colour jitter of 0.4
+in each of its parts, PCA lighting of 0.1, and a flip of every second image.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from typing import Literal
 
 from .errors import InputError
 
+# The largest numbers that options of several modules take, so that a slip of the keyboard ends at once (our choices).
+LARGEST_OUTPUT = 1 << 14  # px, a side of what a network sees
+LARGEST_SIDE = 65_500  # px, a side of an image: the limit of JPEG
+MOST_IN_A_BATCH = 1 << 20
+MOST_THREADS = 4096
+
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos", "gaussian"]
 
 TestCrop = Literal["centre", "whole"]
-"""What a test sees: a centred square after a shorter-side resize, or the whole image squashed."""
+"""What a test sees of an image: a centred square after a resize of the shorter side, or the whole image, squashed."""
 
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "linear", "cubic", "lanczos", "gaussian")
-"""The kernels DALI resizes with, antialiased but for nearest. The plan holds the place in this tuple.
+"""The kernels that DALI resizes with, antialiased except for nearest. A row of the plan counts in this tuple.
 
-The talk names no set: our choice is all five that differ. DALI has no box filter, so its Gaussian stands where OpenCV
-users expect "area"; its "triangular" is its antialiased "linear".
+The talk names no set: we take all five that differ. DALI has no box filter, so its Gaussian serves where users of
+OpenCV expect "area"; its "triangular" is its antialiased "linear".
 """
 
 
@@ -28,30 +35,32 @@ class Crop:
     """How a training window is drawn."""
 
     kind: Literal["scale_aspect", "scale_jitter"] = "scale_aspect"
-    """scale_aspect: area and aspect ratio at random; scale_jitter: a square after a random shorter-side resize."""
+    """scale_aspect: a window of random area and aspect ratio; scale_jitter: a square after the shorter side has been
+    resized to a random length."""
 
     area: tuple[float, float] = (0.08, 1.0)
-    """Share of the image's area that a scale_aspect window covers, uniform in this range."""
+    """Range of the share of the image's area that a scale_aspect window covers, uniform."""
 
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    """Width over height of a scale_aspect window, in this range."""
+    """Range of width over height of a scale_aspect window."""
 
     law: Literal["fb", "torchvision"] = "fb"
-    """fb: aspect uniform, centred square after ten failed attempts (fb.resnet.torch). torchvision: aspect log-uniform,
-    after ten failed attempts the largest centred window within the aspect range."""
+    """How the aspect ratio is distributed, and which window is taken after ten attempts that do not fit. fb: uniform,
+    then the centred square (fb.resnet.torch). torchvision: log-uniform, then the largest centred window within the
+    range."""
 
     offset: Literal["valid", "clamped"] = "valid"
-    """valid: uniform over the places where the window fits. clamped: the centre uniform over the image, then clamped,
-    which leaves most windows flush with a border; the control for guided crops."""
+    """Where the window lies. valid: uniform over all offsets at which it fits. clamped: its centre is uniform over the
+    image and then moved inside, so that most windows touch a border; this is the control for guided crops."""
 
     shorter_side: tuple[int, int] = (256, 480)
-    """Range of the shorter side that scale_jitter resizes to before it crops (256 to 480 for ResNets, 512 for VGG)."""
+    """Range of the length to which scale_jitter resizes the shorter side, px (256 to 480 for ResNets, 512 for VGG)."""
 
     gamma: float = 1.0
-    """A heatmap's cell is drawn with probability proportional to value ** gamma."""
+    """A cell of the heatmap is drawn with a probability proportional to value ** gamma."""
 
     p_sda: float = 1.0
-    """Share of the windows that follow the heatmap, where there is one; the rest are drawn plainly."""
+    """Share of the windows that follow the heatmap, where there is one; the others are drawn plainly."""
 
     def __post_init__(self) -> None:
         _check_range("crop area", self.area, 0, 1)
@@ -65,16 +74,16 @@ class Colour:
     """How strongly colours are jittered; 0 switches a part off."""
 
     brightness: float = 0.4
-    """Factor uniform in 1 +- this."""
+    """A value of 0.4 draws the factor uniformly from 0.6 to 1.4."""
 
     contrast: float = 0.4
-    """Factor uniform in 1 +- this, around the window's mean grey."""
+    """As brightness; the factor scales the distance to the mean grey of the window."""
 
     saturation: float = 0.4
-    """Factor uniform in 1 +- this, around each pixel's grey."""
+    """As brightness; the factor scales the distance to the grey of each pixel."""
 
     lighting: float = 0.1
-    """Standard deviation of the PCA lighting coefficients."""
+    """Standard deviation of the coefficients of PCA lighting."""
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation", "lighting"):
@@ -83,7 +92,7 @@ class Colour:
                 raise InputError(f"colour {name} must be 0 or more and finite, got {value}")
 
 
-LARGEST_SCALE = 1000  # our choice: of an image so enlarged, an output shows a pixel or two
+LARGEST_SCALE = 1000  # of an image enlarged more, an output would show a pixel or two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +103,13 @@ class ParsingCrop:
     """Range of the factor by which the image is scaled, uniform (our choice)."""
 
     shorter_side: int | None = None
-    """Length of the shorter side that a factor of 1 means, px. None: the image's own."""
+    """Length of the shorter side at a factor of 1, px. None: the length that it has in the image."""
 
     gamma: float = 1.0
-    """A heatmap's cell is drawn with probability proportional to value ** gamma."""
+    """A cell of the heatmap is drawn with a probability proportional to value ** gamma."""
 
     p_sda: float = 1.0
-    """Share of the windows that follow the heatmap, where there is one; the rest are drawn plainly."""
+    """Share of the windows that follow the heatmap, where there is one; the others are drawn plainly."""
 
     def __post_init__(self) -> None:
         _check_range("crop scale", self.scale, 0, LARGEST_SCALE)
@@ -114,16 +123,16 @@ class IouCrop:
     """How a crop of object detection is drawn: at random, but with enough of an object (SSD's, with its numbers)."""
 
     probability: float = 0.0
-    """Share of the samples that are cropped; the others are whole."""
+    """Share of the images that are cropped; the others are taken whole."""
 
     least_ious: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-    """One of these is drawn: some object's box must overlap the window with at least this IoU."""
+    """One of these is drawn for each crop: the box of some object must overlap the window with at least this IoU."""
 
     side: tuple[float, float] = (0.3, 1.0)
-    """Range of height and width, each as a share of the image's."""
+    """Range of the window's height and of its width, each as a share of the image's."""
 
     aspect: tuple[float, float] = (0.5, 2.0)
-    """Range of width over height, px."""
+    """Range of the window's width over its height, both in pixels."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
@@ -136,7 +145,7 @@ class IouCrop:
 
 @dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """What is random about any sample but its window."""
+    """What is random about a sample of any task, apart from its window."""
 
     colour: Colour = field(default_factory=Colour)
     """How colours are jittered."""
@@ -157,7 +166,7 @@ class Appearance:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Appearance):
-    """Everything random about a classification sample."""
+    """Everything random about a sample of classification."""
 
     crop: Crop = field(default_factory=Crop)
     """How the window is drawn."""
@@ -165,7 +174,7 @@ class Augmentation(Appearance):
 
 @dataclass(frozen=True, kw_only=True)
 class ParsingAugmentation(Appearance):
-    """Everything random about a sample of scene parsing; the interpolations are the image's, the mask's is nearest."""
+    """Everything random about a sample of scene parsing; the mask is never interpolated."""
 
     crop: ParsingCrop = field(default_factory=ParsingCrop)
     """How the window is drawn."""
@@ -173,7 +182,7 @@ class ParsingAugmentation(Appearance):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionAugmentation(Appearance):
-    """Everything random about a sample of object detection but its scale."""
+    """Everything random about a sample of object detection, apart from its scale."""
 
     crop: IouCrop = field(default_factory=IouCrop)
     """How the window is drawn."""

@@ -1,6 +1,6 @@
-"""The errors a user can cause: each message is one sentence that names the file or value and says what to do.
+"""The errors that a user can cause: each message is one sentence that names the file or value and says what to do.
 
-The command line prints the message and exits with 2; in Python they are `ValueError`s. An `assert` is for our own bugs.
+The command line prints the message and exits with 2; in Python they are `ValueError`s. An `assert` is for bugs of ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ class InputError(ValueError):
 class BadSampleError(InputError):
     """One sample of a store cannot be read or decoded.
 
-    Attributes: `reason`, `index` (place in the store), `name` (source file, as recorded at build), `store` (its path).
+    Attributes: `reason`, `index` (of the sample in the store), `name` (of the source file, as recorded at build) and
+    `store` (its path).
     """
 
     def __init__(self, reason: str, *, index: int, name: str, store: Path | str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...cams.generate import from_masks
+from ...cams.heatmaps import from_masks
 from ...pipelines.config import Augmentation, Crop
 from ...pipelines.loader.soft_labels import SoftLabels
 from ...pipelines.store.reader import ImageStore

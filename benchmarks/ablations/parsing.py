@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...cams.rare_classes import from_rare_classes
+from ...cams.heatmaps import from_rare_classes
 from ...pipelines.config import ParsingAugmentation, ParsingCrop
 from ...pipelines.errors import InputError
-from ...pipelines.sources.masks import preset
+from ...pipelines.sources.masks import images_and_masks
 from ...pipelines.store.reader import ImageStore
 from ...trainers.models.parsing.message_passing import MessagePassingConfig
 from ...trainers.models.parsing.mixed_context import MixedContextConfig
@@ -62,8 +62,8 @@ def camvid_set(data: Path | None, out: Path) -> ParsingSet:
     )
     return ParsingSet(
         protocol=ParsingProtocol(network=network, size=(180, 240), shorter_side=180, epochs=8),
-        train=stored(preset("camvid", data, subset="train"), out / "train.lmdb"),
-        test=stored(preset("camvid", data, subset="val"), out / "test.lmdb"),
+        train=stored(images_and_masks(data, preset="camvid", subset="train"), out / "train.lmdb"),
+        test=stored(images_and_masks(data, preset="camvid", subset="val"), out / "test.lmdb"),
     )
 
 

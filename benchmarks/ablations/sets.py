@@ -15,8 +15,8 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.progress import silent
 from ...pipelines.sources.folder import folder
 from ...pipelines.sources.source import Source, SourceItem
+from ...pipelines.store.measure import measure, save
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.statistics import measure, save
 from ..scenes.render import OBJECT
 from ..scenes.source import scenes
 

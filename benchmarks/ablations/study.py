@@ -14,8 +14,7 @@ from typing import Any
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import read_input
-from ...pipelines.io.publish import write_atomically
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_atomically, write_errors
 
 
 def _always(images: Any) -> bool:

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...pipelines.io.streams import print_result, run
-from ...pipelines.io.tables import show
+from ...pipelines.io.terminal import print_result, print_table, run_command
 from ...trainers.models.detection.detector import Detector
 from ...trainers.models.detection.network import DetectionConfig, create_detector
 from ...trainers.models.detection.rpn import RPNConfig
@@ -88,10 +87,10 @@ def main() -> int:
     torch.manual_seed(0)
     figures = measure(configs(), ROUNDS)
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
-    show("A training step, one image of 480 x 360", ["detector", "CPU s", "of base"], rows)
+    print_table("A training step, one image of 480 x 360", ["detector", "CPU s", "of base"], rows)
     print_result(figures)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

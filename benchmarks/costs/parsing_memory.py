@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.io.streams import print_result, run
-from ...pipelines.io.tables import show
+from ...pipelines.io.terminal import print_result, print_table, run_command
 from ...trainers.models.parsing.message_passing import MessagePassing, MessagePassingConfig
 from ...trainers.models.parsing.permutohedral import Lattice
 
@@ -124,10 +123,10 @@ def main() -> int:
         kept = kept_bytes(network, *inputs(CLASSES, CELLS, SIZE))
         figures[name] = {"kept_mb": round(kept / 1e6, 2), "peak_mb": round(peak / 1e6, 1)}
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
-    show(f"{CLASSES} classes, {CELLS} x {CELLS} cells", ["network", "kept MB", "peak MB"], rows)
+    print_table(f"{CLASSES} classes, {CELLS} x {CELLS} cells", ["network", "kept MB", "peak MB"], rows)
     print_result(figures)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

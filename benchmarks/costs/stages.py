@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
@@ -26,31 +27,49 @@ from .stage_parts import PARTS
 _WARM_UP_STEPS = 3
 
 
-def stages(
-    images: Path,
-    *,
-    rounds: int = 5,
-    images_a_round: int = 2048,
-    batch_size: int = 64,
-    size: int = 224,
-    threads: int = 2,
-    model: str = "resnet18",
-    steps: int = 10,
-    progress: Track = silent,
-) -> dict[str, Any]:
-    """Measure the stages of the CPU pipeline on the images below a folder, and a training run of `steps` steps.
+@dataclass(frozen=True, kw_only=True)
+class StagesConfig:
+    """Measure the stages of the CPU pipeline, each alone, and a training run."""
+
+    images: Path
+    """Folder of images; use full-size photographs, as small images hide the cost of decoding."""
+
+    rounds: int = 5
+    """Measured rounds, after one for warm-up; the stages take turns in each."""
+
+    images_a_round: int = 2048
+    """Images that each stage handles in a round, at least."""
+
+    batch_size: int = 64
+    """Images in a batch."""
+
+    size: int = 224
+    """Side of the output, pixels."""
+
+    threads: int = 2
+    """CPU threads of the pipeline."""
+
+    model: str = "resnet18"
+    """Network that is trained, on the CPU, to see how long a trainer waits for data."""
+
+    steps: int = 10
+    """Measured training steps, after three for warm-up."""
+
+
+def stages(config: StagesConfig, *, progress: Track = silent) -> dict[str, Any]:
+    """Measure the stages of the CPU pipeline on the images below a folder, and a training run.
 
     Returns {"machine", "workload", "cpu_ms_per_image", "training"}. Stages: read (with CRC32), plan (with heatmaps),
     decode, resize (with flip), colour; whole: the loader; hand_over: what of it the stages do not explain, which is
     feeding DALI, its executor and the hand-over of tensors, and the noise of all the others. training: model,
     images_per_second and data_wait_share, on the CPU. Raises InputError as `throughput` does.
     """
-    for name, value in (("rounds", rounds), ("images a round", images_a_round), ("steps", steps)):
-        at_least_one(name, value)
-    create_classifier(model, 2)  # a wrong name is refused before anything is measured
-    with workload(images, batch_size=batch_size, size=size, threads=threads) as work:
+    for name in ("rounds", "images_a_round", "steps"):
+        at_least_one(name, getattr(config, name))
+    create_classifier(config.model, 2)  # a wrong name is refused before anything is measured
+    with workload(config.images, batch_size=config.batch_size, size=config.size, threads=config.threads) as work:
         parts = [(name, partial(part, work)) for name, part in PARTS.items()]
-        measured = measure_in_turn(parts, rounds=rounds, images=images_a_round, progress=progress)
+        measured = measure_in_turn(parts, rounds=config.rounds, images=config.images_a_round, progress=progress)
         results = {one.peer: one.result() for one in measured}
         failed = [f"{name}: {result['failure']}" for name, result in results.items() if "failure" in result]
         if failed:
@@ -60,7 +79,7 @@ def stages(
             "machine": machine(),
             "workload": described(work),
             "cpu_ms_per_image": _attributed(costs),
-            "training": training(work, model, steps),
+            "training": training(work, config.model, config.steps),
         }
 
 

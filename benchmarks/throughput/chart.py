@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import PNG
-from ...pipelines.io.small_files import marked, write_output
+from ...pipelines.io.publish import write_file
 
 _OURS, _FLOOR, _OTHER = "#0b7285", "#adb5bd", "#748ffc"
 
 
-def save_chart(path: Path, record: dict[str, Any]) -> None:
+def save_chart(path: Path, record: dict[str, Any], *, overwrite: bool = False) -> None:
     """Draw the record of `throughput` as a PNG; whiskers span the rounds.
 
     Raises InputError where matplotlib is not installed or the file cannot be written.
@@ -49,7 +48,7 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
     encoded = io.BytesIO()
     figure.savefig(encoded, dpi=120, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    write_output(path, marked(encoded.getvalue()), PNG)
+    write_file(path, encoded.getvalue(), overwrite=overwrite)
 
 
 def check_chart() -> None:

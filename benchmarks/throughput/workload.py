@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...pipelines.build.build import build
+from ...pipelines.config import LARGEST_OUTPUT, MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
-from ...pipelines.io.bounds import at_most
+from ...pipelines.io.bounds import MOST, at_most
 from ...pipelines.io.progress import silent
 from ...pipelines.sources.folder import folder
 from ...pipelines.store.reader import ImageStore
@@ -58,8 +59,9 @@ def workload(
     Images that cannot be used are named and left out. Raises InputError for options below 1 and for a folder without
     an image that can.
     """
-    for name, value in (("batch size", batch_size), ("size", size), ("threads", threads)):
-        at_least_one(name, value)
+    at_least_one("batch_size", batch_size, MOST_IN_A_BATCH)
+    at_least_one("size", size, LARGEST_OUTPUT)
+    at_least_one("threads", threads, MOST_THREADS)
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
         store = Path(scratch, "images.lmdb")
         skipped = build(folder(images), store, transcode=True, skip_bad=True, progress=silent)["skipped"]
@@ -78,11 +80,11 @@ def workload(
         )
 
 
-def at_least_one(name: str, value: int) -> None:
-    """Raise InputError for a smaller number, and for one beyond bounds.MOST."""
+def at_least_one(name: str, value: int, most: int = MOST) -> None:
+    """Raise InputError for a smaller number, and for one above `most`."""
     if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
-    at_most(name, value)
+    at_most(name, value, most)
 
 
 def described(work: Workload) -> dict[str, Any]:

@@ -1,4 +1,1 @@
-"""DALI graphs.
-
-Encoded bytes and plan rows to pixels, one graph a task, and the reference executor they are tested against.
-"""
+"""DALI graphs: encoded bytes and plan rows -> pixels, a graph for each task."""

@@ -10,42 +10,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from nvidia.dali import Pipeline
 
+from ..io.dali import Node
 from ..store.reader import ImageStore
-from .classification import Feed, empty_pipeline, inputs
+from .nodes import Feed, Graph, inputs
 from .parsing import placed_windows, placing
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionGraph:
-    """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
+class DetectionGraph(Graph):
+    """Images of any sizes, each in the upper left corner of an output that is the same for the batch."""
 
-    dtype: str
-    """float32 or float16; uint8: not coloured."""
-    cuda: int | None
-    threads: int
     size_divisor: int
     """Height and width of a batch are multiples of this."""
-    prefetch: int = 2
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
-        """The images; also reads the boxes, so that damaged ones are found when their batch is due."""
+        """The records of the images; also reads the boxes, so that damaged ones are reported with their batch."""
         for index in indices.tolist():
             store.boxes(index)
         return store.read(indices)
 
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
-        """What the source returns for rows [N] of any sizes: encoded images, and how they are placed."""
+        """For rows [N] of any sizes: encoded images, and what `placing` makes of the rows."""
         height, width = -(-rows["size"].max(0) // self.size_divisor) * self.size_divisor
         encoded = [np.frombuffer(record, np.uint8) for record in records]
-        return encoded, *placing(rows, height, width, on_gpu=self.cuda is not None, coloured=self.dtype != "uint8")
+        return encoded, *placing(rows, height, width, on_gpu=self.on_gpu, coloured=self.coloured)
 
-    def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
-        """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
-        pipeline = empty_pipeline(batch_size, self.threads, self.cuda, self.prefetch)
-        with pipeline:
-            encoded, *how = inputs(source, 8)
-            pipeline.set_outputs(placed_windows(encoded, *how, dtype=self.dtype, on_gpu=self.cuda is not None))
-        pipeline.build()
-        return pipeline
+    def outputs(self, source: Callable[[], Feed]) -> tuple[Node, ...]:
+        encoded, *how = inputs(source, 8)
+        return (placed_windows(encoded, *how, dtype=self.dtype, on_gpu=self.on_gpu),)

@@ -16,67 +16,55 @@ from dataclasses import dataclass
 
 import numpy as np
 import nvidia.dali.fn as fn
-from nvidia.dali import Pipeline
 from nvidia.dali.types import DALIDataType
 
 from ..io.dali import Node
 from ..store.reader import ImageStore
-from .classification import DTYPES, INTERP_CODES, Feed, colour, decode_windows, empty_pipeline, inputs, resize
-from .kernels.parsing_op import place_images, place_masks
+from .kernels.operators import place_images, place_masks
+from .nodes import DTYPES, INTERP_CODES, Feed, Graph, colour, decode_windows, inputs, resize
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParsingGraph:
-    """How to build the pipeline; `cuda` is the ordinal of the GPU, None for the CPU."""
+class ParsingGraph(Graph):
+    """Images of one size, and their masks."""
 
-    dtype: str
-    """float32 or float16; uint8: not coloured."""
-    cuda: int | None
-    threads: int
     ignore_index: int
-    """Where a mask is padded."""
+    """The value of a mask where it is padded."""
     whole_masks: bool
-    """Masks are handed out as they are; rows then have the whole image as their window."""
-    prefetch: int = 2
+    """Masks are handed out as they are; the window of every row is then the whole image."""
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
-        """The images, then the masks."""
+        """The records of the images, then those of the masks."""
         return store.read(indices) + [store.encoded_mask(index) for index in indices.tolist()]
 
     def feed(self, records: list[memoryview], rows: np.ndarray) -> Feed:
-        """What the source returns for rows [N] of one size: encoded images and masks, anchors and shapes of the
-        windows, empty arrays of the outputs' shape, places, flips, kernels, matrices; where masks are moved, ignore
-        indices.
+        """For rows [N] of one size: encoded images and masks, what `placing` makes of the rows, and ignore indices
+        where masks are moved.
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         count, (height, width) = len(rows), rows["size"][0]
-        how = placing(rows, height, width, on_gpu=self.cuda is not None, coloured=self.dtype != "uint8")
+        how = placing(rows, height, width, on_gpu=self.on_gpu, coloured=self.coloured)
         ignored = () if self.whole_masks else (np.full((count, 1), self.ignore_index, np.uint8),)
         return encoded[:count], encoded[count:], *how, *ignored
 
-    def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
-        """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
-        pipeline = empty_pipeline(batch_size, self.threads, self.cuda, self.prefetch)
-        on_gpu = self.cuda is not None
-        with pipeline:
-            nodes = inputs(source, 9 if self.whole_masks else 10)
-            encoded, encoded_masks, *how = nodes[:9]
-            anchors, shapes, sizes, placed, flips, _, _ = how
-            images = placed_windows(encoded, *how, dtype=self.dtype, on_gpu=on_gpu)
-            masks: Node = decode_windows(encoded_masks, anchors, shapes, on_gpu=False, masks=True)  # HW1 uint8
-            if self.whole_masks:
-                masks = fn.transpose(masks, perm=[2, 0, 1])  # 1HW
-            else:
-                masks = place_masks(sizes, masks, placed, flips, nodes[9])
-            pipeline.set_outputs(images, masks.gpu() if on_gpu else masks)
-        pipeline.build()
-        return pipeline
+    def outputs(self, source: Callable[[], Feed]) -> tuple[Node, ...]:
+        nodes = inputs(source, 9 if self.whole_masks else 10)
+        encoded, encoded_masks, *how = nodes[:9]
+        anchors, shapes, sizes, placed, flips, _, _ = how
+        images = placed_windows(encoded, *how, dtype=self.dtype, on_gpu=self.on_gpu)
+        masks: Node = decode_windows(encoded_masks, anchors, shapes, on_gpu=False, masks=True)  # HW1 uint8
+        if self.whole_masks:
+            masks = fn.transpose(masks, perm=[2, 0, 1])  # 1HW
+        else:
+            masks = place_masks(sizes, masks, placed, flips, nodes[9])
+        return images, masks.gpu() if self.on_gpu else masks
 
 
 def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool, coloured: bool) -> Feed:
-    """What placed_windows takes of rows [N] beside the encoded images, for outputs of height x width: anchors and
-    shapes of the windows, empty arrays of the outputs' shape, places, flips, kernels, matrices, which without
-    `coloured` change nothing.
+    """What placed_windows takes for rows [N] besides the encoded images, for outputs of height x width.
+
+    Anchors and shapes of the windows, empty arrays of the outputs' shape, the rectangles that windows fill, flips,
+    kernels, and matrices, which change nothing where images are not `coloured`.
     """
     kernels = INTERP_CODES[rows["interpolation"]] if on_gpu else rows["interpolation"]
     return (
@@ -105,7 +93,7 @@ def placed_windows(
     dtype: str,
     on_gpu: bool,
 ) -> Node:
-    """dtype [1, 3, H, W]: the windows of encoded images, resampled and coloured into their places, 0 beside them."""
+    """dtype [1, 3, H, W]: the windows of encoded images, resampled, coloured and put into their rectangles."""
     windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
     if on_gpu:
         return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype)

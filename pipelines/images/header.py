@@ -15,14 +15,13 @@ The last two groups raise NeedsTranscoding. Sizes agree with `fn.peek_image_shap
 from __future__ import annotations
 
 from ..errors import InputError
-from .chunks import png_header, pnm_header, webp_header
-from .jpeg import jpeg_header
-from .parts import MAX_PIXELS, ImageHeader, NeedsTranscoding
-from .pillow import pillow_header, sniff
+from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, jpeg_header, png_header
+from .pillow import pillow_header
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "fault", "probe"]
 
-_PARSERS = {"JPEG": jpeg_header, "PNG": png_header, "WEBP": webp_header, "PPM": pnm_header}
+# Where Pillow raises DecompressionBombError: a 24-bit picture of 512 MiB, twice the limit above which it warns.
+MAX_PIXELS = 178_956_970
 
 
 def fault(data: bytes | memoryview, size: tuple[int, int], max_pixels: int) -> str | None:
@@ -45,16 +44,16 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> ImageHea
     """
     if not data:
         raise InputError("is empty")
-    header = jpeg_header(data) if data[:3] == b"\xff\xd8\xff" else _other_header(bytes(data))  # a JPEG is not copied
+    if data[:2] == b"\xff\xd8":
+        header = jpeg_header(data)  # whose data are not copied
+    elif data[:8] == PNG_SIGNATURE:
+        header = png_header(bytes(data))
+    else:
+        header = pillow_header(bytes(data))
     if header.height < 1 or header.width < 1:
         raise InputError(f"is damaged: it claims {header.height} x {header.width} px")
     if header.height * header.width > max_pixels:
         raise InputError(
-            f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (--max-pixels)"
+            f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (max_pixels)"
         )
     return header
-
-
-def _other_header(data: bytes) -> ImageHeader:
-    name = sniff(data)
-    return _PARSERS[name](data) if name in _PARSERS else pillow_header(data, name)

@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _IN_FLIGHT = 64  # our choice: keeps workers busy while the consumer writes, and holds few megabytes
 _TRIED, _ON_THREADS = 16, 512  # items on the caller's thread, then perhaps items a worker
+_MOST_WORKERS = 4096
 _LONG = 5e-4  # CPU seconds of an item, ten times what handing it to a thread and back costs on busy cores
 
 
@@ -25,7 +26,7 @@ def worker_count(workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     if workers is not None:
-        at_most("workers", workers)
+        at_most("workers", workers, _MOST_WORKERS)
     return workers or len(os.sched_getaffinity(0))
 
 

@@ -1,8 +1,8 @@
-"""What takes a bad sample's place under on_error="skip", and when there are too many of them.
+"""Which sample replaces a bad one under on_error="skip", and when there are too many bad ones.
 
-The row that failed is drawn again as attempt 1, 2, ... of its position, until one can be read: a function of (seed,
-epoch, position, attempt) and of the store, never of what was found bad before or beside it. So a run that is resumed,
-or split otherwise, sees the same samples.
+The plan row of a bad sample is drawn again as attempt 1, 2, ... of its position, each time with another sample, until
+one can be read. That is a function of (seed, epoch, position, attempt) and of the store, never of which samples were
+bad earlier or in the same batch. So a run that is resumed, or shared out in another way, sees the same samples.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadSampleError, InputError
+from ..plan.planner import Planner
 from ..plan.random_words import Purpose, uniforms
 from ..store.reader import ImageStore
 
@@ -22,36 +23,37 @@ _MAX_ATTEMPTS = 100
 
 
 class Replacements:
-    """Keeps the list of bad samples, `skipped`: (index, name) of each, in the order found; `share` is max_bad_share.
+    """Draws replacements and keeps the list of bad samples, `skipped`: (index, name) of each, as they came up.
 
-    Raises InputError where more than one sample and more than `max_bad_share` of the store are bad.
+    `max_bad_share` is the loader's option. Raises InputError where more than one sample and more than that share of
+    the store's samples are bad.
     """
 
-    def __init__(self, store: ImageStore, planner: Any, seed: int, max_bad_share: float) -> None:
-        self._store, self._planner, self._seed, self.share = store, planner, seed, max_bad_share
+    def __init__(self, store: ImageStore, planner: Planner, seed: int, max_bad_share: float) -> None:
+        self._store, self._planner, self._seed, self.max_bad_share = store, planner, seed, max_bad_share
         self.skipped: list[tuple[int, str]] = []
 
-    def of_epoch(self, epoch: int, step_start: Callable[[np.ndarray], int]) -> Any:
-        """An engine's `replace` for one run through an epoch; step_start: the first position of a batch's step."""
+    def of_epoch(self, epoch: int, step_of: Callable[[np.ndarray], int]) -> Any:
+        """The function `replace` that an engine takes for a run through an epoch; step_of: see Share.step_of."""
         attempts: dict[int, int] = {}
 
-        def replace(rows: np.ndarray, error: BadSampleError, places: np.ndarray) -> np.ndarray:
+        def replace(rows: np.ndarray, error: BadSampleError, bad: np.ndarray) -> np.ndarray:
             self._note(error)
-            rows, step = rows.copy(), step_start(rows)
-            for place in places:
-                position = int(rows["position"][place])
+            rows, step = rows.copy(), step_of(rows)
+            for row in bad:
+                position = int(rows["position"][row])
                 attempts[position] = attempt = attempts.get(position, 0) + 1
                 if attempt == _MAX_ATTEMPTS:
                     raise InputError(f"{attempt} samples drawn in a row are bad in {self._store.path}; build it again")
                 u = uniforms(self._seed, epoch, Purpose.REPLACEMENT, position, 1, 1, attempt)[0, 0]
                 index = np.array([int(u * len(self._store))])
-                rows[place] = self._planner.rows(epoch, position, index, attempt, step)[0]
+                rows[row] = self._planner.rows(epoch, position, index, attempt, step)[0]
             return rows
 
         return replace
 
     def merge(self, skipped: list[tuple[int, str]]) -> None:
-        """Take over what was found elsewhere: index and name of bad samples."""
+        """Add index and name of the bad samples that another machine came upon."""
         for index, name in skipped:
             self._note(BadSampleError("is bad", index=index, name=name, store=self._store.path))
 
@@ -61,8 +63,8 @@ class Replacements:
         self.skipped.append((error.index, error.name))
         logger.warning("skipped: %s", error)
         bad, count = len(self.skipped), len(self._store)
-        if bad > max(1, self.share * count) or bad == count:
-            share = f"more than max_bad_share {self.share:g} allows"
+        if bad > max(1, self.max_bad_share * count) or bad == count:
+            share = f"more than max_bad_share {self.max_bad_share:g} allows"
             raise InputError(
                 f"{bad} of the {count:,} samples of {self._store.path} are bad, {share}; repair them and build it "
                 f"again (sdali info --verify lists them); the last: {error}"

@@ -11,36 +11,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..plan.classification import first_views
-from ..store.reader import ImageStore
+from ..plan.planner import first_views
+from .options import Settings
 
 
 class Batches:
-    """Makes the batches of one loader; see loader.Loader for what they hold."""
+    """Makes the batches of one loader; Loader says what they hold and explains the arguments."""
 
     def __init__(
         self,
+        settings: Settings,
         *,
-        store: ImageStore,
-        empty: Callable[[], dict[str, torch.Tensor]],
-        dtype: torch.dtype,
-        channels_last: bool,
+        shapes: dict[str, tuple[int, ...]],
         uncoloured: bool,
-        pin_memory: bool,
         targets: np.ndarray | None,
         annotations: Callable[[np.ndarray], dict[str, Any]] | None,
     ) -> None:
-        """empty: the graph's outputs for a batch of no samples. The rest is as in Loader."""
-        self._store, self._empty, self._annotations = store, empty, annotations
-        self._dtype, self._channels_last, self._uncoloured = dtype, channels_last, uncoloured
-        self._pin_memory = pin_memory
+        self._store, self._shapes, self._annotations = settings.store, shapes, annotations
+        self._device = torch.device("cpu" if settings.cuda is None else f"cuda:{settings.cuda}")
+        self._dtype, self._channels_last = getattr(torch, settings.dtype), settings.channels_last
+        self._pin_memory, self._uncoloured = settings.pin_memory, uncoloured
         self._targets = None if targets is None else torch.from_numpy(targets)
 
     def of(self, rows: np.ndarray, outputs: list[torch.Tensor] | None) -> dict[str, Any]:
-        """The batch of these rows; outputs: the graph's, None where there are no rows."""
-        tensors = self._empty()
-        if outputs is not None:
-            tensors = dict(zip(tensors, outputs, strict=True))
+        """The batch of these rows; outputs: the graph's, or None where there are no rows."""
+        tensors = self._empty() if outputs is None else dict(zip(self._shapes, outputs, strict=True))
         if rows.ndim == 1:
             tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
         if "mask" in tensors:
@@ -62,3 +57,11 @@ class Batches:
                 if name in batch and batch[name].device.type == "cpu":
                     batch[name] = batch[name].pin_memory()
         return batch
+
+    def _empty(self) -> dict[str, torch.Tensor]:
+        """The graph's outputs for a batch of no samples."""
+        dtypes = {"image": self._dtype, "mask": torch.uint8}
+        return {
+            name: torch.empty((0, *shape), dtype=dtypes[name], device=self._device)
+            for name, shape in self._shapes.items()
+        }

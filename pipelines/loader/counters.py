@@ -1,8 +1,8 @@
 """Who waits for whom: the trainer for a batch, or a finished batch for the trainer.
 
-DALI does not tell when a batch was finished, only whether one has to be waited for. So the idle time is what the
-trainer took with its batch, summed over the next ones that were there when it asked for them: the loader stood still
-for at most so long.
+DALI does not tell when a batch was finished, only whether one has to be waited for. So the idle time is estimated from
+above: where a batch was ready when the trainer asked for it, the whole time that the trainer took with the batch before
+is counted, as the loader stood still for at most so long.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-READY_SECONDS = 1e-3  # in DALI, beside feeding it: less than any batch takes that has still to be made
+READY_SECONDS = 1e-3  # a batch that DALI hands over sooner was ready; making one takes longer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """Since the loader was made; over all epochs, resumptions and `break`s, on this rank."""
+    """What has happened on this rank since the loader was made, over all epochs, resumptions and `break`s."""
 
     batches: int = 0
     samples: int = 0
 
     ready: int = 0
-    """Batches that were finished when the trainer asked for them; on busy cores some come too late to be counted."""
+    """Batches that were finished when the trainer asked for them; on busy cores some are finished but not counted."""
 
     wait_seconds: float = 0.0
-    """Of the trainer in next(loader), be it for pixels, plan rows, or DALI's start."""
+    """Time that the trainer spent in next(loader), whether for pixels, plan rows, or the start of DALI."""
 
     idle_seconds: float = 0.0
-    """Of finished batches, not yet asked for: at most."""
+    """Time for which finished batches waited for the trainer, at most."""
 
 
 class Waiting:
@@ -49,13 +49,13 @@ class Waiting:
 
     def hand_out(self, samples: int, *, ready: bool) -> None:
         """A batch is about to go out; ready: it was finished before it was asked for."""
-        then, now = self.counters, time.perf_counter()
+        before, now = self.counters, time.perf_counter()
         self.counters = Counters(
-            batches=then.batches + 1,
-            samples=then.samples + samples,
-            ready=then.ready + ready,
-            wait_seconds=then.wait_seconds + now - self._asked,
-            idle_seconds=then.idle_seconds + (self._asked - self._handed_out if ready else 0.0),
+            batches=before.batches + 1,
+            samples=before.samples + samples,
+            ready=before.ready + ready,
+            wait_seconds=before.wait_seconds + now - self._asked,
+            idle_seconds=before.idle_seconds + (self._asked - self._handed_out if ready else 0.0),
         )
         if self.on_batch is not None:
             self.on_batch(self.counters)

@@ -1,4 +1,4 @@
-"""Where a trainer is in its epochs: the place that a loader goes on from, moves to and gives as its state."""
+"""How far a trainer has come in its epochs: where a loader goes on, and the state that it saves."""
 
 from __future__ import annotations
 
@@ -16,56 +16,57 @@ from .rank_share import Share
 logger = logging.getLogger("sdali")
 
 
-class Epochs:
-    """The place in the endless sequence of epochs, of one rank's loader.
+class Cursor:
+    """The next step of one rank's loader in the endless sequence of epochs.
 
-    Attributes: `share`; `epoch` and `position` of the next step; `moves` counts load_state_dict and set_epoch, which a
-    running iteration follows.
+    Attributes: `share`; `epoch` and `position` of the next step; `moves`, the number of calls of load_state_dict and
+    set_epoch so far, by which a running iteration notices that it has to go on elsewhere.
     """
 
     def __init__(self, store: ImageStore, share: Share) -> None:
         """Raises InputError where an epoch has no step."""
         self._store, self.share = store, share
         self.epoch = self.position = self.moves = 0
-        self._under_way = False  # an epoch has begun and not come to its end
-        self._loaded = False  # a state has been, and no batch has followed it yet
+        self._under_way = False  # an iteration has begun this epoch and has not come to its end
+        self._loaded = False  # a state was loaded, and no batch has followed it yet
         self._check_length()
         if share.drop_last:
             _warn_of_ranks(share.world_size)
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """The number of steps in an epoch."""
         return len(range(0, self.share.end, self.share.step))
 
     def begin(self) -> None:
-        """An iteration starts: where an epoch was left in the middle, with the next one."""
+        """A new iteration starts. After a `break` in mid-epoch that is the next epoch, not the rest of the old one."""
         if self._under_way:
             self.epoch, self.position = self.epoch + 1, 0
         self._under_way = True
 
     def go_on(self) -> None:
-        """The iteration starts again from where it has been moved to."""
+        """A running iteration goes on from where load_state_dict or set_epoch has moved it."""
         self._under_way = True
 
-    def served(self, position: int) -> None:
-        """All ranks have been handed what lies before `position`."""
+    def advance(self, position: int) -> None:
+        """All ranks have been given what lies before `position`."""
         self.position, self._loaded = position, False
 
-    def over(self) -> None:
-        """The epoch has come to its end."""
+    def end_epoch(self) -> None:
+        """The epoch is over; the next one begins."""
         self.epoch, self.position, self._under_way = self.epoch + 1, 0, False
 
     def set_epoch(self, epoch: int) -> None:
         """See Loader.set_epoch."""
         if not isinstance(epoch, int | np.integer) or epoch < 0:
             raise InputError(f"epoch must be whole and 0 or later, got {epoch!r}")
+        # Frameworks load a state and then name its epoch: that must not send the loader back to the epoch's beginning.
         if not (self._loaded and epoch == self.state_dict()["epoch"]):
             self._move(int(epoch), 0)
 
     def state_dict(self) -> dict[str, Any]:
         """See Loader.state_dict."""
         epoch, position = self.epoch, self.position
-        if position >= self.share.end:
+        if position >= self.share.end:  # the last batch is out, but the iteration has not come back for more
             epoch, position = epoch + 1, 0
         return {
             "seed": self.share.seed,
@@ -79,13 +80,15 @@ class Epochs:
         """See Loader.load_state_dict."""
         try:
             epoch, position = operator.index(state["epoch"]), operator.index(state["position"])
-            found = {name: state[name] for name in ("seed", "order", "store")}
+            facts = {name: state[name] for name in ("seed", "order", "store")}
         except (KeyError, TypeError, ValueError):
             raise InputError(f"this is not a loader's state: {state!r}; pass what state_dict() returned") from None
-        for name, value in found.items():
-            if value != self.state_dict()[name]:
-                mine = self.state_dict()[name]
-                raise InputError(f"the state has {name} {value!r}, this loader has {mine!r}; make the loader with it")
+        current = self.state_dict()
+        for name, value in facts.items():
+            if value != current[name]:
+                raise InputError(
+                    f"the state has {name} {value!r}, this loader has {current[name]!r}; make the loader with it"
+                )
         if epoch < 0 or not 0 <= position <= self.share.length:
             raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self._store.path}")
         self._move(epoch, position)
@@ -109,9 +112,9 @@ class Epochs:
 
 
 def _warn_of_ranks(world_size: int) -> None:
-    """Frameworks divide a DataLoader among ranks, but cannot divide this."""
+    """Frameworks divide a DataLoader among the ranks by themselves, but they cannot divide this loader."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        found = torch.distributed.get_world_size()
-        if found != world_size:
-            made_for = f"this loader is made for world_size={world_size}, torch.distributed has {found} ranks"
+        ranks = torch.distributed.get_world_size()
+        if ranks != world_size:
+            made_for = f"this loader is made for world_size={world_size}, torch.distributed has {ranks} ranks"
             logger.warning("%s: they would train on the same samples; pass rank= and world_size=", made_for)

@@ -1,7 +1,7 @@
-"""What code written for a `torch.utils.data.DataLoader` finds in place of its sampler.
+"""What code written for a `torch.utils.data.DataLoader` expects of its samplers.
 
 timm and Lightning call `loader.sampler.set_epoch(epoch)` before each epoch, scripts take `len(loader.sampler)` for the
-samples of their rank.
+number of samples of their rank, and Lightning looks for the sampler in `loader.batch_sampler`.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from ..errors import InputError
-from .cursor import Epochs
+from .cursor import Cursor
 
 
 class EpochSampler:
-    """The samples of one epoch on the loader's rank, in the order in which it serves them; bad ones not yet replaced.
+    """The indices of one epoch's samples on the loader's rank, in order, before bad samples are replaced.
 
-    A view, for reading and for `set_epoch`, which is the loader's: the order is chosen where the loader is made.
+    It can be read and has `set_epoch`, which is the loader's; the order is chosen where the loader is made.
     """
 
-    def __init__(self, epochs: Epochs, epoch: int) -> None:
-        self._epochs, self._epoch = epochs, epoch
+    def __init__(self, cursor: Cursor, epoch: int) -> None:
+        self._cursor, self._epoch = cursor, epoch
 
     def __len__(self) -> int:
-        return sum(own.stop - own.start for own in self._own())
+        return sum(positions.stop - positions.start for positions in self._positions())
 
     def __iter__(self) -> Iterator[int]:
-        indices = self._epochs.share.indices(self._epoch)
-        for own in self._own():
-            yield from indices[own].tolist()
+        indices = self._cursor.share.indices(self._epoch)
+        for positions in self._positions():
+            yield from indices[positions].tolist()
 
     def set_epoch(self, epoch: int) -> None:
         """See loader.Loader.set_epoch."""
-        self._epochs.set_epoch(epoch)
+        self._cursor.set_epoch(epoch)
 
-    def _own(self) -> Iterator[slice]:
-        return map(self._epochs.share.positions, self._epochs.share.steps())
+    def _positions(self) -> Iterator[slice]:
+        return map(self._cursor.share.positions, self._cursor.share.steps())
 
 
-class BatchesAreNotIndices:
-    """In place of a DataLoader's batch sampler, from which frameworks make another DataLoader, such as one that skips.
+class BatchSampler:
+    """Has the `sampler` that Lightning looks for; frameworks that would make another DataLoader of it are refused.
 
-    Has `sampler`, where Lightning looks; iterating raises InputError.
+    accelerate does so to skip batches: iterating raises InputError, which says what to do in its place.
     """
 
     def __init__(self, sampler: EpochSampler) -> None:

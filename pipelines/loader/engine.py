@@ -1,8 +1,12 @@
 """Drives a DALI pipeline over a stream of plan rows: prefetches, hands batches over in order, survives bad samples.
 
-What has been fed and not yet received waits in a queue, so the rows of a received batch are known without asking DALI.
-A failure is reported when its batch is due, never earlier. It leaves the pipeline unusable; the rest of the queue is
-fed again to a new one, which gives the same pixels because rows decide everything.
+DALI pulls batches through a callback, several ahead of the one that it returns, and does not say which one that is.
+So the rows that have been fed and not yet received wait in a queue: batches come out in the order in which they went
+in, and the first of the queue is the one received.
+
+A failure is reported when its batch is due, never earlier, although DALI meets it while it prefetches. It leaves the
+pipeline unusable; the rest of the queue is fed again to a new one, which gives the same pixels because the rows decide
+everything.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import numpy as np
 
 from ..errors import BadSampleError, InputError
 from ..images.header import fault
-from ..plan.classification import first_views
+from ..plan.planner import first_views
 from ..store.reader import ImageStore
 
 
@@ -35,13 +39,14 @@ class Graph(Protocol):
     def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
 
 
-Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]  # rows, what is wrong, and in which places
+Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]
+"""Rows of a batch, what is wrong, and which of the rows are bad (int64 [n]) -> rows to be used in place of them."""
 
 
 class Engine:
     """One pipeline, rebuilt only after a failure; `run` may be called again and again, one run at a time.
 
-    Attributes: `blocked_seconds`, how long the last batch was waited for, without what feeding a later one took.
+    Attributes: `blocked_seconds`, how long the last batch was waited for, without the time to feed a later one.
     """
 
     def __init__(self, store: ImageStore, graph: Graph, batch_size: int) -> None:
@@ -55,10 +60,9 @@ class Engine:
         _engines.add(self)
 
     def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
-        """Rows and the DALI outputs (a tensor list each) of each batch of rows, in order.
+        """For each batch of rows, in order: the rows and the DALI outputs (a tensor list each).
 
-        `replace` makes other rows for a batch with a bad sample, which stands in the places given, int64 [n]; without
-        it BadSampleError names the sample.
+        `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
         """
         self._check_process()
         self._drain()
@@ -74,7 +78,7 @@ class Engine:
                     raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
         finally:
             if self._runs == this_run:
-                self._batches = iter(())  # an abandoned iteration plans no more, and keeps nothing alive
+                self._batches = iter(())  # an iteration left with `break` plans no more, and keeps nothing alive
 
     def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
         """The next batch, None at the end."""
@@ -86,26 +90,26 @@ class Engine:
                 self._pipeline.reset()
                 if not self._pending:
                     return None
-                rows, error = self._pending[0]  # feeding stopped here
-                places = _places(rows, error)
-            except RuntimeError as failure:
+                rows, error = self._pending[0]  # all earlier batches are out; this is the one that could not be fed
+                bad = _bad_rows(rows, error)
+            except RuntimeError as failure:  # DALI could not decode a sample of the batch that is due
                 rows = self._pending[0][0]
-                places, error = self._culprit(rows, failure) or (None, failure)
+                bad, error = self._culprit(rows, failure) or (None, failure)
             else:
                 self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
                 rows, _ = self._pending.popleft()
                 return rows, outputs
-            self._pipeline = None
-            if replace is None or places is None or not isinstance(error, BadSampleError):
+            self._pipeline = None  # after an error DALI calls it invalid; _built makes a new one
+            if replace is None or bad is None or not isinstance(error, BadSampleError):
                 self._pending.clear()
                 self._batches = iter(())
                 raise error from None
-            self._requeue(self._replaced(rows, error, places, replace))
+            self._requeue(self._replaced(rows, error, bad, replace))
 
-    def _replaced(self, rows: np.ndarray, error: BadSampleError, places: np.ndarray, replace: Replace) -> np.ndarray:
+    def _replaced(self, rows: np.ndarray, error: BadSampleError, bad: np.ndarray, replace: Replace) -> np.ndarray:
         try:
-            return replace(rows, error, places)
-        except InputError:  # too many
+            return replace(rows, error, bad)
+        except InputError:  # too many samples are bad
             self._pending.clear()
             self._batches = iter(())
             raise
@@ -117,14 +121,18 @@ class Engine:
         self._batches = chain(waiting, self._batches)
 
     def _source(self) -> Any:
-        """DALI asks for the next batch; what cannot be read ends the feeding, and is reported when due."""
+        """DALI's callback for the next batch. What cannot be read ends the feeding, and is reported when it is due.
+
+        An exception raised here would reach the trainer at once, several batches early; StopIteration lets DALI finish
+        the batches that it has, and the error waits at the end of the queue.
+        """
         if self._pending and isinstance(self._pending[-1][1], InputError):
             raise StopIteration
         begun, rows = time.perf_counter(), np.zeros(0)
         try:
             rows = next(self._batches)
             buffers = self._feed(rows)
-        except InputError as error:  # of a record, or of a heatmap that the plan needs
+        except InputError as error:  # a record is bad, or a heatmap that the plan needs
             self._pending.append((rows, error))
             raise StopIteration from None
         self._pending.append((rows, buffers))
@@ -132,9 +140,10 @@ class Engine:
         return buffers
 
     def _feed(self, rows: np.ndarray) -> Any:
-        """The buffers that the graph makes of a batch, once the headers of its images have the sizes of the store.
+        """The buffers that the graph makes of a batch, after a check that its images have the sizes of the store.
 
-        Without that DALI 2.4 may die of a window that leaves its image, and takes the memory of whatever a file claims.
+        Without the check a window that leaves its image may kill the process in DALI 2.4, and DALI allocates as much
+        memory as a file's header claims.
         """
         indices = first_views(rows)["index"]
         records = self._graph.read(self._store, indices)  # images, perhaps others behind them
@@ -146,19 +155,20 @@ class Engine:
         return self._graph.feed(records, rows)
 
     def _culprit(self, rows: np.ndarray, failure: RuntimeError) -> tuple[np.ndarray, BadSampleError] | None:
-        """The first sample of the batch that fails alone: its place, int64 [1], for its window may be why.
+        """The first row of the batch that fails alone, int64 [1], and its error; DALI does not name the sample.
 
-        Raises InputError where memory is too short: no sample is to blame, since their headers have been checked.
+        Only that row is bad, and not all rows of the sample: its window may be the reason. Raises InputError where
+        memory is too short, for which no sample is to blame, since their headers have been checked.
         """
         _check_memory(failure)
         singles = (self._feed(one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
-        for place, index in enumerate(first_views(rows)["index"].tolist()):
+        for row, index in enumerate(first_views(rows)["index"].tolist()):
             try:
                 pipeline.run()
             except RuntimeError as alone:
                 _check_memory(alone)
-                return np.array([place]), self._undecodable(index, _reason(alone))
+                return np.array([row]), self._undecodable(index, _reason(alone))
         return None
 
     def _undecodable(self, index: int, why: str) -> BadSampleError:
@@ -175,16 +185,18 @@ class Engine:
 
     def _built(self) -> Any:
         if self._pipeline is None:
-            # Weakly, so that a loader that is dropped is freed at once, in its own process. Left to the garbage
-            # collector, it may be freed in a forked child, whose copy of DALI has no threads: that kills or hangs it.
+            # The pipeline holds the engine weakly, so that a loader that is dropped is freed at once, in this process.
+            # A cycle would be left to the garbage collector, which may run in a forked child: DALI's threads do not
+            # exist there, and freeing the pipeline hangs or kills it.
             source = weakref.WeakMethod(self._source)
             self._pipeline = self._graph.pipeline(lambda: source()(), self._batch_size)  # type: ignore[misc]
         return self._pipeline
 
     def _drain(self) -> None:
-        """Throw away what is in flight, so that the next run starts clean.
+        """Throw away the batches that DALI has made ahead, so that the next run starts clean.
 
-        Also where nothing is: a run that was left with its last batch has not taken notice of its end.
+        It is needed even where there are none: a run that was left with its last batch has not seen StopIteration, and
+        the pipeline has not been reset.
         """
         self._batches = iter(())
         if self._pipeline is None:
@@ -203,14 +215,14 @@ class Engine:
             raise InputError("a loader cannot be used in a forked process; make a new one there")
 
     def close(self) -> None:
-        """Stop the pipeline and free its buffers; in a forked process, forget those of its parent."""
+        """Stop the pipeline and free its buffers; in a forked process, only forget those of the parent."""
         self._runs += 1
         if os.getpid() == self._pid:
             self._drain()
         self._pipeline = None
 
     def keep_for_ever(self) -> None:
-        """Let nothing free the pipeline any more, not even the end of the process."""
+        """Keep anything from freeing the pipeline, even the end of the process: it has a reference too many."""
         if self._pipeline is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pipeline))
 
@@ -227,8 +239,8 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _places(rows: np.ndarray, error: Any) -> np.ndarray | None:
-    """Where a sample that cannot be read stands; None where the error is another."""
+def _bad_rows(rows: np.ndarray, error: Any) -> np.ndarray | None:
+    """Which rows are of the sample that cannot be read; None where the error is about something else."""
     return np.flatnonzero(first_views(rows)["index"] == error.index) if isinstance(error, BadSampleError) else None
 
 
@@ -239,6 +251,6 @@ def _check_memory(failure: RuntimeError) -> None:
 
 def _reason(failure: RuntimeError) -> str:
     """The sentence within DALI's many lines; it names no sample, and often says no more than that decoding failed."""
-    said = re.sub(r"\[/[^]]*\]", "", str(failure).rpartition("encountered:")[2])
-    line = next((line.strip(" .:") for line in said.splitlines() if line.strip()), "")
+    text = re.sub(r"\[/[^]]*\]", "", str(failure).rpartition("encountered:")[2])  # without paths of DALI's sources
+    line = next((line.strip(" .:") for line in text.splitlines() if line.strip()), "")
     return "its pixels are damaged" if not line or line.startswith("Failed to decode") else line

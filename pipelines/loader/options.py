@@ -1,14 +1,28 @@
-"""What the loaders of all tasks take from a user, opened and checked: store, heatmaps, number type, threads."""
+"""The options that the loaders of all tasks share: declared and explained here once, and checked in one place.
+
+A `train_loader` or `test_loader` takes its own arguments by name and these as `**options`. `train_settings` and
+`test_settings` open and check them and fill in the defaults; `Settings`, the result, is what a Loader is made from.
+"""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
+import torch
+
+from ..config import MOST_IN_A_BATCH, MOST_THREADS
 from ..errors import InputError
-from ..io.bounds import whole_number
-from ..plan.crops.guided import Heatmaps
+from ..io.bounds import checked_seed, whole_number
+from ..io.dali import require_dali
+from ..io.device import cuda_ordinal
+from ..plan.order import Order, in_epochs_of, order_named
+from ..store.heatmaps import Heatmaps
 from ..store.reader import ImageStore
 from ..store.statistics import IMAGENET, Statistics
 from ..store.subset import Subset, SubsetMaps
@@ -16,11 +30,177 @@ from ..store.subset import Subset, SubsetMaps
 T = TypeVar("T")
 
 Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
-"""Of images; uint8: neither jittered in colour nor normalised."""
+"""The number type of images; uint8 images are neither jittered in colour nor normalised."""
+
+
+class TestLoaderOptions(TypedDict, total=False):
+    """The options of every loader, for training and for testing."""
+
+    statistics: Statistics | None
+    """The mean and deviation that images are normalised by, and the eigenvectors of PCA lighting. None (the default):
+    what `sdali stats` has measured on the store, else ImageNet's. A test takes those of the training store."""
+
+    device: str | torch.device
+    """Where images are made: "auto" (the default: a GPU where there is one), "cpu", "cuda" or "cuda:0"."""
+
+    threads: int | None
+    """DALI's CPU threads. None (the default): one for each core that this process may use."""
+
+    rank: int
+    """The number of this process among `world_size` processes that share out every epoch, from 0 (the default)."""
+
+    world_size: int
+    """The number of processes that share out every epoch, 1 by default."""
+
+    dtype: Dtype
+    """The number type of images, "float32" by default. With "uint8" they are neither jittered in colour nor normalised,
+    and padding is black."""
+
+    channels_last: bool
+    """Whether images have torch's memory format of that name, which costs a copy; False by default."""
+
+    pin_memory: bool
+    """Whether tensors on the CPU lie in pinned memory, from which copies to a GPU are fast; False by default."""
+
+
+class TrainLoaderOptions(TestLoaderOptions, total=False):
+    """The options of a loader for training: those of every loader, and these."""
+
+    seed: int
+    """Everything random is a function of this, the epoch and the position; 0 by default, below 2^64."""
+
+    order: str | Order
+    """Which sample is at each position of an epoch: "shuffle" (the default), "sequential", "label_shuffle",
+    "class_aware", "class_balanced" or "repeat_factor", see plan.order, or an Order. Scene parsing has the first two,
+    as its images have no class."""
+
+    epoch_length: int | None
+    """The number of positions in an epoch; the next epoch goes on in the order where this one ended. None (the
+    default): a whole pass over the order."""
+
+    on_error: Literal["raise", "skip"]
+    """What happens to a sample that cannot be read or decoded. "raise" (the default): BadSampleError, when its batch is
+    due. "skip": another one takes its position (see bad_samples), and it is listed in `loader.skipped`."""
+
+    max_bad_share: float
+    """With on_error="skip", InputError is raised when more than one sample and more than this share of the store's are
+    bad; 0.01 by default."""
+
+
+TestLoaderOptions.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The shared options of one loader, opened and checked; the fields are as in TrainLoaderOptions."""
+
+    store: ImageStore
+    statistics: Statistics
+    batch_size: int
+    """Samples in a batch of one rank."""
+    seed: int
+    order: Order
+    drop_last: bool
+    """Whether an epoch leaves out the samples that fill no whole step of all ranks."""
+    cuda: int | None
+    """The number of the GPU; None is the CPU."""
+    threads: int
+    rank: int
+    world_size: int
+    dtype: Dtype
+    channels_last: bool
+    pin_memory: bool
+    on_error: Literal["raise", "skip"]
+    max_bad_share: float
+
+    @property
+    def for_graph(self) -> dict[str, Any]:
+        """What every DALI graph takes; DALI has no bfloat16."""
+        dtype = "float32" if self.dtype == "bfloat16" else self.dtype
+        return {"dtype": dtype, "cuda": self.cuda, "threads": self.threads}
+
+
+def train_settings(
+    function: Callable[..., Any], store: str | Path | ImageStore, batch_size: int, options: TrainLoaderOptions
+) -> Settings:
+    """The settings of a loader that `function`, a train_loader, was asked for.
+
+    Raises InputError for an option that cannot be used, and TypeError for one that does not exist.
+    """
+    check_names(function, options, TrainLoaderOptions)
+    order, epoch_length = order_named(options.get("order", "shuffle")), options.get("epoch_length")
+    on_error, max_bad_share = options.get("on_error", "raise"), options.get("max_bad_share", 0.01)
+    if on_error not in ("raise", "skip"):
+        raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    if not (isinstance(max_bad_share, int | float) and 0 <= max_bad_share <= 1):
+        raise InputError(f"max_bad_share must be within [0, 1], got {max_bad_share!r}")
+    return Settings(
+        seed=checked_seed(options.get("seed", 0)),
+        order=order if epoch_length is None else in_epochs_of(order, epoch_length),
+        drop_last=True,
+        on_error=on_error,
+        max_bad_share=max_bad_share,
+        **_for_any(store, batch_size, options),
+    )
+
+
+def test_settings(
+    function: Callable[..., Any], store: str | Path | ImageStore, batch_size: int, options: TestLoaderOptions
+) -> Settings:
+    """The settings of a loader that `function`, a test_loader, was asked for: every image once, in order."""
+    check_names(function, options, TestLoaderOptions)
+    return Settings(
+        seed=0,
+        order=order_named("sequential"),
+        drop_last=False,
+        on_error="raise",
+        max_bad_share=0,
+        **_for_any(store, batch_size, options),
+    )
+
+
+test_settings.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
+
+
+def check_names(function: Callable[..., Any], options: Mapping[str, Any], declared: type) -> None:
+    """Raise TypeError for an option that is not `declared`, with the nearest that `function` does take."""
+    known = [*inspect.signature(function).parameters, *declared.__annotations__] if options else []
+    for name in options:
+        if name not in declared.__annotations__:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(declared.__annotations__)}"
+            raise TypeError(f"{function.__name__} has no option {name}: {hint}")
+
+
+def _for_any(store: str | Path | ImageStore, batch_size: int, options: TestLoaderOptions) -> dict[str, Any]:
+    """The settings that loaders for training and for testing have in common."""
+    require_dali()
+    opened = opened_store(store)
+    dtype, threads = options.get("dtype", "float32"), options.get("threads")
+    rank, world_size = options.get("rank", 0), options.get("world_size", 1)
+    if dtype not in get_args(Dtype):
+        raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
+    if threads is not None:
+        whole_number("threads", threads, MOST_THREADS)
+    whole_number("batch_size", batch_size, MOST_IN_A_BATCH)
+    if not 0 <= rank < world_size:
+        raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
+    return {
+        "store": opened,
+        "statistics": opened_statistics(options.get("statistics"), opened),
+        "batch_size": batch_size,
+        "cuda": cuda_ordinal(options.get("device", "auto")),
+        "threads": threads or len(os.sched_getaffinity(0)),
+        "rank": rank,
+        "world_size": world_size,
+        "dtype": dtype,
+        "channels_last": options.get("channels_last", False),
+        "pin_memory": options.get("pin_memory", False),
+    }
 
 
 def opened_store(store: str | Path | ImageStore) -> ImageStore:
-    """The store itself, or the one at that path; InputError for anything else."""
+    """The store itself, or the one at that path; raises InputError for anything else."""
     if isinstance(store, ImageStore):
         return store
     if not isinstance(store, str | os.PathLike):
@@ -30,7 +210,10 @@ def opened_store(store: str | Path | ImageStore) -> ImageStore:
 
 
 def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Statistics:
-    """Those given, else the store's own, else ImageNet's; InputError for anything else, such as a pair (mean, std)."""
+    """Those given, else what was measured on the store, else ImageNet's.
+
+    Raises InputError for anything that is no Statistics, such as a pair (mean, std).
+    """
     if statistics is None:
         return store.statistics or IMAGENET
     if not isinstance(statistics, Statistics):
@@ -40,7 +223,10 @@ def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Stati
 
 
 def augmentation_of(kind: type[T], augmentation: T | None) -> T:
-    """The one given, else that kind's default; InputError for another kind, such as transforms of torchvision."""
+    """The augmentation given, else the default of the kind that the task has.
+
+    Raises InputError for another kind, such as transforms of torchvision.
+    """
     if augmentation is not None and not isinstance(augmentation, kind):
         got = type(augmentation).__name__
         raise InputError(
@@ -50,9 +236,9 @@ def augmentation_of(kind: type[T], augmentation: T | None) -> T:
 
 
 def opened_heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:
-    """The heatmaps, opened where they are a path; InputError unless they are as many as the images, and theirs.
+    """The heatmaps, opened where they are a path; where the store is a subset, the path may be that of the whole's.
 
-    A path may also be that of the whole store's, where the store is a subset.
+    Raises InputError for heatmaps of another store, and unless there is one for each image.
     """
     if isinstance(heatmaps, str | Path):
         from ..store.heatmaps import HeatmapStore
@@ -66,21 +252,3 @@ def opened_heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -
     if heatmaps is not None and len(heatmaps) != len(store):
         raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
     return heatmaps
-
-
-def check_dtype(dtype: str) -> None:
-    """Raise InputError for a type that images cannot have."""
-    if dtype not in get_args(Dtype):
-        raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
-
-
-def graph_dtype(dtype: str) -> str:
-    """What DALI makes for it: it has no bfloat16."""
-    return "float32" if dtype == "bfloat16" else dtype
-
-
-def thread_count(threads: int | None) -> int:
-    """As asked, or one a core."""
-    if threads is not None:
-        whole_number("threads", threads)
-    return threads or len(os.sched_getaffinity(0))

@@ -24,19 +24,19 @@ Weights = Literal["proportional", "uniform"]
 
 @dataclass(frozen=True, kw_only=True)
 class SoftLabels:
-    """How a confusion matrix becomes targets."""
+    """How a confusion matrix becomes soft targets."""
 
     eps: float = 0.1
-    """Share of the target that goes to other classes."""
+    """Share of the target that goes to other classes than the label."""
 
     top: int = 4
-    """So many classes, those most confused with the label, get it."""
+    """The number of classes that receive this share: those most confused with the label."""
 
     weights: Weights = "proportional"
-    """proportional: to how often they are confused with it; uniform: alike."""
+    """How they divide it. proportional: by how often each is confused with the label; uniform: evenly."""
 
     symmetric: bool = False
-    """Use the mean of the matrix and its transpose: confusion counts in both directions."""
+    """Count confusion in both directions: use the mean of the matrix and its transpose."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.eps <= 1:
@@ -49,9 +49,9 @@ class SoftLabels:
     def targets(self, confusion: np.ndarray) -> np.ndarray:
         """float32 [K, K], a row for each label, each summing to one with its largest value at the label.
 
-        confusion: float [K, K], true class -> predicted class, non-negative, any scale a row. A row with fewer than
-        `top` classes above zero gives the places that are left to all other classes alike. Raises InputError where the
-        label would not be the likeliest of its own row.
+        confusion: float [K, K], true class -> predicted class, non-negative, each row of any scale. Where fewer than
+        `top` classes of a row are above zero, what the missing ones would get is divided evenly among all others.
+        Raises InputError where the label would not be the likeliest class of its row.
         """
         try:
             matrix = np.asarray(confusion, np.float64)
@@ -88,11 +88,17 @@ class SoftLabels:
 
 
 def save_confusion(
-    path: Path, mean_softmax: np.ndarray, images: np.ndarray, classes: Sequence[str], **facts: Any
+    path: Path,
+    mean_softmax: np.ndarray,
+    images: np.ndarray,
+    classes: Sequence[str],
+    *,
+    overwrite: bool = False,
+    **facts: Any,
 ) -> None:
     """Write mean_softmax float64 [K, K] (true -> predicted), images int64 [K] and class names as HDF5."""
     largest = mean_softmax.nbytes + images.nbytes + bytes_of_rows(len(classes), sum(map(len, classes)) * 4)
-    with written_hdf5(path, largest=largest, overwrite=True) as file:
+    with written_hdf5(path, largest=largest, overwrite=overwrite) as file:
         file.attrs["format"] = FORMAT
         file.attrs["facts"] = json.dumps(facts)
         file["mean_softmax"], file["images"] = mean_softmax, images

@@ -1,7 +1,8 @@
-"""The plan: everything random about a batch, decided before a pixel is touched, one structured row a sample.
+"""The planners of classification: random windows for training, and what a test sees of an image.
 
-A row is a pure function of (seed, epoch, position, attempt) and of the store, the heatmaps and the options: the same
-whatever the batch size, ranks or threads. The graph executes rows; tests replay them with OpenCV.
+A test sees one view of each image or several, cut from one decode. Sources: the ten crops are Krizhevsky et al.'s (NIPS
+2012), four corners and the centre, each also mirrored; several random windows are the talk's ("test with 32 random
+crops" where scale and aspect augmentation stays on in training).
 """
 
 from __future__ import annotations
@@ -10,184 +11,110 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import INTERPOLATIONS, Appearance, Augmentation, Crop, ParsingCrop
-from ..store.heatmap_codec import Cells
-from ..store.heatmaps import HeatmapStore
-from ..store.reader import ImageStore
-from ..store.statistics import Statistics
-from . import colour
-from .crops import guided as crop_guided
+from ..config import Augmentation, Crop
+from ..store.heatmaps import Heatmaps
 from .crops import random as crop_random
-from .crops.guided import Heatmaps
-from .random_words import Purpose, uniforms
+from .planner import Planner, draw_appearance, draw_centres, draw_flip, fill_plain
+from .random_words import Draws, Purpose, uniforms
 
-PLAN = np.dtype(
-    [
-        ("position", np.int64),  # place in the epoch
-        ("index", np.int64),  # sample in the store
-        ("window", np.int32, (4,)),  # y, x, height, width in the oriented original
-        ("size", np.int32),  # side of the output, pixels
-        ("flip", np.bool_),  # left-right, after the resize
-        ("interpolation", np.int32),  # place in config.INTERPOLATIONS
-        ("guided", np.bool_),  # the window follows a heatmap
-        ("factors", np.float32, (3,)),  # brightness, contrast, saturation
-        ("lighting", np.float32, (3,)),  # coefficients of the RGB eigenvectors
-        ("colour", np.float32, (3, 5)),  # what those make, with normalisation: see colour.matrices
-    ]
-)
+TEN = 10
+MOST_VIEWS = 10_000  # of an image: our choice, so that a slip ends at once
 
-_APPEARANCE_WORDS = 2 + colour.WORDS  # flip, interpolation, colour
+# How far along the room left beside a square, y and x: the corners and the centre.
+_OFFSETS = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0.5, 0.5]])
+_VIEW_WORDS = crop_random.WORDS + 4  # the window, then the flip and three unused: whole blocks
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainPlanner:
-    """Plans training windows of a store: plain ones, or guided by `heatmaps`.
-
-    Of several `sizes` one is drawn for each step, by the step's first position: all its samples, on all ranks, are
-    alike. Source: the talk ("multi-scale training"); that sizes are equally likely is our choice.
-    """
-
-    store: ImageStore
-    heatmaps: Heatmaps | None
-    augmentation: Augmentation
-    statistics: Statistics
-    sizes: tuple[int, ...]
-    seed: int
-
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray:
-        """PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ... of the epoch.
-
-        step: first position of the step over all ranks, where that is not `start`.
-        """
-        rows = np.zeros(len(indices), PLAN)
-        rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
-        rows["size"] = drawn_of(np.array(self.sizes), self.seed, epoch, start if step is None else step, 1)
-        self._windows(rows, epoch, start, attempt)
-        draw_appearance(rows, self.augmentation, self.statistics, self.seed, epoch, attempt)
-        return rows
-
-    def _windows(self, rows: np.ndarray, epoch: int, start: int, attempt: int) -> None:
-        crop, sizes = self.augmentation.crop, self.store.sizes[rows["index"]].astype(np.int64)
-        u = uniforms(self.seed, epoch, Purpose.CROP, start, len(rows), crop_random.WORDS, attempt)
-        windows, fallback = crop_random.window_sizes(crop, sizes, u, rows["size"])
-        corners = crop_random.place(crop, sizes, windows, fallback, u)
-        if self.heatmaps is not None:
-            centres = draw_centres(rows, self.heatmaps, crop, sizes, self.seed, epoch, attempt)
-            guided = crop_random.around(sizes, windows, centres)
-            corners = np.where(rows["guided"][:, None], guided, corners)
-        rows["window"] = np.concatenate([corners, windows], 1)
-
-
-def drawn_of(sizes: np.ndarray, seed: int, epoch: int, start: int, count: int, attempt: int = 0) -> np.ndarray:
-    """[count]: one of `sizes` for each position from `start` on, equally likely."""
-    u = uniforms(seed, epoch, Purpose.SIZE, start, count, 1, attempt)[:, 0]
-    return sizes[(u * len(sizes)).astype(np.int64)]
-
-
-def draw_centres(
-    rows: np.ndarray,
-    heatmaps: Heatmaps,
-    crop: Crop | ParsingCrop,
-    image_sizes: np.ndarray,
-    seed: int,
-    epoch: int,
-    attempt: int,
-) -> np.ndarray:
-    """Centres float64 [N, 2] (y, x; pixels) that the heatmaps give consecutive rows [N]; fills in `guided`: the others'
-    are meaningless.
-    """
-    u = uniforms(seed, epoch, Purpose.GUIDE, _start(rows), len(rows), crop_guided.WORDS, attempt)
-    maps = _maps(heatmaps, rows["index"])
-    centres, positive = crop_guided.draw_centres(maps, image_sizes, u[:, 1:], crop.gamma)
-    rows["guided"] = positive & (u[:, 0] < crop.p_sda)
-    return centres
-
-
-def _maps(heatmaps: Heatmaps, indices: np.ndarray) -> Cells:
-    if isinstance(heatmaps, HeatmapStore):
-        return heatmaps.cells(indices)
-    return crop_guided.cells_of([heatmaps[index] for index in indices.tolist()])
-
-
-def draw_appearance(
-    rows: np.ndarray, augmentation: Appearance, statistics: Statistics, seed: int, epoch: int, attempt: int
-) -> None:
-    """Fill in flip, interpolation and colour of consecutive rows [N]."""
-    u = uniforms(seed, epoch, Purpose.APPEARANCE, _start(rows), len(rows), _APPEARANCE_WORDS, attempt)
-    rows["flip"] = u[:, 0] < augmentation.flip
-    kernels = np.array([INTERPOLATIONS.index(name) for name in augmentation.interpolations])
-    rows["interpolation"] = kernels[(u[:, 1] * len(kernels)).astype(np.int64)]
-    rows["factors"], rows["lighting"] = colour.draw(augmentation.colour, u[:, 2:])
-    factors, lighting = rows["factors"].astype(np.float64), rows["lighting"].astype(np.float64)
-    rows["colour"] = colour.matrices(factors, lighting, statistics)
-
-
-def _start(rows: np.ndarray) -> int:
-    return int(rows["position"][0]) if len(rows) else 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationPlanner:
+class EvaluationPlanner(Planner):
     """Plans what a test sees: a centred square of `crop_ratio` of the shorter side, or the whole image (None).
 
     A shorter-side resize to size / crop_ratio followed by a centre crop of `size`, as one window in whole pixels of
     the original. The whole image is squashed to size x size.
     """
 
-    store: ImageStore
-    statistics: Statistics
     size: int
     crop_ratio: float | None
 
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray:
-        """PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ...; the same every epoch."""
-        rows = plain_rows(start, indices, self.size, self.statistics)
-        sizes = self.store.sizes[indices].astype(np.int64)
+    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
+        fill_plain(rows, self.statistics)
         windows = sizes if self.crop_ratio is None else crop_random.squares(sizes, self.crop_ratio)
-        rows["window"] = np.concatenate([(sizes - windows) // 2, windows], 1)
+        rows["window"], rows["size"] = np.concatenate([(sizes - windows) // 2, windows], 1), self.size
         return rows
 
 
-def plain_rows(
-    start: int, indices: np.ndarray, size: int | np.ndarray, statistics: Statistics, dtype: np.dtype = PLAN
-) -> np.ndarray:
-    """PLAN [N] without windows: nothing drawn, no jitter, linear interpolation; or of another task's `dtype`."""
-    rows = np.zeros(len(indices), dtype)
-    rows["position"], rows["index"] = np.arange(start, start + len(indices)), indices
-    rows["size"], rows["interpolation"], rows["factors"] = size, INTERPOLATIONS.index("linear"), 1
-    rows["colour"] = colour.matrices(np.ones((1, 3)), np.zeros((1, 3)), statistics)
-    return rows
+@dataclass(frozen=True, kw_only=True)
+class TrainPlanner(Planner):
+    """Plans training windows: plain ones, or guided by `heatmaps`.
 
+    Of several `sizes` one is drawn for each step, by the step's first position, so that all its samples on all ranks
+    have the same. Source: the talk ("multi-scale training"); that sizes are equally likely is our choice.
 
-def first_views(rows: np.ndarray) -> np.ndarray:
-    """PLAN [N]: of rows [N] themselves, of [N, views] the first of each sample."""
-    return rows.reshape(len(rows), -1)[:, 0] if rows.size else rows.reshape(-1)
+    From the epoch `plain_from` on, rows are those of the planner `plain`, so that training ends at the test's scale. Of
+    the augmentation only the flip is left, which changes neither scale nor colour. Source: the talk ("train and test in
+    harmony": augmentation off for the last few epochs).
+    """
+
+    heatmaps: Heatmaps | None
+    augmentation: Augmentation
+    sizes: tuple[int, ...]
+    plain: EvaluationPlanner | None = None
+    plain_from: int = 0
+
+    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
+        if self.plain is not None and draws.epoch >= self.plain_from:
+            self.plain.fill(rows, sizes, draws)
+            draw_flip(rows, self.augmentation, draws)
+            return rows
+        rows["size"] = draws.one_of(np.array(self.sizes), per_step=True)
+        crop, u = self.augmentation.crop, draws.uniforms(Purpose.CROP, crop_random.WORDS)
+        windows, fallback = crop_random.window_sizes(crop, sizes, u, rows["size"])
+        corners = crop_random.corners(crop, sizes, windows, fallback, u)
+        if self.heatmaps is not None:
+            centres = draw_centres(rows, self.heatmaps, crop, sizes, draws)
+            guided = crop_random.around(sizes, windows, centres)
+            corners = np.where(rows["guided"][:, None], guided, corners)
+        rows["window"] = np.concatenate([corners, windows], 1)
+        draw_appearance(rows, self.augmentation, self.statistics, draws)
+        return rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class HarmonyPlanner:
-    """Training windows up to an epoch, and from then on what a test sees, so that training ends on its scale.
+class TenCropPlanner(Planner):
+    """Plans squares of `crop_ratio` of the shorter side at the four corners and the centre, then the same mirrored."""
 
-    Of the augmentation only the flip is left, which changes neither scale nor colour. Source: the talk ("train and test
-    in harmony": augmentation off for the last few epochs).
-    """
+    size: int
+    crop_ratio: float
 
-    train: TrainPlanner
-    test: EvaluationPlanner
-    test_from: int
-    """The first epoch that sees test windows."""
+    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
+        fill_plain(rows, self.statistics)
+        rows["size"] = self.size
+        rows = rows[:, None].repeat(TEN, 1)
+        squares = crop_random.squares(sizes, self.crop_ratio)
+        corners = np.floor(_OFFSETS * (sizes - squares)[:, None]).astype(np.int64)  # [N, 5, 2]
+        rows["window"][:, :, :2] = np.tile(corners, (1, 2, 1))
+        rows["window"][:, :, 2:] = squares[:, None]
+        rows["flip"][:, TEN // 2 :] = True
+        return rows
 
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray:
-        """PLAN [N], see TrainPlanner.rows."""
-        if epoch < self.test_from:
-            return self.train.rows(epoch, start, indices, attempt, step)
-        rows = self.test.rows(epoch, start, indices, attempt)
-        u = uniforms(self.train.seed, epoch, Purpose.APPEARANCE, start, len(rows), _APPEARANCE_WORDS, attempt)
-        rows["flip"] = u[:, 0] < self.train.augmentation.flip
+
+@dataclass(frozen=True, kw_only=True)
+class RandomViewsPlanner(Planner):
+    """Plans `views` windows as in training, mirrored at random if `flip` is set, not jittered; the same each epoch."""
+
+    size: int
+    crop: Crop
+    views: int
+    flip: bool
+
+    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
+        fill_plain(rows, self.statistics)
+        rows["size"] = self.size
+        u = uniforms(0, 0, Purpose.VIEWS, draws.start, len(rows), self.views * _VIEW_WORDS).reshape(-1, _VIEW_WORDS)
+        sizes = sizes.repeat(self.views, 0)
+        windows, fallback = crop_random.window_sizes(self.crop, sizes, u, self.size)
+        corners = crop_random.corners(self.crop, sizes, windows, fallback, u)
+        rows = rows[:, None].repeat(self.views, 1)
+        rows["window"] = np.concatenate([corners, windows], 1).reshape(-1, self.views, 4)
+        rows["flip"] = (u[:, crop_random.WORDS] < 0.5).reshape(-1, self.views) & self.flip
         return rows

@@ -11,11 +11,16 @@ window, which is why it is a column and not part of the offset. The matrix takes
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..config import Colour
 from ..store.statistics import Statistics
 from .random_words import normals
+
+if TYPE_CHECKING:  # planning needs no torch
+    import torch
 
 GREY = np.array([0.299, 0.587, 0.114])
 WORDS = 3 + 4  # brightness, contrast, saturation; two pairs of normals for the lighting coefficients
@@ -42,3 +47,19 @@ def matrices(factors: np.ndarray, lighting: np.ndarray, statistics: Statistics) 
     result[:, :, 3] = (brightness * (1 - contrast))[:, 0] / 255
     result[:, :, 4] = lighting @ statistics.lighting.T - statistics.mean
     return (result / statistics.std[:, None]).astype(np.float32)
+
+
+def apply_colour(images: torch.Tensor, matrices: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Finish a batch of a loader with colour_on="device" on the trainer's device: jitter, light and normalise it.
+
+    images uint8 [B, 3, H, W] and matrices float32 [B, 3, 5], batch["image"] and batch["colour"], on one device ->
+    [B, 3, H, W] of `dtype`, float32 by default. Computed element by element in float32, so that neither autocast nor
+    TF32 changes it.
+    """
+    levels = images.float()
+    mean_grey = (levels.mean((2, 3)) * levels.new_tensor(GREY.tolist())).sum(1)  # [B]
+    offset = matrices[:, :, 3] * mean_grey[:, None] + matrices[:, :, 4]  # [B, 3]
+    mapped = offset[:, :, None, None] + matrices[:, :, 0, None, None] * levels[:, 0:1]
+    for channel in (1, 2):
+        mapped.addcmul_(matrices[:, :, channel, None, None], levels[:, channel : channel + 1])
+    return mapped if dtype is None else mapped.to(dtype)

@@ -1,7 +1,8 @@
-"""The plan of object detection: the whole image or an IoU-constrained crop, scaled by its shorter side, never padded.
+"""The planners of object detection: the whole image or an IoU-constrained crop, scaled by its shorter side.
 
-A row is one of plan_parsing.PARSING_PLAN whose `placed` fills its `size`, the true height and width of the scaled
-window. Padding is no part of it: it is the batch's, so that rows and what they make are the same in any batch.
+A row is one of parsing.PARSING_PLAN whose `placed` fills its `size`, the true height and width of the scaled window.
+The plan has no padding: only the graph pads, to the batch's largest, so that a row and its image are the same in any
+batch.
 """
 
 from __future__ import annotations
@@ -12,74 +13,58 @@ import numpy as np
 
 from ..config import DetectionAugmentation
 from ..errors import BadSampleError
-from ..store.reader import ImageStore
-from ..store.statistics import Statistics
-from .classification import draw_appearance, drawn_of, plain_rows
 from .crops import iou as crop_iou
 from .crops import scaled as crop_scaled
 from .parsing import PARSING_PLAN
-from .random_words import Purpose, uniforms
+from .planner import Planner, draw_appearance, fill_plain
+from .random_words import Draws, Purpose
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionTrainPlanner:
-    """Plans windows and their sizes: the shorter side is one of `shorter_sides`, unless the longer would exceed its.
+class DetectionTrainPlanner(Planner):
+    """Plans windows and their scaled sizes: one of `shorter_sides`, but no side above `longer_side`.
 
-    One for each step (of all ranks), by its first position, or with `per_sample` for each sample. Source: the talk
-    ("multi-scale training"); that sides are equally likely is our choice.
+    A shorter side is drawn for each step of all ranks, by its first position, or with `per_sample` for each sample.
+    Source: the talk ("multi-scale training"); that sides are equally likely is our choice.
     """
 
-    store: ImageStore
+    dtype = PARSING_PLAN
+
     augmentation: DetectionAugmentation
-    statistics: Statistics
     shorter_sides: tuple[int, ...]
     longer_side: int
     per_sample: bool
-    seed: int
 
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray:
-        """PARSING_PLAN [N] for the samples `indices` (int64 [N]) at positions start, start + 1, ... of the epoch."""
-        rows = plain_rows(start, indices, np.zeros(2), self.statistics, PARSING_PLAN)
-        sizes = self.store.sizes[indices].astype(np.int64)
+    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
         crop = self.augmentation.crop
         rows["window"][:, 2:] = sizes
         if crop.probability:
-            u = uniforms(self.seed, epoch, Purpose.CROP, start, len(rows), crop_iou.WORDS, attempt)
-            rows["window"] = crop_iou.draw(crop, sizes, [self._boxes(index) for index in indices.tolist()], u)
-        sides = np.array(self.shorter_sides)
-        if self.per_sample:
-            shorter = drawn_of(sides, self.seed, epoch, start, len(rows), attempt)
-        else:
-            shorter = drawn_of(sides, self.seed, epoch, start if step is None else step, 1)
-        _scale(rows, shorter, self.longer_side)
-        draw_appearance(rows, self.augmentation, self.statistics, self.seed, epoch, attempt)
+            boxes = [self._boxes(index) for index in rows["index"].tolist()]
+            rows["window"] = crop_iou.draw(crop, sizes, boxes, draws.uniforms(Purpose.CROP, crop_iou.WORDS))
+        _scale(rows, draws.one_of(np.array(self.shorter_sides), per_step=not self.per_sample), self.longer_side)
+        draw_appearance(rows, self.augmentation, self.statistics, draws)
         return rows
 
     def _boxes(self, index: int) -> np.ndarray:
         try:
             return self.store.boxes(index).xyxy
-        except BadSampleError:  # raised again by the graph, when the batch is due and may be made without this sample
+        except BadSampleError:  # the graph reads the boxes again and raises when the batch is due
             return np.zeros((0, 4))
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionTestPlanner:
-    """Plans whole images, of one shorter side as in training, without anything drawn; mirrored where `flip` says so."""
+class DetectionTestPlanner(Planner):
+    """Plans whole images, scaled to one shorter side, without anything random; all mirrored where `flip` is set."""
 
-    store: ImageStore
-    statistics: Statistics
+    dtype = PARSING_PLAN
+
     shorter_side: int
     longer_side: int
     flip: bool
 
-    def rows(
-        self, epoch: int, start: int, indices: np.ndarray, attempt: int = 0, step: int | None = None
-    ) -> np.ndarray:
-        """PARSING_PLAN [N] for the samples `indices` (int64 [N]); the same every epoch."""
-        rows = plain_rows(start, indices, np.zeros(2), self.statistics, PARSING_PLAN)
-        rows["window"][:, 2:], rows["flip"] = self.store.sizes[indices], self.flip
+    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
+        fill_plain(rows, self.statistics)
+        rows["window"][:, 2:], rows["flip"] = sizes, self.flip
         _scale(rows, np.array([self.shorter_side]), self.longer_side)
         return rows
 

@@ -1,13 +1,14 @@
 """Orders: position in the epoch -> sample index, a pure function of (labels, seed, epoch).
 
-One signature for all; a rank's share is a slice of the result. An epoch's order of 10 million samples takes 80 MB.
-Where images have several classes or none, labels are lists of the images of each class (order_lists), and all orders
-hold as they are written: an image comes as a member of each of its classes.
+All orders have one signature, and a rank's share is a slice of the result. An epoch's order of 10 million samples takes
+80 MB. Where images have several classes or none, labels are lists of the images of each class (ClassLists); every order
+then works as it is described, with an image as a member of each of its classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numba
@@ -15,20 +16,58 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.numba_cache import CACHE
-from .class_lists import Labels, as_lists
 from .random_words import Purpose, raw_words, uniforms
 
 _CHUNK = 2**20  # words held at a time, a multiple of the four of a block
 
 
+@dataclass(frozen=True, eq=False)
+class ClassLists:
+    """A list of images for each class; an image may be in several lists, or in none.
+
+    `images` int64 [M]: the lists, class by class, ascending in each; `counts` int64 [C]: their lengths, at least 1, as
+    classes without images are left out; `length`: the number N of all images, also of those in no list.
+    """
+
+    images: np.ndarray
+    counts: np.ndarray
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+Labels = np.ndarray | ClassLists
+"""What orders go by: the class of each image, int [N], or the lists of classes."""
+
+
+def lists_of(images: np.ndarray, labels: np.ndarray, length: int) -> ClassLists:
+    """Lists from M pairs of image (int64, below `length`) and class; a pair that occurs twice counts once."""
+    pairs = np.unique(labels.astype(np.int64) * length + images)
+    counts = np.bincount(pairs // length)
+    return ClassLists(pairs % length, counts[counts > 0], length)
+
+
+def as_lists(labels: Labels) -> ClassLists:
+    """Labels as lists; raises InputError where images have one class each and one has none."""
+    if isinstance(labels, ClassLists):
+        return labels
+    unlabelled = int(np.count_nonzero(labels < 0))
+    if unlabelled:
+        raise InputError(f"{unlabelled} of {len(labels)} samples have no label, which this order needs; use shuffle")
+    small = labels.astype(np.min_scalar_type(int(labels.max())))  # NumPy sorts small types by radix, much faster
+    counts = np.bincount(labels)
+    return ClassLists(np.argsort(small, kind="stable"), counts[counts > 0], len(labels))
+
+
 class Order(NamedTuple):
-    """How many positions a pass has, and which sample stands at each."""
+    """A rule that says how many positions a pass over the store has, and which sample is at each of them."""
 
     name: str
-    """Stands in a loader's state, with every parameter that changes the order."""
+    """Part of a loader's state, so it names every parameter that changes the order."""
 
     length: Callable[[Labels], int]
-    """labels -> positions a pass."""
+    """labels -> number of positions in a pass."""
 
     indices: Callable[[Labels, int, int], np.ndarray]
     """labels, seed, epoch -> int64 [length]."""
@@ -40,7 +79,7 @@ def sequential(labels: Labels, seed: int, epoch: int) -> np.ndarray:
 
 
 def shuffle(labels: Labels, seed: int, epoch: int) -> np.ndarray:
-    """A uniformly random permutation, another one each epoch: int64 [N]."""
+    """A uniformly random permutation, another one in each epoch: int64 [N]."""
     order = np.arange(len(labels), dtype=np.int64)
     _shuffle_groups(order, np.zeros(1, np.int64), seed, epoch, Purpose.ORDER)
     return order
@@ -49,9 +88,9 @@ def shuffle(labels: Labels, seed: int, epoch: int) -> np.ndarray:
 def label_shuffle(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     """Every class as often as the largest: int64 [classes * images of the largest class].
 
-    A class's images stand in its list again and again, in an order that is random anew each epoch, until the list is
-    as long as the largest class; all lists together are shuffled. So each image comes floor or ceil of (largest class
-    / its class) times. Classes without images are left out. Source: "label shuffling" in the talk.
+    The images of each class are shuffled and repeated until the list is as long as that of the largest class; then all
+    lists together are shuffled. So an image comes up (images of the largest class / images of its class) times, rounded
+    down or up. Classes without images are left out. Source: "label shuffling" in the talk.
     """
     lists = as_lists(labels)
     by_class, counts, ends = lists.images.copy(), lists.counts, lists.counts.cumsum()
@@ -62,13 +101,13 @@ def label_shuffle(labels: Labels, seed: int, epoch: int) -> np.ndarray:
 
 
 def label_shuffle_length(labels: Labels) -> int:
-    """Positions of a pass in label_shuffle's order."""
+    """The number of positions in a pass of label_shuffle."""
     counts = as_lists(labels).counts
     return int(len(counts) * counts.max())
 
 
 def class_balanced(labels: Labels, seed: int, epoch: int) -> np.ndarray:
-    """At each position a class at random, and of its list an image at random, independent of all others: int64 [N].
+    """At each position a random class and a random image of it, independent of all other positions: int64 [N].
 
     Source: the talk ("balanced sampling": draw a class, then an image).
     """
@@ -76,23 +115,23 @@ def class_balanced(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     words = raw_words(seed, epoch, Purpose.CLASS_ORDER, 0, -(-len(labels) // 2), words=4).reshape(-1, 2)[: len(labels)]
     u = (words >> np.uint64(11)) * 2.0**-53
     classes = (u[:, 0] * len(lists.counts)).astype(np.int64)
-    places = (u[:, 1] * lists.counts[classes]).astype(np.int64)
-    return lists.images[(lists.counts.cumsum() - lists.counts)[classes] + places]
+    within = (u[:, 1] * lists.counts[classes]).astype(np.int64)
+    return lists.images[(lists.counts.cumsum() - lists.counts)[classes] + within]
 
 
 def class_aware(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     """Classes in turn, and of each class its images in turn: int64 [N].
 
-    Each round shows every class once, in an order that is random anew; a class's list of images is shuffled anew when
-    it has come to its end. Classes without images are left out. Source: class-aware sampling, Shen et al., ECCV 2016.
+    Each round shows every class once, in a new random order; a class's list of images is shuffled again when it has
+    come to its end. Classes without images are left out. Source: class-aware sampling, Shen et al., ECCV 2016.
     """
     lists = as_lists(labels)
     counts = lists.counts
     rounds = -(-len(labels) // len(counts))
     cycles = -(-rounds // counts)
     members = np.split(lists.images, counts.cumsum()[:-1])
-    images = np.concatenate([np.tile(own, times) for own, times in zip(members, cycles.tolist(), strict=True)])
-    lengths = np.repeat(counts, cycles)  # of each list that is shuffled
+    images = np.concatenate([np.tile(listed, times) for listed, times in zip(members, cycles.tolist(), strict=True)])
+    lengths = np.repeat(counts, cycles)  # a class's list is shuffled as many times as it is gone through
     _shuffle_groups(images, lengths.cumsum() - lengths, seed, epoch, Purpose.CLASS_ORDER)
     turns = np.tile(np.arange(len(counts)), rounds)
     _shuffle_groups(turns, np.arange(rounds) * len(counts), seed, epoch, Purpose.ORDER)
@@ -103,11 +142,11 @@ def class_aware(labels: Labels, seed: int, epoch: int) -> np.ndarray:
 def repeat_factor(threshold: float | None = None) -> Order:
     """The order in which images of classes rarer than `threshold` (share of the images) come more often.
 
-    An image comes r = max(1, sqrt(threshold / share of its class)) times a pass, by the rarest of its classes, 1
-    where it has none; r is rounded up or down at random anew each pass. A pass always has the same length, the sum of
-    all r rounded down; so where r lies between two whole numbers, its mean may be lower by at most one over the
-    number of such images. None: one over the number of classes, so that those below an equal share come more often.
-    Source: repeat-factor sampling, LVIS (Gupta et al., CVPR 2019).
+    An image comes r = max(1, sqrt(threshold / share of its rarest class)) times in a pass, once where it has no class;
+    r is rounded up or down at random in each pass. All passes have one length, the sum of all r rounded down; so where
+    r lies between two whole numbers, its mean may be lower by at most one over the number of such images. The default
+    threshold is one over the number of classes: classes below an equal share come more often. Source: repeat-factor
+    sampling, LVIS (Gupta et al., CVPR 2019).
     """
     if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold <= 1):
         raise InputError(f"the threshold of repeat_factor must be within (0, 1], got {threshold!r}")
@@ -128,7 +167,8 @@ def repeat_factor(threshold: float | None = None) -> Order:
         whole, rest = np.divmod(factors(labels), 1)
         times = whole[mixed].astype(np.int64)
         if more := length(labels) - int(whole.sum()):
-            # Once more for each image that one of the points u, u + 1, ... falls on, if all rests lie end to end.
+            # Systematic sampling: lay the fractions end to end; an image that one of the points u, u + 1, ... falls on
+            # comes once more. So each is rounded up with a probability of its fraction, and the sum is always `more`.
             reached = rest[mixed].cumsum()
             u = uniforms(seed, epoch, Purpose.CLASS_ORDER, 0, 1, 1)[0, 0]
             edges = np.ceil(reached * (more / reached[-1]) - u).astype(np.int64)
@@ -142,9 +182,9 @@ def repeat_factor(threshold: float | None = None) -> Order:
 
 
 def in_epochs_of(order: Order, positions: int) -> Order:
-    """The same endless sequence of passes, cut into epochs of `positions`, as for sets too large for one.
+    """The same endless sequence of passes, cut into epochs of `positions`; for sets too large for a pass an epoch.
 
-    An epoch may end in mid-pass; the next goes on there, so nothing is left out or comes twice.
+    An epoch may end in the middle of a pass; the next one goes on there, so nothing is left out or comes twice.
     """
     if not isinstance(positions, int | np.integer) or positions < 1:
         raise InputError(f"epoch_length must be at least 1 and whole, got {positions!r}")
@@ -161,9 +201,10 @@ def in_epochs_of(order: Order, positions: int) -> Order:
 
 
 def _shuffle_groups(order: np.ndarray, starts: np.ndarray, seed: int, epoch: int, purpose: Purpose) -> None:
-    """Shuffle `order` int64 [n] in place, each group for itself; starts int64, ascending: where the groups begin.
+    """Shuffle `order` int64 [n] in place, each group by itself; starts int64, ascending: where the groups begin.
 
-    Fisher and Yates's algorithm, some words at a time: five times as fast as sorting random keys, and without ties.
+    Fisher and Yates's algorithm, with a chunk of random words at a time so that they never take as much memory as the
+    order: five times as fast as sorting by random keys, and without ties.
     """
     for first in range(len(order) // _CHUNK * _CHUNK, -1, -_CHUNK):
         count = min(len(order) - first, _CHUNK)
@@ -173,15 +214,15 @@ def _shuffle_groups(order: np.ndarray, starts: np.ndarray, seed: int, epoch: int
 
 @numba.njit("void(int64[::1], uint64[::1], int64, int64[::1])", cache=CACHE)
 def _swap_down(order, words, first, starts):  # pragma: no cover
-    """Swap places, first + words.size - 1 down to first, each with one at random before it in its group, or itself."""
+    """Swap entries first + words.size - 1 down to first, each with itself or a random one before it in its group."""
     group = starts.size - 1
-    for place in range(first + words.size - 1, first - 1, -1):
-        while starts[group] > place:
+    for entry in range(first + words.size - 1, first - 1, -1):
+        while starts[group] > entry:
             group -= 1
         start = starts[group]
-        uniform = np.float64(words[place - first] >> np.uint64(11)) * 2.0**-53
-        other = start + np.int64(uniform * (place - start + 1))
-        order[place], order[other] = order[other], order[place]
+        uniform = np.float64(words[entry - first] >> np.uint64(11)) * 2.0**-53
+        other = start + np.int64(uniform * (entry - start + 1))
+        order[entry], order[other] = order[other], order[entry]
 
 
 ORDERS: dict[str, Order] = {

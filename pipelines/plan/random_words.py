@@ -1,7 +1,7 @@
 """Random numbers as a pure function of (seed, epoch, purpose, position).
 
 Raw words of NumPy's Philox, a counter-based generator whose raw stream NumPy keeps across versions: the key holds seed,
-epoch and purpose, the counter the position and the attempt. Every position owns a fixed number of words, so a batch may
+epoch and purpose, the counter the position and the attempt. Every position has a fixed number of words, so a batch may
 be split anywhere, on any number of ranks, and the numbers stay the same. (`Generator.normal` and bounded integers
 consume a varying number of words and may change between versions: neither is used.)
 """
@@ -9,6 +9,7 @@ consume a varying number of words and may change between versions: neither is us
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,7 @@ _MAX_EPOCH = 2**56
 
 
 class Purpose(IntEnum):
-    """What the numbers are for: each purpose has its own stream, so that a new one leaves the others as they are."""
+    """What the numbers are for. Each purpose has a separate stream, so that a new one leaves the others as they are."""
 
     ORDER = 0
     CROP = 1
@@ -38,8 +39,8 @@ def raw_words(
 ) -> np.ndarray:
     """uint64 [count, words]: the words of positions start to start + count - 1.
 
-    `words` is rounded up to whole Philox blocks inside. `attempt` numbers the draws of one position: 0 but for samples
-    drawn again. Raises InputError for a seed or epoch that does not fit the key.
+    Inside, `words` is rounded up to whole Philox blocks. `attempt` numbers the draws of one position; it is 0 except
+    for samples drawn again. Raises InputError for a seed or epoch that does not fit the key.
     """
     seed = checked_seed(seed)
     if not 0 <= epoch < _MAX_EPOCH:
@@ -63,3 +64,27 @@ def normals(u: np.ndarray) -> np.ndarray:
     radius = np.sqrt(-2.0 * np.log1p(-u[..., 0::2]))
     angle = 2.0 * np.pi * u[..., 1::2]
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+
+
+class Draws(NamedTuple):
+    """The random numbers of `count` consecutive positions of an epoch, from `start` on."""
+
+    seed: int
+    epoch: int
+    start: int
+    count: int
+    attempt: int
+    step: int
+    """The first position of the step, over all ranks, that the positions belong to."""
+
+    def uniforms(self, purpose: Purpose, words: int) -> np.ndarray:
+        """float64 [count, words] in [0, 1)."""
+        return uniforms(self.seed, self.epoch, purpose, self.start, self.count, words, self.attempt)
+
+    def one_of(self, values: np.ndarray, *, per_step: bool) -> np.ndarray:
+        """One of `values` for the step, [1], or for each position, [count]; all are equally likely."""
+        if per_step:  # whatever the rank and the attempt, as all samples of a step are alike
+            u = uniforms(self.seed, self.epoch, Purpose.SIZE, self.step, 1, 1)
+        else:
+            u = self.uniforms(Purpose.SIZE, 1)
+        return values[(u[:, 0] * len(values)).astype(np.int64)]

@@ -2,8 +2,9 @@
 
     loader = RemoteLoader(classification.train_loader("pets.lmdb", ..., colour_on="device", device="cpu"), actors=8)
 
-The contract is the local loader's, because it is one: only where the graph runs is another. A stream of batches goes on
-over the ends of epochs, so that workers stay; a `break`, or another state, begins a new one.
+It keeps what the local loader promises, because it is that loader with its graph on other machines. One stream of
+batches goes on over the ends of epochs, so that workers stay; after a `break`, or when a state is loaded, a new stream
+begins.
 """
 
 from __future__ import annotations
@@ -20,55 +21,61 @@ from contextlib import suppress
 import numpy as np
 import torch
 
+from ..config import MOST_THREADS
 from ..errors import InputError
 from ..io.bounds import whole_number
 from ..loader.counters import Waiting
 from ..loader.loader import Loader
-from .cluster import CHUNK, check_alive, check_room, from_data, from_pool, join, require_ray
-from .worker import Agenda, Answer, work_of
+from .cluster import CHUNK, MOST_ACTORS, check_alive, check_room, from_data, from_pool, join, require_ray
+from .worker import Result, Step, StepList, spec_of
 
 logger = logging.getLogger("sdali")
-_TASKS = 1000  # of a stream at least, unless its epoch ends sooner and none follows; more make its start slow
-_AHEAD = 2  # batches ready on this machine
+_TASKS = 1000  # a stream is planned to have at least as many; with more it would start slowly
+_AHEAD = 2  # batches that wait on this machine
 _END_SECONDS = 5.0
-_PATIENCE = 30  # seconds without a word
+_WARN_SECONDS = 30  # without a batch
 
 
 class RemoteLoader(Loader):
-    """Takes over a loader made with device="cpu"; do not use that one afterwards. See Loader.
+    """Takes over a loader made with device="cpu", which must not be used any more. See Loader.
 
-    actors: workers of this loader's own, of `cpus` CPUs and DALI threads each. pool: instead those that `sdali serve
-    --name POOL` has started, which keep their graphs. address: the cluster, HOST:PORT or "auto" (RAY_ADDRESS, else this
-    machine's); None: so too, else a new cluster of this machine's CPUs; a process stays on its first one. The store,
-    and heatmaps given as a path, must lie at the same path on every machine, or be shared. Raises InputError where
-    there is no such cluster or pool; with the first batch where a worker's store or versions are not those of this
-    machine; with any where the cluster has gone, and then this process is connected to none.
+    The store, and heatmaps given as a path, must lie at the same path on every machine.
+
+    Args:
+        loader: the loader whose batches are to be made elsewhere.
+        actors: the number of workers, which belong to this loader alone.
+        cpus: CPUs that Ray reserves for each worker, and DALI's threads there.
+        pool: the name of workers that `sdali serve --name POOL` has started, to be used in place of new ones.
+        address: the cluster: HOST:PORT, or "auto" (that of RAY_ADDRESS, else of this machine). None: as "auto", or a
+            new cluster of this machine's CPUs where there is none. A process stays on the first cluster that it joins.
+
+    Raises:
+        InputError: where there is no such cluster or pool; with the first batch, where a worker's store or versions are
+            not those of this machine; with any batch, where the cluster has gone.
     """
 
     def __init__(
         self, loader: Loader, *, actors: int = 2, cpus: int = 1, pool: str | None = None, address: str | None = None
     ) -> None:
-        whole_number("actors", actors)
-        whole_number("cpus", cpus)
-        vars(self).update(vars(loader))  # options, share and place in the epoch: all that a loader is
+        whole_number("actors", actors, MOST_ACTORS)
+        whole_number("cpus", cpus, MOST_THREADS)
+        vars(self).update(vars(loader))  # settings, share and cursor: all that a loader is
         if self._graph.cuda is not None:  # type: ignore[attr-defined]
             raise InputError("workers decode on CPUs: make the loader with device='cpu', and bring batches to the GPU")
         self._engine.close()
         self._waiting = Waiting()
-        skip = self._on_error == "skip"
         require_ray()
-        self._work = work_of(
-            self.store, self._share, self._graph, threads=cpus, skip=skip, max_bad_share=self._replacements.share
-        )
+        max_bad_share = self._settings.max_bad_share if self._settings.on_error == "skip" else None
+        self._spec = spec_of(self.store, self._share, self._graph, threads=cpus, max_bad_share=max_bad_share)
         self._actors, self._cpus, self._pool = actors, cpus, pool
         join(address)
         if pool is None:
             check_room(actors, cpus)
         self._stream: _Stream | None = None
-        self._due: tuple[int, int] | None = None  # what the stream hands over next: epoch, and a step's first position
+        self._due: Step | None = None  # the step whose batch the stream hands over next
 
     def close(self) -> None:
-        """Stop the workers, but for a pool's; Ray itself stays."""
+        """Stop the workers, except those of a pool; Ray goes on."""
         if self._stream is not None:
             self._stream.close()
         self._stream = self._due = None
@@ -80,106 +87,107 @@ class RemoteLoader(Loader):
             self._stream = self._started(epoch, steps)
         for step in steps:
             assert self._stream is not None
-            answer, ready = self._stream.next()
-            if isinstance(answer, InputError):
+            result, ready = self._stream.next()
+            if isinstance(result, InputError):
                 self.close()
-                raise answer
-            assert self._share.step_of(answer.rows) == step
-            self._replacements.merge(answer.skipped)
+                raise result
+            assert self._share.step_of(result.rows) == step
+            self._replacements.merge(result.skipped)
             last = step == steps[-1]
             self._due = (epoch + 1, 0) if last else (epoch, step + steps.step)
             if last and self._stream.left == 0:
                 self.close()
-            yield answer.rows, [torch.from_numpy(array) for array in answer.arrays], ready
+            yield result.rows, [torch.from_numpy(array) for array in result.arrays], ready
 
     def _started(self, epoch: int, steps: range) -> _Stream:
         whole = self._share.steps()
         missing = _TASKS * CHUNK - len(steps)
-        agenda = Agenda(self._share.rank, epoch, steps, whole, max(0, missing // len(whole)))
+        wanted = StepList(self._share.rank, epoch, steps, whole, max(0, missing // len(whole)))
         if self._pool is None:
-            answers = from_data(self._work, agenda, self._actors, self._cpus)
+            results = from_data(self._spec, wanted, self._actors, self._cpus)
         else:
-            answers = from_pool(self._work, agenda, self._pool)
-        stream = _Stream(answers, len(agenda))
+            results = from_pool(self._spec, wanted, self._pool)
+        stream = _Stream(results, len(wanted))
         weakref.finalize(self, stream.close).atexit = False
-        atexit.register(stream.close)  # after Ray's own was: so this one comes first, while Ray is there
+        atexit.register(stream.close)  # registered after Ray's handler, so it runs before that one, while Ray is there
         return stream
 
 
 class _Stream:
-    """Answers pulled in a thread, so that the trainer's can look after the cluster while it waits.
+    """Pulls results in a thread, so that the trainer's thread can check the cluster while it waits.
 
-    Attributes: `left`, answers still to come.
+    Attributes: `left`, the number of results still to come.
     """
 
-    def __init__(self, answers: Iterator[Answer], left: int) -> None:
+    def __init__(self, results: Iterator[Result], left: int) -> None:
         self.left = left
-        self._queue: queue.Queue[Answer | BaseException] = queue.Queue(_AHEAD)
+        self._queue: queue.Queue[Result | BaseException] = queue.Queue(_AHEAD)
         self._closed = threading.Event()
-        self._looked = time.monotonic()
-        self._thread = threading.Thread(target=_pull, args=(answers, self._queue, self._closed.is_set), daemon=True)
+        self._checked = time.monotonic()
+        self._thread = threading.Thread(target=_pull, args=(results, self._queue, self._closed.is_set), daemon=True)
         self._thread.start()
 
-    def next(self) -> tuple[Answer, bool]:
-        """The next answer, and whether it was there already; the answer is an InputError where the cluster has gone."""
+    def next(self) -> tuple[Result, bool]:
+        """The next result, an InputError where the cluster has gone, and whether it was there when asked for."""
         ready = not self._queue.empty()
         try:
-            answer = self._awaited()
+            result = self._awaited()
         except InputError as error:
             self._closed.set()
-            answer = error
-        if isinstance(answer, BaseException) and not isinstance(answer, InputError):
-            raise answer
+            result = error
+        if isinstance(result, BaseException) and not isinstance(result, InputError):
+            raise result
         self.left -= 1
-        return answer, ready
+        return result, ready
 
-    def _awaited(self) -> Answer | BaseException:
+    def _awaited(self) -> Result | BaseException:
         seconds = 0
         while True:
-            self._look()
+            self._check_cluster()
             with suppress(queue.Empty):
                 return self._queue.get(timeout=1)
             seconds += 1
-            if seconds % _PATIENCE == 0:
+            if seconds % _WARN_SECONDS == 0:
                 logger.warning("no batch from the Ray cluster for %d s; ray status says what it waits for", seconds)
 
-    def _look(self) -> None:
-        """After the cluster, each second, also while batches come: Ray ends a process whose cluster has gone."""
-        if time.monotonic() - self._looked >= 1:
+    def _check_cluster(self) -> None:
+        """Each second, also while batches come, because Ray ends a process that stays connected to a dead cluster."""
+        if time.monotonic() - self._checked >= 1:
             check_alive()
-            self._looked = time.monotonic()
+            self._checked = time.monotonic()
 
     def close(self) -> None:
-        """Let go of the answers to come, which ends their workers; waits for the thread, which must not outlive Ray.
+        """Drop the results to come, which ends their workers, and wait for the thread, which must not outlive Ray.
 
-        Not where the cluster has gone: there the thread may wait for ever.
+        Where the cluster has gone there is no waiting, as the thread may never end.
         """
         atexit.unregister(self.close)
         if self._closed.is_set():
             return
         self._closed.set()
-        if self._thread is not threading.current_thread():  # the garbage collector may run in any
+        if self._thread is not threading.current_thread():  # the garbage collector may call this in any thread
             self._thread.join(_END_SECONDS)
 
 
-def _pull(answers: Iterator[Answer], into: queue.Queue[Answer | BaseException], closed: Callable[[], bool]) -> None:
-    """Move answers into the queue, pixels copied out of Ray's memory, which is read-only and scarce."""
+def _pull(results: Iterator[Result], into: queue.Queue[Result | BaseException], closed: Callable[[], bool]) -> None:
+    """Move results into the queue, with pixels copied out of Ray's memory, which is read-only and scarce."""
     try:
-        for answer in answers:
-            if not isinstance(answer, InputError):
-                answer = answer._replace(arrays=[array.copy() for array in answer.arrays])
-            if not _put(answer, into, closed):
+        for result in results:
+            if not isinstance(result, InputError):
+                result = result._replace(arrays=[array.copy() for array in result.arrays])
+            if not _put(result, into, closed):
                 break
     except BaseException as error:
         _put(_as_input_error(error), into, closed)
     finally:
-        answers.close()  # type: ignore[attr-defined]  # a generator
+        results.close()  # type: ignore[attr-defined]  # a generator
 
 
-def _put(answer: Answer | BaseException, into: queue.Queue[Answer | BaseException], closed: Callable[[], bool]) -> bool:
+def _put(result: Result | BaseException, into: queue.Queue[Result | BaseException], closed: Callable[[], bool]) -> bool:
+    """Wait for room in the queue; False once the stream is closed."""
     while not closed():
         try:
-            into.put(answer, timeout=0.2)
+            into.put(result, timeout=0.2)
             return True
         except queue.Full:
             continue
@@ -187,7 +195,7 @@ def _put(answer: Answer | BaseException, into: queue.Queue[Answer | BaseExceptio
 
 
 def _as_input_error(error: BaseException) -> BaseException:
-    """One sentence where Ray's actors are gone for good, or could not begin."""
+    """One sentence where Ray's actors have died for good, or could not start; other errors as they are."""
     if isinstance(error, require_ray().exceptions.RayActorError):
         last = str(error).strip().splitlines()[-1].strip()
         return InputError(f"the workers on the Ray cluster have ended ({last}); start them again, go on from the state")

@@ -1,11 +1,11 @@
-"""What a machine needs to make batches of a loader elsewhere, and the worker that makes them there.
+"""What another machine needs to make the batches of a loader, and the worker that makes them there.
 
-    Agenda   which batches, in order: the rest of an epoch, and epochs after it
-    Work     store by path and digest, graph, share: pickled, some KB and the labels; the same for all ranks
-    Worker   items (epoch, first position of a step) -> plan rows and pixels, by the engine that a local loader has
+    LoaderSpec   store by path and digest, graph, share: pickled, some KB and the labels; the same for all ranks
+    StepList     which batches a rank wants, in order: the rest of an epoch, and epochs after it
+    Worker       steps -> plan rows and pixels, by the same engine as in a local loader
 
-Nothing here knows Ray, but for its way to pickle. A worker opens the store on its own machine, at the same path, and
-refuses another content, and other versions of what decides the pixels.
+Of Ray only its way to pickle is used here. A worker opens the store on its machine, at the same path, and refuses a
+store with other content, and other versions of the libraries that decide the pixels.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ from ..store.subset import Subset
 
 _DECIDING = ("sdali", "numpy", "nvidia-dali-cuda130", "nvidia-dali-cuda120")
 
-Item = tuple[int, int]
+Step = tuple[int, int]
 """An epoch, and the first position of a step in it."""
 
 
-class Agenda(NamedTuple):
-    """The items of a rank in the order in which they are due."""
+class StepList(NamedTuple):
+    """The steps whose batches a rank wants, in the order in which they are due."""
 
     rank: int
     epoch: int
     rest: range
-    """Steps of that epoch."""
+    """The steps left in that epoch."""
     whole: range
-    """Steps of each later one."""
+    """The steps of each later epoch."""
     more: int
-    """Later epochs."""
+    """The number of later epochs."""
 
     def __len__(self) -> int:
         return len(self.rest) + self.more * len(self.whole)
 
-    def items(self, places: Iterable[int]) -> list[Item]:
-        """Those at the places given."""
-        found = []
-        for place in places:
-            later, at = divmod(place - len(self.rest), len(self.whole) or 1)
-            found.append((self.epoch, self.rest[place]) if later < 0 else (self.epoch + 1 + later, self.whole[at]))
-        return found
+    def at(self, numbers: Iterable[int]) -> list[Step]:
+        """The steps of these numbers, which count from 0 at the first one due."""
+        steps = []
+        for number in numbers:
+            later, step = divmod(number - len(self.rest), len(self.whole) or 1)
+            steps.append((self.epoch, self.rest[number]) if later < 0 else (self.epoch + 1 + later, self.whole[step]))
+        return steps
 
 
-class Made(NamedTuple):
-    """A batch as it travels."""
+class RemoteBatch(NamedTuple):
+    """A batch as it is sent from a worker to the trainer."""
 
     rows: np.ndarray
-    """Its plan rows, see plan.PLAN."""
+    """Its plan rows, see planner.PLAN."""
 
     arrays: list[np.ndarray]
     """What the graph made of them."""
@@ -73,43 +73,41 @@ class Made(NamedTuple):
     """Index and name of the bad samples that this worker has replaced so far."""
 
 
-Answer = Made | InputError
-"""What was asked for, or why there is none: sent as a value, so that it comes in its turn and as one sentence."""
+Result = RemoteBatch | InputError
+"""A batch, or why there is none. The error is sent as a value, so that it arrives in its turn and as one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """A loader in a form that travels, its rank left out."""
+class LoaderSpec:
+    """A loader in a form that can be sent to other machines, without its rank."""
 
     store: Path
     digest: str
     indices: bytes | None
-    """Of its samples, int64, where the loader's store is a subset of them."""
+    """Where the loader's store is a subset: the indices of its samples, int64."""
     versions: tuple[tuple[str, str], ...]
-    """Of this machine, see versions_here."""
-    batch_size: int
-    skip: bool
-    """Bad samples are replaced."""
-    max_bad_share: float
+    """The versions on the trainer's machine, see versions_here."""
+    max_bad_share: float | None
+    """None: bad samples are not replaced."""
     parts: bytes
-    """Share and graph, pickled: they open store and heatmaps, so they wait until the store has been checked."""
+    """Share and graph, pickled. Unpickling opens store and heatmaps, so it waits until the store has been checked."""
 
 
 def versions_here() -> tuple[tuple[str, str], ...]:
-    """Python and what else decides the pixels: name and version of each."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    """Name and version of everything that decides the pixels: Python, sdali, NumPy and DALI."""
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in _DECIDING:
         try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # of the two DALI wheels there is one
+            versions[name] = version(name)
+        except PackageNotFoundError:  # only one of the two DALI wheels is installed
             continue
-    return tuple(found.items())
+    return tuple(versions.items())
 
 
-def work_of(store: ImageStore, share: Share, graph: Any, *, threads: int, skip: bool, max_bad_share: float) -> Work:
-    """The work of a loader on other machines, on as many DALI threads in each worker.
+def spec_of(store: ImageStore, share: Share, graph: Any, *, threads: int, max_bad_share: float | None) -> LoaderSpec:
+    """The spec of a loader whose workers have `threads` DALI threads each.
 
-    Raises InputError where heatmaps or an order of the user's own cannot be pickled.
+    Raises InputError where heatmaps or an order that the user has written cannot be pickled.
     """
     from ray import cloudpickle  # type: ignore[import-not-found]  # pickles closures too, which orders are made of
 
@@ -117,13 +115,11 @@ def work_of(store: ImageStore, share: Share, graph: Any, *, threads: int, skip: 
         parts = cloudpickle.dumps((dataclasses.replace(share, rank=0), dataclasses.replace(graph, threads=threads)))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise InputError(f"heatmaps and order must be picklable to be sent to other machines: {error}") from None
-    return Work(
+    return LoaderSpec(
         store=store.path.absolute(),
         digest=store.digest,
         indices=store.indices.tobytes() if isinstance(store, Subset) else None,
         versions=versions_here(),
-        batch_size=share.batch_size,
-        skip=skip,
         max_bad_share=max_bad_share,
         parts=parts,
     )
@@ -132,69 +128,71 @@ def work_of(store: ImageStore, share: Share, graph: Any, *, threads: int, skip: 
 class Worker:
     """Makes batches of one loader; its graph is built once.
 
-    Answers with InputError, naming this machine, where store or versions are not those of the client.
+    Where store or versions are not those of the client, every result is an InputError that names this machine.
     """
 
-    def __init__(self, work: Work) -> None:
-        self._refused: InputError | None = None
+    def __init__(self, spec: LoaderSpec) -> None:
+        self._refusal: InputError | None = None
         try:
-            store = _same_store(work)
-            share, graph = _parts(work)
+            store = _same_store(spec)
+            share, graph = _parts(spec)
         except InputError as error:
-            self._refused = error
+            self._refusal = error
             return
         self._share: Share = share
-        self._engine = Engine(store, graph, work.batch_size)
-        self._replacements = Replacements(store, share.planner, share.seed, work.max_bad_share) if work.skip else None
+        self._engine = Engine(store, graph, share.batch_size)
+        self._replacements: Replacements | None = None
+        if spec.max_bad_share is not None:
+            self._replacements = Replacements(store, share.planner, share.seed, spec.max_bad_share)
 
-    def answers(self, agenda: Agenda, places: Iterable[int]) -> Iterator[Answer]:
-        """The batches at those places, in order, up to the first error; DALI runs ahead of the one handed over."""
-        if self._refused is not None:
-            yield self._refused
+    def results(self, steps: StepList, numbers: Iterable[int]) -> Iterator[Result]:
+        """The batches of the steps of these numbers, in order, up to the first error; DALI works ahead of them."""
+        if self._refusal is not None:
+            yield self._refusal
             return
-        self._share.rank = agenda.rank
+        self._share.rank = steps.rank
         try:
-            for epoch, group in groupby(agenda.items(places), key=lambda item: item[0]):
-                yield from self._of_epoch(epoch, [step for _, step in group])
+            for epoch, group in groupby(steps.at(numbers), key=lambda step: step[0]):
+                yield from self._of_epoch(epoch, [position for _, position in group])
         except InputError as error:
             yield error
 
     def close(self) -> None:
         """Stop DALI and free its buffers."""
-        if self._refused is None:
+        if self._refusal is None:
             self._engine.close()
 
-    def _of_epoch(self, epoch: int, steps: list[int]) -> Iterator[Made]:
+    def _of_epoch(self, epoch: int, steps: list[int]) -> Iterator[RemoteBatch]:
         share, replacements = self._share, self._replacements
         replace = None if replacements is None else replacements.of_epoch(epoch, share.step_of)
         for rows, outputs in self._engine.run((share.rows(epoch, step) for step in steps), replace):
             arrays = [np.asarray(output.as_tensor()) for output in outputs]
-            yield Made(rows, arrays, [] if replacements is None else list(replacements.skipped))
+            yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
 
 
-def _same_store(work: Work) -> ImageStore:
-    """The client's store, as it lies on this machine; InputError where this machine cannot do the client's work."""
-    here, mine, clients = socket.gethostname(), dict(versions_here()), dict(work.versions)
-    for name in sorted({*mine, *clients}):
-        own, theirs = mine.get(name, "missing"), clients.get(name, "missing")
-        if own != theirs:
-            raise InputError(f"the worker on {here} has {name} {own}, the client {theirs}; install the same on both")
+def _same_store(spec: LoaderSpec) -> ImageStore:
+    """The client's store on this machine; raises InputError where store or versions differ from the client's."""
+    here, ours, theirs = socket.gethostname(), dict(versions_here()), dict(spec.versions)
+    for name in sorted({*ours, *theirs}):
+        our, their = ours.get(name, "missing"), theirs.get(name, "missing")
+        if our != their:
+            raise InputError(f"the worker on {here} has {name} {our}, the client {their}; install the same on both")
     try:
-        store = ImageStore(work.store)
+        store = ImageStore(spec.store)
     except InputError as error:
         raise InputError(f"the worker on {here} cannot open the client's store: {error}") from None
-    if store.digest != work.digest:
+    if store.digest != spec.digest:
         raise InputError(
-            f"{work.store} on {here} is another store ({store.digest[:12]}) than the client's ({work.digest[:12]}); "
+            f"{spec.store} on {here} is another store ({store.digest[:12]}) than the client's ({spec.digest[:12]}); "
             "copy the client's there, to the same path"
         )
-    return store if work.indices is None else Subset(store, np.frombuffer(work.indices, np.int64))
+    return store if spec.indices is None else Subset(store, np.frombuffer(spec.indices, np.int64))
 
 
-def _parts(work: Work) -> tuple[Share, Any]:
+def _parts(spec: LoaderSpec) -> tuple[Share, Any]:
     """Share and graph, with heatmaps opened on this machine."""
     try:
-        return pickle.loads(work.parts)
+        return pickle.loads(spec.parts)
     except (InputError, ImportError, AttributeError) as error:
         where = f"the worker on {socket.gethostname()}"
         raise InputError(f"{where} cannot open the client's heatmaps or order ({error}); copy them there") from None

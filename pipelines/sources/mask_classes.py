@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..store.reader import ImageStore
-from .class_names import lines_of
-from .mask_png import encode_mask
+from ..io.input_files import read_lines
+from .mask_png import decode_mask, encode_mask
 
 IGNORE = 255  # what most sets leave out, and what renumbered masks do
 _NUMBERED = re.compile(r"(\d+)\s*:\s*(.+)")
@@ -55,11 +54,7 @@ class MaskClasses:
 
     def converted(self, data: bytes) -> bytes:
         """A single-channel uint8 PNG of the source's values as one of classes; InputError for a value of no class."""
-        import cv2
-
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint8:
-            raise InputError("cannot be decoded as one channel of 8 bits")
+        pixels = decode_mask(data)
         table = np.full(256, -1, np.int16)
         table[list(self.values)], table[self.ignored] = np.arange(len(self.values)), self.ignore_index
         unknown = np.flatnonzero((np.bincount(pixels.ravel(), minlength=256) > 0) & (table < 0))
@@ -69,7 +64,7 @@ class MaskClasses:
                 f"has the value {unknown[-1]}, none of the {count} classes ({low} to {high}) "
                 f"and not the ignore index {self.ignored}"
             )
-        return data if self.as_they_are else encode_mask(table.astype(np.uint8)[np.asarray(pixels, np.uint8)])
+        return data if self.as_they_are else encode_mask(table.astype(np.uint8)[pixels])
 
 
 def in_order(names: Sequence[str], ignored: int) -> MaskClasses:
@@ -80,16 +75,10 @@ def in_order(names: Sequence[str], ignored: int) -> MaskClasses:
 
 def from_file(path: str | Path, ignored: int) -> MaskClasses:
     """Classes from a text file: a name a line, for the values in order, or "VALUE: name"; empty lines are left out."""
-    lines = lines_of(path)
+    lines = read_lines(path, "class names")
     numbered = [match for match in map(_NUMBERED.fullmatch, lines) if match]
     if numbered and len(numbered) < len(lines):
         raise InputError(f'{path} has lines with a value ("0: name") and lines without; write all in one way')
     if not numbered:
         return in_order(lines, ignored)
     return MaskClasses(tuple(match[2] for match in numbered), tuple(int(match[1]) for match in numbered), ignored)
-
-
-def check_masks_of_classes(store: ImageStore) -> None:
-    """Raise InputError unless the store was built for scene parsing."""
-    if store.ignore_index is None or not store.has_masks:
-        raise InputError(f"{store.path} has no masks of classes; build it with sdali build --format masks")

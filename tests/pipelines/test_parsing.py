@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import reference
 import torch
 from damage import flip_a_byte
 from levels import levels
@@ -13,7 +14,6 @@ from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import BadSampleError, ImageStore, InputError, parsing
 from sdali.pipelines.config import ParsingAugmentation, ParsingCrop
-from sdali.pipelines.graph import reference
 from sdali.pipelines.loader.loader import Loader
 from sdali.pipelines.store.statistics import IMAGENET
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...cams.generate import Method, generate
+from ...cams.heatmaps import Method, generate
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.store.reader import ImageStore
 from ..core.checkpoint import weights_digest

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import Augmentation, TestCrop
+from ...pipelines.config import LARGEST_OUTPUT, MOST_IN_A_BATCH, Augmentation, TestCrop
 from ...pipelines.errors import InputError
 from ...pipelines.loader.soft_labels import SoftLabels
-from ...pipelines.plan.views import TEN
+from ...pipelines.plan.classification import MOST_VIEWS, TEN
 from ..core.checks import check_choice, check_count, check_differ, check_share
 from ..core.config import EvaluationConfig, Sides, TrainingConfig, yes
 from ..models.classification.arguments import format_arguments, parse_arguments
@@ -69,7 +69,7 @@ class TrainConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("size", self.size)
+        check_count("size", self.size, LARGEST_OUTPUT)
         check_share("label_smoothing", self.label_smoothing)
         check_choice("order", self.order, OrderName)
         parse_arguments(self.model_args)
@@ -78,7 +78,7 @@ class TrainConfig(TrainingConfig):
                 f"plain_epochs must be from 0 to epochs ({self.epochs}), got {self.plain_epochs}; lower it too"
             )
         for side in self.sizes:
-            check_count("sizes", side)
+            check_count("sizes", side, LARGEST_OUTPUT)
         check_differ("sizes", self.sizes)
         if self.soft_labels is None and self.soft != SoftLabels():
             raise InputError("soft.eps, soft.top and the like have no effect without soft_labels; give that file too")
@@ -126,8 +126,8 @@ class ClassifierConfig(EvaluationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("batch_size", self.batch_size)
-        check_count("size", self.size)
+        check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
+        check_count("size", self.size, LARGEST_OUTPUT)
         if self.crop is not None:
             check_choice("crop", self.crop, TestCrop)
 
@@ -156,14 +156,11 @@ class EvaluateConfig(ClassifierConfig):
     picture: Path | None = None
     """Draw the confusion matrix into this PNG."""
 
-    overwrite: bool = False
-    """Replace an existing file of predictions."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("crops", self.crops)
+        check_count("crops", self.crops, MOST_VIEWS)
         for side in self.scales:
-            check_count("scales", side)
+            check_count("scales", side, LARGEST_OUTPUT)
         check_differ("scales", self.scales)
         if self.scales and self.size is not None:
             raise InputError("scales and size both give the network's input; give one of them")
@@ -185,6 +182,3 @@ class ConfusionConfig(ClassifierConfig):
 
     out: Path
     """File to write (HDF5), for sdali train classification --soft-labels."""
-
-    overwrite: bool = False
-    """Replace an existing file."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.loader.soft_labels import save_confusion
 from ..core.evaluation import Evaluation
 from ..core.process import autocast
@@ -22,8 +23,7 @@ def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str,
     most_confused: the five pairs of classes with the largest mean softmax: {"true", "predicted", "mean_softmax"}.
     Raises InputError for a checkpoint, store or classes that cannot be used, a class without images, an existing file.
     """
-    if config.out.exists() and not config.overwrite:
-        raise InputError(f"{config.out} exists already; pass --overwrite, or name another file")
+    check_outputs(config, "out")
     with opened_classifiers(config, [config.checkpoint]) as evaluation:
         store = evaluation.store
         if store.digest == evaluation.networks[0].contents["store"]:
@@ -41,7 +41,7 @@ def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str,
         mean = totals[:, :-2] / images[:, None]
         if evaluation.process.is_first:
             facts = {"store": store.digest, "checkpoint": str(config.checkpoint)}
-            save_confusion(config.out, mean.numpy(), images.numpy(), store.classes, **facts)
+            save_confusion(config.out, mean.numpy(), images.numpy(), store.classes, overwrite=config.overwrite, **facts)
     return {
         "out": str(config.out),
         "images": int(images.sum()),

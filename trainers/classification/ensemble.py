@@ -39,8 +39,8 @@ def ensemble(
 
     weights: a positive number for each file; None: all alike. checkpoints, scales: which ones of each file to use, see
     Predictions.mean. out: a file of predictions to write, with the ensemble's mean as its only checkpoint, scale and
-    view, so that ensembles can be nested; overwrite: whether it may be replaced. picture: a PNG to write, of the
-    confusion matrix.
+    view, so that ensembles can be nested. picture: a PNG to write, of the confusion matrix. overwrite: whether files
+    that exist are replaced.
 
     Returns plain JSON: the figures of Figures.compute, and `members` (for each file: `file`, `weight` as a share of 1,
     and the same figures but per_class).
@@ -63,7 +63,7 @@ def ensemble(
             mean += share * probabilities
         figures = measure(mean, members[0])
         if picture is not None:
-            save_confusion_picture(picture, figures.confusion(), members[0].classes)
+            save_confusion_picture(picture, figures.confusion(), members[0].classes, overwrite=overwrite)
         if writer is not None:
             writer.put(np.arange(len(mean)), mean[:, None, None, None])
     return {**figures.compute(), "members": results}

@@ -18,6 +18,7 @@ from ...pipelines.classification import test_loader
 from ...pipelines.config import Crop, TestCrop
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.loader.loader import Loader
 from ..core.checkpoint import best_weights, weights_digest
 from ..core.checks import check_labelled
@@ -39,8 +40,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     `views`, `crop`, and `predictions` and `picture` where they were written.
     Raises InputError for checkpoints, a store or classes that cannot be used, and files that cannot be written.
     """
-    if config.predictions is not None and config.predictions.exists() and not config.overwrite:
-        raise InputError(f"{config.predictions} exists already; pass --overwrite, or name another file")
+    check_outputs(config, "predictions", "picture")
     paths = [config.checkpoint]
     if config.checkpoints is not None:
         paths = kept_checkpoints(config.checkpoint, int(config.checkpoints.removeprefix("last")))
@@ -60,7 +60,9 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         seconds, _ = stopwatch.lap()
         figures.sum_over(process)
         if config.picture is not None and process.is_first:
-            save_confusion_picture(config.picture, figures.confusion(), evaluation.store.classes)
+            save_confusion_picture(
+                config.picture, figures.confusion(), evaluation.store.classes, overwrite=config.overwrite
+            )
     result = figures.compute()
     return {
         **result,

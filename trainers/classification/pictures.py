@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...cams.drawing.sheet import GAP, INK, MARGIN, SOFT, TITLE_SIZE, font
 from ...pipelines.errors import InputError
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ..core.pictures import printable
 
 ALL_UP_TO, WORST = 40, 30  # classes
@@ -46,14 +46,16 @@ class Shown:
         return 84 if len(self.rows) <= 6 else 56 if len(self.rows) <= 15 else 36
 
 
-def save_confusion_picture(path: str | Path, counts: np.ndarray, classes: Sequence[str]) -> None:
+def save_confusion_picture(
+    path: str | Path, counts: np.ndarray, classes: Sequence[str], *, overwrite: bool = False
+) -> None:
     """Write a PNG of counts int [K, K] (true class -> predicted class), replacing what was there.
 
     Raises InputError where counts and classes do not fit, or the file cannot be written.
     """
     if counts.shape != (len(classes), len(classes)) or not len(classes):
         raise InputError(f"confusion counts of {len(classes)} classes cannot be {list(counts.shape)}; give [K, K]")
-    write_png(path, _drawn(_shown(counts, classes)))
+    write_png(path, _drawn(_shown(counts, classes)), overwrite=overwrite)
 
 
 def _shown(counts: np.ndarray, classes: Sequence[str]) -> Shown:

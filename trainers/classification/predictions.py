@@ -30,7 +30,7 @@ import numpy as np
 from ...pipelines.errors import InputError
 from ...pipelines.io.hdf5 import dataset, open_hdf5, text, text_attribute
 from ...pipelines.io.hdf5_write import bytes_of_rows, write_text, written_hdf5
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_errors
 from ..core.checks import LabelledImages, check_labelled
 
 FORMAT = "sdali predictions"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import open_input
-from ...pipelines.io.publish import open_no_link, sync_folder
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import whole_file, write_errors
 
 FORMAT = "sdali checkpoint"
 VERSION = 1
@@ -35,18 +33,8 @@ def save(path: str | Path, contents: dict[str, Any]) -> None:
     is full or the folder cannot be written; what `path` held before is then still there.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with write_errors(path):
-        file = open(partial, "wb", opener=open_no_link)  # noqa: SIM115
-        try:
-            with file:
-                _save({"format": FORMAT, "version": VERSION, **contents}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-            sync_folder(path.parent)
-        finally:
-            partial.unlink(missing_ok=True)
+    with write_errors(path), whole_file(path) as file:
+        _save({"format": FORMAT, "version": VERSION, **contents}, file)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, get_args
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.bounds import whole_number
+from ...pipelines.io.bounds import MOST, whole_number
 from ...pipelines.store.reader import ImageStore
 
 Recipe = Callable[[], dict[str, Any]]
@@ -32,13 +32,13 @@ def take_python_numbers(config: Any) -> None:
             object.__setattr__(config, field.name, plain)
 
 
-def check_count(name: str, value: int | None) -> None:
-    """Raise InputError unless the value is whole, at least 1 and within its bounds, or None."""
+def check_count(name: str, value: int | None, most: int = MOST) -> None:
+    """Raise InputError unless the value is whole and from 1 to `most`, or None."""
     if value is None:
         return
     if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
-    whole_number(name, value)
+    whole_number(name, value, most)
 
 
 def check_least(name: str, value: float | None, least: float) -> None:

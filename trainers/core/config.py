@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
+from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed
 from .checks import check_choice, check_count, check_least, check_share, take_python_numbers
@@ -110,8 +111,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        for name in ("epochs", "batch_size", "epoch_length", "evaluate_every", "save_every", "threads"):
+        for name in ("epochs", "epoch_length", "evaluate_every", "save_every"):
             check_count(name, getattr(self, name))
+        check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
+        check_count("threads", self.threads, MOST_THREADS)
         for name in ("lr", "weight_decay", "warmup_epochs", "keep_every", "save_minutes"):
             check_least(name, getattr(self, name), 0)
         for name in ("momentum", "ema"):
@@ -164,9 +167,12 @@ class EvaluationConfig:
     threads: int | None = None
     """CPU threads of each rank. None: the cores, divided by the ranks on this machine."""
 
+    overwrite: bool = False
+    """Replace files that exist."""
+
     def __post_init__(self) -> None:
         take_python_numbers(self)
-        check_count("threads", self.threads)
+        check_count("threads", self.threads, MOST_THREADS)
         check_choice("precision", self.precision, Precision)
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from ...pipelines.io.outputs import check_apart, paths_in
+from ...pipelines.io.publish import check_apart, paths_in
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics

@@ -28,8 +28,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...pipelines.io.escaped import escaped
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_errors
+from ...pipelines.io.terminal import escaped
 from .progress import RunProgress
 
 SKIPPED = "skipped.txt"

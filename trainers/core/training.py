@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 from timm.utils.model_ema import ModelEmaV3
 
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_errors
 from .checkpoint import remove_leftovers
 from .config import TrainingConfig, flattened
 from .job import Job

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import DetectionAugmentation
+from ...pipelines.config import LARGEST_SIDE, DetectionAugmentation
 from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
@@ -163,4 +163,4 @@ def check_side(name: str, side: int) -> None:
     """Raise InputError for less than SMALLEST_SIDE, and for more than any image has."""
     if side < SMALLEST_SIDE:
         raise InputError(f"{name} must be at least {SMALLEST_SIDE} px, got {side}")
-    at_most(name, side)
+    at_most(name, side, LARGEST_SIDE)

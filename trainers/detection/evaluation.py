@@ -16,6 +16,7 @@ from torch import Tensor
 from ...pipelines.detection import test_loader
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
@@ -43,6 +44,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     (px), `longer_sides` (px), `flip`, `images`, `images_per_second`; `predictions` and `picture` where they were
     written. Raises InputError for what cannot be used or does not fit together.
     """
+    check_outputs(config, "predictions", "picture")
     with opened_evaluation(config, config.checkpoint, task="detection", check_store=check_objects) as evaluation:
         store, process = evaluation.store, evaluation.process
         views = view_loaders(evaluation, scales=config.scales, flip=config.flip)
@@ -58,9 +60,9 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         seconds, _ = stopwatch.lap()
         result = figures(records, store.classes, config.rules)
         if process.is_first and config.predictions is not None:
-            write_predictions(config.predictions, records.detections, store)
+            write_predictions(config.predictions, records.detections, store, overwrite=config.overwrite)
         if process.is_first and config.picture is not None:
-            _draw(config.picture, records.detections, store)
+            _draw(config.picture, records.detections, store, overwrite=config.overwrite)
     return {
         **result,
         **vars(config.rules),
@@ -252,11 +254,11 @@ def _gathered(record: DetectionRecord, process: Process) -> DetectionRecord:
     return DetectionRecord(*(process.gathered(part.to(process.device)).cpu() for part in parts))
 
 
-def _draw(path: Path, record: DetectionRecord, store: ImageStore) -> None:
+def _draw(path: Path, record: DetectionRecord, store: ImageStore, *, overwrite: bool) -> None:
     shown = set(shown_samples(store).tolist())
     pictures = [
         DetectionPicture(store.names[image], decoded(store, image), detections, objects)
         for image, detections, objects in record.by_image()
         if image in shown
     ]
-    save_detection_pictures(path, pictures, store.classes, least_score=SHOWN)
+    save_detection_pictures(path, pictures, store.classes, least_score=SHOWN, overwrite=overwrite)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from ...cams.drawing.overlay import SUPERSAMPLED, Colour
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, font
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ..core.pictures import printable
 from ..metrics.detections import Detections, GroundTruth
 from ..metrics.voc_ap import judged
@@ -53,6 +53,7 @@ def save_detection_pictures(
     classes: Sequence[str],
     iou_threshold: float = 0.5,
     least_score: float = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write a PNG with a row for each image, one at least: its objects, then its detections and what they missed.
 
@@ -65,7 +66,7 @@ def save_detection_pictures(
         "Objects",
         f"Detections of score {least_score:g} or more: right (IoU above {iou_threshold:g}), wrong, missed",
     )
-    write_png(path, contact_sheet([(title, 1) for title in titles], rows, HEIGHT))
+    write_png(path, contact_sheet([(title, 1) for title in titles], rows, HEIGHT), overwrite=overwrite)
 
 
 def object_marks(objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:

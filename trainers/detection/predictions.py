@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ...pipelines.io.outputs import DETECTIONS
-from ...pipelines.io.small_files import write_output
+from ...pipelines.io.publish import write_file
 from ...pipelines.store.reader import ImageStore
 from ..metrics.detection_record import DetectionRecord
 
 
-def write_predictions(path: str | Path, record: DetectionRecord, store: ImageStore) -> None:
-    """Write the record's detections by image, replacing an earlier file; InputError where it cannot be written."""
+def write_predictions(path: str | Path, record: DetectionRecord, store: ImageStore, *, overwrite: bool = False) -> None:
+    """Write the record's detections in the order of the images; raises InputError where the file cannot be written, and
+    where it exists without `overwrite`.
+    """
     rows = record.detections[record.detections[:, 0].argsort(stable=True)].tolist()
     entries = [
         {
@@ -31,4 +32,4 @@ def write_predictions(path: str | Path, record: DetectionRecord, store: ImageSto
         for image, label, score, left, top, right, bottom in rows
     ]
     text = "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
-    write_output(path, text.encode(), DETECTIONS)
+    write_file(path, text.encode(), overwrite=overwrite)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...pipelines.config import MOST_IN_A_BATCH
 from ...pipelines.errors import InputError
+from ...pipelines.plan.classification import MOST_VIEWS
 from ..core.checks import check_count, check_threshold
 from ..core.config import EvaluationConfig, Sides
 from ..detection import config as detection_config
@@ -66,8 +68,9 @@ class EvaluateConfig(EvaluationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("classifier_crops", "top", "batch_size"):
-            check_count(name, getattr(self, name))
+        check_count("classifier_crops", self.classifier_crops, MOST_VIEWS)
+        check_count("top", self.top)
+        check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
         if self.top is not None and self.top > MOST:
             raise InputError(
                 f"top must be at most {MOST}, of which the development kit's files have room, got {self.top}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.store.reader import ImageStore
 from ..classification.evaluation import view_loaders as classifier_loaders
 from ..core.checks import check_labelled
@@ -37,6 +38,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     `images_per_second`, or for a file of predictions `read`; `answers` and `picture` where they were written.
     Raises InputError for what cannot be used or does not fit together, before anything is measured.
     """
+    check_outputs(config, "answers", "picture")
     store = ImageStore(config.store)
     truth, top = truth_of(store), config.predictions_of(len(store.classes))
     if config.read is not None:
@@ -46,9 +48,11 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     else:
         methods, about, is_first = _localized(config, top, progress)
     if is_first and config.answers is not None:
-        write_predictions(config.answers, methods["localization"])
+        write_predictions(config.answers, methods["localization"], overwrite=config.overwrite)
     if is_first and config.picture is not None:
-        save_localization_picture(config.picture, store, methods["localization"], truth, top)
+        save_localization_picture(
+            config.picture, store, methods["localization"], truth, top, overwrite=config.overwrite
+        )
     classes = len(store.classes)
     errors = {name: LocalizationError.of(made, truth, classes, top).compute() for name, made in methods.items()}
     main = errors.pop("localization")

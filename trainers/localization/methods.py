@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...cams.activation import class_activation_maps, has_exact_map
-from ...cams.grad_cam import grad_cam
+from ...cams.activation import class_activation_maps, grad_cam, has_exact_map
 from ...pipelines.io.progress import Track
 from ...pipelines.loader.loader import Loader
 from ..classification.evaluation import view_scores

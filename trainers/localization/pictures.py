@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...cams.drawing.sheet import Row, contact_sheet, fitted
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ...pipelines.store.reader import ImageStore
 from ..core.pictures import decoded, printable
 from ..detection.pictures import RIGHT, TRUTH, WRONG, Mark, marked
@@ -46,7 +46,13 @@ def verdict(predictions: Predictions, label: int, boxes: np.ndarray) -> Verdict:
 
 
 def save_localization_picture(
-    path: Path, store: ImageStore, predictions: Sequence[Predictions], truth: Sequence[tuple[int, np.ndarray]], top: int
+    path: Path,
+    store: ImageStore,
+    predictions: Sequence[Predictions],
+    truth: Sequence[tuple[int, np.ndarray]],
+    top: int,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write a PNG with a few images of each verdict, evenly spread over the store; raises InputError where it cannot.
 
@@ -57,7 +63,7 @@ def save_localization_picture(
     shown = [image for kind in ("right", "box wrong", "label wrong", "both wrong") for image in _some(verdicts, kind)]
     names = [printable(name) for name in store.classes]
     rows = [_row(store, image, kept[image], truth[image], verdicts[image], names) for image in shown]
-    write_png(path, contact_sheet([("Truth", 1), ("Prediction", 1)], rows, HEIGHT))
+    write_png(path, contact_sheet([("Truth", 1), ("Prediction", 1)], rows, HEIGHT), overwrite=overwrite)
 
 
 def _some(verdicts: Sequence[Verdict], kind: str) -> list[int]:

@@ -17,8 +17,7 @@ import numpy as np
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import read_input
-from ...pipelines.io.outputs import ANSWERS
-from ...pipelines.io.small_files import write_output
+from ...pipelines.io.publish import write_file
 
 MOST, NUMBERS = 5, 5  # predictions for an image; numbers in a prediction
 
@@ -42,8 +41,8 @@ def inclusive_pixels(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.concatenate([first, np.clip(edges[:, 2:], first, [width, height])], 1)
 
 
-def write_predictions(path: str | Path, predictions: Iterable[Predictions]) -> None:
-    """Write the predictions for each image, replacing an earlier file.
+def write_predictions(path: str | Path, predictions: Iterable[Predictions], *, overwrite: bool = False) -> None:
+    """Write the predictions for each image; a file that exists is replaced only with `overwrite`.
 
     Raises InputError where an image has none, or more than five, and where the file cannot be written.
     """
@@ -55,7 +54,7 @@ def write_predictions(path: str | Path, predictions: Iterable[Predictions]) -> N
             )
         rows = zip((labels + 1).tolist(), boxes.tolist(), strict=True)
         lines.append(" ".join(f"{label} {' '.join(f'{edge:.15g}' for edge in box)}" for label, box in rows) + "\n")
-    write_output(path, "".join(lines).encode(), ANSWERS)
+    write_file(path, "".join(lines).encode(), overwrite=overwrite)
 
 
 def read_predictions(path: str | Path, *, images: int, classes: int) -> list[Predictions]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import ParsingAugmentation
+from ...pipelines.config import LARGEST_OUTPUT, ParsingAugmentation
 from ...pipelines.errors import InputError
 from ..core.checks import check_choice, check_count, check_differ, check_least
 from ..core.config import EvaluationConfig, Schedule, TrainingConfig, flattened, yes
@@ -54,7 +54,7 @@ class TrainConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for side in self.size:
-            check_count("size", side)
+            check_count("size", side, LARGEST_OUTPUT)
         check_least("auxiliary_weight", self.auxiliary_weight, 0)
         check_choice("class_balance", self.class_balance, Balance)
 

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
 from ...pipelines.parsing import test_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ...pipelines.store.subset import Subset
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.pictures import shown_samples
@@ -39,12 +39,13 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     for one that never occurs), `pixels` (with a class), `images`, `images_per_second`, `scales`, `flip`; `predictions`
     and `picture` where they were written. Raises InputError for what cannot be used or does not fit together.
     """
+    check_outputs(config, "picture")
     with opened_evaluation(
         config, [config.checkpoint], task="parsing", check_store=check_masks_of_classes
     ) as evaluation:
         store, folder = evaluation.store, config.predictions
         if folder is not None:
-            check_folder(folder, store)
+            check_folder(folder, store, overwrite=config.overwrite)
 
         def write(batch: dict[str, Any], predictions: Tensor) -> None:
             if folder is not None:
@@ -95,7 +96,7 @@ def _draw(config: EvaluateConfig, path: Path, evaluation: Evaluation) -> None:
 
     with ExitStack() as opened:
         _counted(config, replace(evaluation, process=alone, store=part, opened=opened), silent, keep)
-    save_parsing_picture(path, part, found)
+    save_parsing_picture(path, part, found, overwrite=config.overwrite)
 
 
 @torch.inference_mode()

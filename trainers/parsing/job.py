@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from ...pipelines.parsing import test_loader, train_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
-from ...pipelines.store.class_frequencies import class_frequencies
-from ...pipelines.store.reader import ImageStore
+from ...pipelines.store.measure import class_frequencies
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ..core import checkpoint
 from ..core.job import Job
 from ..core.networks import check_training

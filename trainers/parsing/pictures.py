@@ -10,7 +10,7 @@ import numpy as np
 
 from ...cams.drawing.mask_colours import OKABE_ITO, legend, mask_overlay
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, stacked
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ...pipelines.store.reader import ImageStore
 from ..core.pictures import decoded
 
@@ -18,7 +18,9 @@ HEIGHT, ASPECT = 200, 1.5  # of a row, pixels; widest shape of a picture
 WRONG = OKABE_ITO[5]
 
 
-def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np.ndarray]) -> None:
+def save_parsing_picture(
+    path: Path, store: ImageStore, predictions: Iterable[np.ndarray], *, overwrite: bool = False
+) -> None:
     """Write the PNG; predictions: uint8 [H, W] of class indices for each sample of the store, in order."""
     classes, rows, values = len(store.classes), [], set()
     for index, prediction in enumerate(predictions):
@@ -40,7 +42,7 @@ def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np
             )
         )
     sheet = contact_sheet([("Image", 1), ("Truth", 1), ("Prediction", 1), ("Wrong pixels", 1)], rows, HEIGHT)
-    write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]))
+    write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]), overwrite=overwrite)
 
 
 def _errors(picture: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:

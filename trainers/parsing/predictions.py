@@ -9,16 +9,14 @@ import numpy as np
 from torch import Tensor
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import PNG, check_output
-from ...pipelines.io.small_files import marked, write_output
+from ...pipelines.io.publish import check_output, write_errors, write_file
 from ...pipelines.sources.mask_png import encode_mask
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.writer import write_errors
 
 
-def check_folder(folder: Path, store: ImageStore) -> None:
+def check_folder(folder: Path, store: ImageStore, *, overwrite: bool) -> None:
     """Make the folder; raises InputError, before anything is predicted, where predictions could not be written into it,
-    would replace pictures that are not sdali's, or two images would have one file.
+    would replace files without `overwrite`, or two images would have one file.
     """
     images = {}
     for name in store.names:
@@ -26,7 +24,7 @@ def check_folder(folder: Path, store: ImageStore) -> None:
         if (other := images.setdefault(path, name)) != name:
             raise InputError(f"{other} and {name} would both be written to {path}; build the store with one of them")
         if os.path.lexists(path):
-            check_output(path, PNG)
+            check_output(path, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -41,7 +39,7 @@ def write_predictions(folder: Path, names: list[str], predictions: Tensor) -> No
         path = _path(folder, name)
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_output(path, marked(encode_mask(prediction)), PNG)
+        write_file(path, encode_mask(prediction), overwrite=True)  # check_folder has asked
 
 
 def _path(folder: Path, name: str) -> Path:

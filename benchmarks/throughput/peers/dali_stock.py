@@ -9,7 +9,7 @@ import torch
 from nvidia.dali import Pipeline
 from nvidia.dali.types import Constant, DALIDataType, DALIImageType
 
-from ....pipelines.graph.classification import INTERP_CODES
+from ....pipelines.graph.nodes import INTERP_CODES
 from ....pipelines.io.dali import Node
 from ....pipelines.store.statistics import IMAGENET
 from ..peer_process import Stream

@@ -1,26 +1,25 @@
-"""The CPU kernels of scene parsing: a window of image or mask -> its place in an output of any height and width.
+"""The CPU kernels of scene parsing: a window of an image or mask -> its rectangle in an output of any height and width.
 
-Both take the same row of the plan and the same sampling centres: place i of the n that the window's m pixels fill lies
-at (i + 1/2) * m / n of the window. The image's kernel is spread around that point, the mask's pixel is the one it falls
-into, as the image's nearest is.
+Both take the same row of the plan and sample at the same centres: of the n pixels that m pixels of the window fill,
+pixel i has its centre at (i + 1/2) * m / n of the window. The image's kernel is spread around that point; the mask
+takes the pixel into which it falls, as "nearest" does for images.
 
-The one that calls kernel_window is compiled in every process, in half a second: numba's cache looks at the file of the
-function alone and would not notice a change there.
+The function that calls window.place_window is compiled in every process, in half a second: numba's cache looks only at
+the file of the function itself and would not notice a change of window.py.
 """
 
 from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import types
 
 from ...io.numba_cache import CACHE
-from .window import place_window
+from .window import RUN, SETUP, place_window
 
 
 @numba.njit("void(uint8[:,::1], int64, int64, int64, int32[::1], uint8[:,::1], uint8)", cache=CACHE)
 def place_mask(out, top, left, count, columns, window, ignore):  # pragma: no cover
-    """out uint8 [H, W] <- window uint8 [h, w], nearest; `ignore` beside it. The rest is as in place_window."""
+    """out uint8 [H, W] <- window uint8 [h, w], nearest; `ignore` beside it. The rest is as in window.place_window."""
     height, width = window.shape
     starts = np.empty(columns.size, np.int64)
     for x in range(columns.size):
@@ -43,28 +42,22 @@ def _columns(count, flip):  # pragma: no cover
     return forward[::-1].copy() if flip else forward
 
 
-_pointers = types.CPointer(types.voidptr)
-_shapes = types.CPointer(types.CPointer(types.int64))
-_setup = types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32)
-_one_side = (_pointers, _shapes, types.voidptr, types.int32)
-
-
-@numba.cfunc(_setup, cache=CACHE)
+@numba.cfunc(SETUP, cache=CACHE)
 def planes_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
-    """DALI's setup function: [1, 3, H, W] for the first input, empty [0, H, W]; it is told no other input's shape."""
+    """DALI's setup function: [1, 3, H, W] from the first input, an empty [0, H, W]; it sees no other input's shape."""
     for sample in range(num_samples):
         outs[sample][0], outs[sample][1] = 1, 3
         outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][2]
 
 
-@numba.cfunc(_setup, cache=CACHE)
+@numba.cfunc(SETUP, cache=CACHE)
 def mask_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
     """As planes_shape: [1, H, W]."""
     for sample in range(num_samples):
         outs[sample][0], outs[sample][1], outs[sample][2] = 1, ins[sample][1], ins[sample][2]
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side))
+@numba.cfunc(RUN)
 def placed_planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: size, window, placed, flip, kernel, matrix -> planes."""
     planes = numba.carray(outs[0], (3, in_shapes[0][1], in_shapes[0][2]), dtype=np.float32)
@@ -75,7 +68,7 @@ def placed_planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, 
     place_window(planes, top, left, height, columns, window, numba.carray(ins[5], (3, 5), dtype=np.float32), kernel)
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+@numba.cfunc(RUN, cache=CACHE)
 def placed_mask_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: size, mask's window, placed, flip, ignore index -> mask."""
     out = numba.carray(outs[0], (in_shapes[0][1], in_shapes[0][2]), dtype=np.uint8)

@@ -1,12 +1,13 @@
 """The CPU kernel: a decoded window, uint8 HWC of any size -> resampled, coloured, normalised float32 planes.
 
-Separable and antialiased as DALI's resize is, with the same filters, but without an intermediate image and without
-rounding to whole levels in between. A row of the output is gathered vertically over contiguous bytes (vectorised), then
-horizontally tap by tap; results are clamped to 0..255 and summed for the mean grey. A second pass applies the 3 x 5
-colour matrix in place. A flip costs nothing: it only reverses the table of columns.
+It is separable and antialiased as DALI's resize is, with the same filters, but has no intermediate image and does not
+round to whole levels in between. A row of the output is gathered vertically over contiguous bytes, which vectorises,
+then horizontally tap by tap; results are clamped to 0..255 and summed for the mean grey. A second pass applies the
+3 x 5 colour matrix in place. A flip costs nothing: it only reverses the table of columns, so that every read and write
+goes forward through memory.
 
-Numba, compiled for one signature and cached on disk. All of it stands in one file because numba's cache looks at the
-file of the function alone, not at what it calls.
+Numba compiles it for one signature and caches it on disk. All of it is in one file because numba's cache looks only at
+the file of the function itself, not at what it calls.
 """
 
 from __future__ import annotations
@@ -51,26 +52,26 @@ def _taps(source, target, kernel, starts, weights):  # pragma: no cover
     stretch = max(scale, 1.0)
     reach = _REACH[kernel] * stretch
     count = min(int(np.floor(2 * reach)) + 1, source)
-    for place in range(target):
+    for pixel in range(target):
         if kernel == _NEAREST:
-            starts[place], weights[place, 0] = min(int(np.floor((place + 0.5) * scale)), source - 1), 1.0
+            starts[pixel], weights[pixel, 0] = min(int(np.floor((pixel + 0.5) * scale)), source - 1), 1.0
             continue
-        centre = (place + 0.5) * scale - 0.5
+        centre = (pixel + 0.5) * scale - 0.5
         first = int(np.ceil(centre - reach))
         last = int(np.floor(centre + reach))
         start = min(max(first, 0), source - count)
-        starts[place] = start
-        weights[place, :count] = 0.0
+        starts[pixel] = start
+        weights[pixel, :count] = 0.0
         total = 0.0
         for tap in range(first, last + 1):
             at = abs(tap - centre) / stretch * _STEPS
             entry = int(at)
             below, above = _FILTERS[kernel, entry], _FILTERS[kernel, entry + 1]
             value = below + (at - entry) * (above - below)
-            weights[place, min(max(tap, 0), source - 1) - start] += np.float32(value)
+            weights[pixel, min(max(tap, 0), source - 1) - start] += np.float32(value)
             total += value
-        for tap in range(count):
-            weights[place, tap] /= np.float32(total)
+        for tap in range(count):  # divide by the sum, so that a grey image keeps its level
+            weights[pixel, tap] /= np.float32(total)
     return 1 if kernel == _NEAREST else count
 
 
@@ -103,9 +104,10 @@ def transform_planes(planes, matrix, mean_grey):  # pragma: no cover
 
 @numba.njit("void(float32[::1], float32[::1], int64[::1], float32[:,::1], int64)", fastmath=True, cache=CACHE)
 def _gather_columns(out, line, starts, weights, count):  # pragma: no cover
-    """out float32 [4 * S]: R, G, B and a number of no meaning, each the sum of weights[x, k] * line[3 * (start + k)].
+    """out float32 [4 * S]: R, G, B and an unused number, each the sum of weights[x, k] * line[3 * (start + k)].
 
     Four sums side by side become one vector operation; the fourth reads the next pixel's red, so `line` is one longer.
+    Indices are unsigned because numba checks signed ones for negative values, which would break the vectorisation.
     """
     one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
     for x in range(starts.size):
@@ -173,8 +175,8 @@ def place_window(planes, top, left, count, columns, window, matrix, kernel):  # 
     """planes float32 [3, H, W] <- window uint8 [h, w, 3] RGB, h and w at least 1; 0, the mean colour, beside it.
 
     The window fills `count` rows from `top` and columns.size columns from `left`; its mean grey is that of these.
-    columns int32: which column of the resampled image comes at each place, 0, 1, ..., or reversed for a flip.
-    matrix float32 [3, 5], see colour.matrices. kernel: place in config.INTERPOLATIONS.
+    columns int32: the column of the resampled image for each column of the output: 0, 1, ..., or reversed for a flip.
+    matrix float32 [3, 5], see colour.matrices. kernel: number in config.INTERPOLATIONS.
     """
     height, width, right, bottom = window.shape[0], window.shape[1], left + columns.size, top + count
     row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, count, columns, kernel)
@@ -219,22 +221,22 @@ def _part(region, window):  # pragma: no cover
     return region[y : y + height, x : x + width].copy()
 
 
-_pointers = types.CPointer(types.voidptr)
+# The signatures of DALI's setup and run functions, as its numba plugin calls them.
 _shapes = types.CPointer(types.CPointer(types.int64))
-_one_side = (_pointers, _shapes, types.voidptr, types.int32)
+SETUP = types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32)
+_one_side = (types.CPointer(types.voidptr), _shapes, types.voidptr, types.int32)
+RUN = types.void(*_one_side, *_one_side)
 
 
-@numba.cfunc(
-    types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32), cache=CACHE
-)
+@numba.cfunc(SETUP, cache=CACHE)
 def views_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):  # pragma: no cover
-    """DALI's setup function: [V, 3, S, S] for the first input, columns [V, S]; it is told no other input's shape."""
+    """DALI's setup function: [V, 3, S, S] from the first input, columns [V, S]; it sees no other input's shape."""
     for sample in range(num_samples):
         outs[sample][0], outs[sample][1] = ins[sample][0], 3
         outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][1]
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+@numba.cfunc(RUN, cache=CACHE)
 def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, region, windows, kernels, matrices -> planes of each view."""
     views, size = in_shapes[0][0], in_shapes[0][1]
@@ -249,7 +251,7 @@ def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndim
         window_to_planes(planes[view], columns[view], window, matrices[view], kernels[view])
 
 
-@numba.cfunc(types.void(*_one_side, *_one_side), cache=CACHE)
+@numba.cfunc(RUN, cache=CACHE)
 def levels_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, region, windows, kernels -> whole levels of each view."""
     views, size = in_shapes[0][0], in_shapes[0][1]

@@ -1,8 +1,8 @@
 """Windows that hold enough of an object: the crops of SSD (Liu et al., ECCV 2016, section 2.2).
 
-A least overlap (IoU) is drawn from a list, then windows of random height, width and place are tried until one has a box
-centred in it that overlaps the window as much. Where none of TRIALS does, and in images without objects, the window is
-the whole image (our choice: SSD draws again without end).
+A least overlap (IoU) is drawn from a list, then windows of random height, width and offset are tried until one has a
+box centred in it that overlaps the window by as much. Where none of TRIALS does, and in images without objects, the
+window is the whole image (our choice: SSD draws again without end).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ WORDS = 4 + 4 * TRIALS  # crop or not, least overlap, two unused; then height, w
 def draw(crop: IouCrop, image_sizes: np.ndarray, boxes: Sequence[np.ndarray], u: np.ndarray) -> np.ndarray:
     """int64 [N, 4]: windows y, x, height, width.
 
-    image_sizes: int [N, 2], height and width; boxes: of each image [K, 4], see boxes; u: float64 [N, WORDS] in [0, 1).
+    image_sizes: int [N, 2], height and width; boxes: xyxy [K, 4] of each image; u: float64 [N, WORDS] in [0, 1).
     """
     windows = np.concatenate([np.zeros_like(image_sizes), image_sizes], 1).astype(np.int64)
-    for place in np.flatnonzero(u[:, 0] < crop.probability).tolist():
-        if len(boxes[place]):
-            least = crop.least_ious[int(u[place, 1] * len(crop.least_ious))]
-            tried = _tried(crop, image_sizes[place], u[place, 4:].reshape(TRIALS, 4))
-            fits = _fits(crop, tried, boxes[place], least)
+    for row in np.flatnonzero(u[:, 0] < crop.probability).tolist():
+        if len(boxes[row]):
+            least = crop.least_ious[int(u[row, 1] * len(crop.least_ious))]
+            tried = _tried(crop, image_sizes[row], u[row, 4:].reshape(TRIALS, 4))
+            fits = _fits(crop, tried, boxes[row], least)
             if fits.any():
-                windows[place] = tried[fits.argmax()]
+                windows[row] = tried[fits.argmax()]
     return windows
 
 

@@ -1,6 +1,6 @@
 """Plain windows: rectangles y, x, height, width of the oriented original, whole pixels, drawn for a batch at once.
 
-A window is what is decoded and then resized to the output; an image is never resized as a whole, so a 1 x 4000 one
+Only the window is decoded and then resized to the output; an image is never resized as a whole, so one of 1 x 4000 px
 costs no more than any other. Sources: scale-and-aspect crops are the talk's (a ~ U(0.08, 1), s ~ U(3/4, 4/3), W' =
 sqrt(W H a s), H' = sqrt(W H a / s)), with fb.resnet.torch's ten attempts, uniform offset and fallback (the square of
 its shorter-side resize and centre crop); fb.resnet.torch also swaps the sides in half of the draws, the talk does not,
@@ -14,14 +14,14 @@ import numpy as np
 from ...config import Crop
 
 ATTEMPTS = 10
-WORDS = 2 * ATTEMPTS + 4  # area and aspect an attempt, then scale jitter, offset y, offset x, one unused
+WORDS = 2 * ATTEMPTS + 4  # areas, aspects, then scale jitter, offset y, offset x, one unused
 _JITTER, _Y, _X = 2 * ATTEMPTS, 2 * ATTEMPTS + 1, 2 * ATTEMPTS + 2
 
 
 def window_sizes(
     crop: Crop, image_sizes: np.ndarray, u: np.ndarray, output: int | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """int64 [N, 2], height and width of each window, at least 1 and at most the image's; bool [N], drawn by fallback.
+    """int64 [N, 2], height and width of each window, at least 1 and at most the image's; bool [N], it is the fallback.
 
     image_sizes: int [N, 2]; u: float64 [N, WORDS] in [0, 1); output: the side windows are resized to, int or [N].
     """
@@ -31,10 +31,12 @@ def window_sizes(
     return _scale_aspect(crop, sizes, u[:, :ATTEMPTS], u[:, ATTEMPTS : 2 * ATTEMPTS])
 
 
-def place(crop: Crop, image_sizes: np.ndarray, windows: np.ndarray, fallback: np.ndarray, u: np.ndarray) -> np.ndarray:
+def corners(
+    crop: Crop, image_sizes: np.ndarray, windows: np.ndarray, fallback: np.ndarray, u: np.ndarray
+) -> np.ndarray:
     """int64 [N, 2], top and left of each window: uniform where it fits, or a uniform centre clamped (crop.offset).
 
-    Windows drawn by fallback stand in the middle.
+    windows: height and width of each. Fallback windows lie in the middle.
     """
     u = np.where(fallback[:, None], 0.5, u[:, _Y : _X + 1])
     if crop.offset == "clamped":
@@ -50,14 +52,14 @@ def around(image_sizes: np.ndarray, windows: np.ndarray, centres: np.ndarray) ->
 
 def squares(image_sizes: np.ndarray, ratio: float) -> np.ndarray:
     """int64 [N, 2]: squares of `ratio` of the shorter side, at least a pixel."""
-    side = _rounded(image_sizes.min(1) * ratio)
+    side = rounded(image_sizes.min(1) * ratio)
     return np.maximum(side, 1)[:, None].repeat(2, 1)
 
 
 def _jittered(crop: Crop, sizes: np.ndarray, u: np.ndarray, output: int | np.ndarray) -> np.ndarray:
     low, high = crop.shorter_side
     shorter_side = low + np.floor(u * (high - low + 1))
-    side = _rounded(output * sizes.min(1) / shorter_side)
+    side = rounded(output * sizes.min(1) / shorter_side)
     return np.minimum(np.maximum(side, 1)[:, None], sizes.min(1, keepdims=True)).repeat(2, 1)
 
 
@@ -66,7 +68,7 @@ def _scale_aspect(
 ) -> tuple[np.ndarray, np.ndarray]:
     area = (crop.area[0] + u_area * (crop.area[1] - crop.area[0])) * sizes.prod(1)[:, None]
     aspect = _aspects(crop, u_aspect)
-    tried = np.stack([_rounded(np.sqrt(area / aspect)), _rounded(np.sqrt(area * aspect))], -1)  # [N, attempts, 2]
+    tried = np.stack([rounded(np.sqrt(area / aspect)), rounded(np.sqrt(area * aspect))], -1)  # [N, attempts, 2]
     fits = np.all((tried >= 1) & (tried <= sizes[:, None]), axis=-1)
     first = tried[np.arange(len(sizes)), fits.argmax(1)]
     fallback = ~np.any(fits, axis=1)
@@ -87,11 +89,12 @@ def _fallback(crop: Crop, sizes: np.ndarray) -> np.ndarray:
     height, width = sizes[:, 0], sizes[:, 1]
     low, high = crop.aspect
     ratio = width / height
-    tall = np.stack([_rounded(width / low), width], -1)
-    wide = np.stack([height, _rounded(height * high)], -1)
+    tall = np.stack([rounded(width / low), width], -1)
+    wide = np.stack([height, rounded(height * high)], -1)
     largest = np.where((ratio < low)[:, None], tall, np.where((ratio > high)[:, None], wide, sizes))
     return np.clip(largest, 1, sizes)
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def rounded(values: np.ndarray) -> np.ndarray:
+    """int64: halves are rounded up, where NumPy would round them to even."""
     return np.floor(values + 0.5).astype(np.int64)

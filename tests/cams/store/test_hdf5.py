@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pictures import make_store
 
-from sdali.cams.generate import from_hdf5
+from sdali.cams.heatmaps import from_hdf5
 from sdali.cams.store.hdf5 import export
 from sdali.cams.store.writer import HeatmapWriter
 from sdali.cli.main import main

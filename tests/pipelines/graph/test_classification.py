@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import nvidia.dali.fn as fn
 import pytest
+import reference
 import torch
 from levels import PLAIN, TOLERANCE, levels
 from nvidia.dali import Pipeline
@@ -16,10 +17,9 @@ from pictures import jpeg, make_store, photo
 
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.config import INTERPOLATIONS, Augmentation
-from sdali.pipelines.graph import reference
-from sdali.pipelines.graph.classification import INTERP_CODES, colour, resize
 from sdali.pipelines.graph.kernels.window import window_to_planes
-from sdali.pipelines.loader import device_colour as colour_torch
+from sdali.pipelines.graph.nodes import INTERP_CODES, colour, resize
+from sdali.pipelines.plan.colour import apply_colour
 from sdali.pipelines.plan.colour import matrices as colour_matrices
 from sdali.pipelines.store.statistics import IMAGENET
 from sdali.pipelines.store.writer import StoreWriter
@@ -194,7 +194,7 @@ def test_gpu_pixels_equal_cpu_pixels(tmp_path: Path) -> None:
 
 
 def test_colour_on_the_device_finishes_what_the_loader_began(tmp_path: Path) -> None:
-    """uint8 images are the plain ones, rounded; colour_torch makes of them the loader's own within the rounding."""
+    """uint8 images are the plain ones, rounded; apply_colour makes of them the loader's own within the rounding."""
     store = make_store(tmp_path / "s.lmdb")
     options = {"batch_size": 35, "size": 48, "device": "cpu", "seed": 3}
     plain = classification.train_loader(store, augmentation=Augmentation(colour=PLAIN), statistics=IMAGENET, **options)
@@ -205,22 +205,20 @@ def test_colour_on_the_device_finishes_what_the_loader_began(tmp_path: Path) -> 
         assert np.abs(batch["image"].numpy() - levels(level["image"].numpy())).max() <= 0.501
         assert batch["colour"].dtype == torch.float32 and batch["colour"].shape == (35, 3, 5)
         np.testing.assert_array_equal(batch["colour"], batch["plan"]["colour"])
-        coloured = colour_torch.apply(batch["image"], batch["colour"])
+        coloured = apply_colour(batch["image"], batch["colour"])
         gain = np.abs(batch["plan"]["colour"][:, :, :4]).sum(2)[:, :, None, None]  # levels of output a level of input
         assert coloured.dtype == torch.float32
         assert (np.abs(coloured.numpy() - want["image"].numpy()) <= 0.51 * gain + 1e-5).all()
-        half = colour_torch.apply(batch["image"], batch["colour"], torch.float16)
+        half = apply_colour(batch["image"], batch["colour"], torch.float16)
         assert torch.equal(half, coloured.half())
 
 
-def test_colour_torch_equals_the_definition() -> None:
+def test_apply_colour_equals_the_definition() -> None:
     """Against the reference executor's steps, in float64, on exact levels."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, 3, 20, 30), np.uint8)
     factors, lighting = rng.uniform(0.6, 1.4, (6, 3)), rng.normal(0, 0.1, (6, 3))
-    coloured = colour_torch.apply(
-        torch.from_numpy(images), torch.from_numpy(colour_matrices(factors, lighting, IMAGENET))
-    )
+    coloured = apply_colour(torch.from_numpy(images), torch.from_numpy(colour_matrices(factors, lighting, IMAGENET)))
     for got, image, factor, coefficients in zip(coloured, images, factors, lighting, strict=True):
         jittered = reference.jitter(image.transpose(1, 2, 0) / 255, factor) + IMAGENET.lighting @ coefficients
         want = ((jittered - IMAGENET.mean) / IMAGENET.std).transpose(2, 0, 1)

@@ -7,13 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import reference
 from detection_stores import make_detection_store, rectangles, write_store
 from levels import PLAIN, TOLERANCE, levels
 from pictures import jpeg, photo
 
 from sdali.pipelines import DetectionAugmentation, ImageStore, IouCrop, detection
 from sdali.pipelines.config import INTERPOLATIONS
-from sdali.pipelines.graph import reference
 from sdali.pipelines.store.statistics import IMAGENET
 
 SIDES = (40, 64, 90)

@@ -9,15 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from sdali.pipelines import classification
-from sdali.pipelines.graph import reference
 from sdali.pipelines.images.header import probe
-from sdali.pipelines.plan.classification import PLAN
 from sdali.pipelines.plan.parsing import PARSING_PLAN
+from sdali.pipelines.plan.planner import PLAN
 from sdali.pipelines.store.boxes import Boxes, moved
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.statistics import IMAGENET

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import reference
 from levels import PLAIN, TOLERANCE, levels
 from nvidia.dali import Pipeline, fn
 from parsing_stores import CLASSES, IGNORE, make_parsing_store, mask_of, write_store
@@ -14,9 +15,8 @@ from pictures import jpeg, photo
 
 from sdali.pipelines import ImageStore, parsing
 from sdali.pipelines.config import INTERPOLATIONS, Interpolation, ParsingAugmentation, ParsingCrop
-from sdali.pipelines.graph import reference
-from sdali.pipelines.graph.classification import INTERP_CODES
 from sdali.pipelines.graph.kernels.parsing import place_mask
+from sdali.pipelines.graph.nodes import INTERP_CODES
 from sdali.pipelines.graph.parsing import padded_images
 from sdali.pipelines.store.statistics import IMAGENET
 

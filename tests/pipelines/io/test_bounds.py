@@ -18,7 +18,7 @@ from pictures import jpeg, make_store, photo
 from sdali.pipelines import classification
 from sdali.pipelines.config import Augmentation, Crop
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.io.bounds import MOST, MOST_OF_ANY, at_most, checked_seed, whole_number
+from sdali.pipelines.io.bounds import MOST, at_most, checked_seed, whole_number
 from sdali.trainers.classification import TrainConfig
 from sdali.trainers.core.config import flattened
 
@@ -26,13 +26,15 @@ HUGE = 10**23
 
 
 def test_the_largest_number_is_taken_and_the_next_is_not() -> None:
-    """By the option's name, with or without spaces; of names that are not in the table, by the common bound."""
-    for name, most in {**MOST, "steps": MOST_OF_ANY, "batch size": MOST["batch_size"]}.items():
-        whole_number(name, most)
-        whole_number(name, np.int64(most))
-        for value in (most + 1, HUGE):
-            with pytest.raises(InputError, match=f"{name} must be at most {most:,}, got {value:,}"):
-                at_most(name, value)
+    """The limit is the option's, or the common one where it has none."""
+    for name, limit in {"threads": 4096, "steps": MOST}.items():
+        limits = () if limit == MOST else (limit,)
+        whole_number(name, limit, *limits)
+        whole_number(name, np.int64(limit), *limits)
+        for value in (limit + 1, HUGE):
+            for check in (whole_number, at_most):
+                with pytest.raises(InputError, match=f"{name} must be at most {limit:,}, got {value:,}"):
+                    check(name, value, *limits)
 
 
 def test_seeds_become_pythons_own(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ COMMANDS = {
     f"bench scale --shards {HUGE}": "shards must be at most 100,000",
     "evaluate classification --store {s} --checkpoint {s} --crops 10001": "crops must be at most 10,000, got 10,001",
     "evaluate classification --store {s} --checkpoint {s} --scales 99999": "scales must be at most 16,384",
-    "evaluate detection --store {d} --checkpoint {s} --scales 99999": "scales must be at most 16,384",
+    "evaluate detection --store {d} --checkpoint {s} --scales 99999": "scales must be at most 65,500",
     "train classification --store {s} --val-store {s} --out {out} --seed -1": "seed must be within",
     "train classification --store {s} --val-store {s} --out {out} --threads 4097": "threads must be at most 4,096",
     f"train classification --store {{s}} --val-store {{s}} --out {{out}} --batch-size {HUGE}": "batch_size must be at",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import pickle
 
 import numpy as np
@@ -10,7 +12,9 @@ import torch
 from loading import SIZE, Blobs, by_position, make
 from pictures import make_store
 
-from sdali.pipelines import ImageStore, InputError, Subset, classification
+from sdali.pipelines import ImageStore, InputError, Subset, classification, detection, parsing
+from sdali.pipelines.loader import options as options_module
+from sdali.pipelines.loader.options import TestLoaderOptions, TrainLoaderOptions
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +122,14 @@ def test_a_loader_is_not_pickled(store) -> None:
         ({"plain_from": "1"}, "plain_from must be an epoch, 0 or later, got '1'"),
         ({"seed": 1.5}, "seed must be whole, got 1.5"),
         ({"targets": "x"}, "targets are a float array"),
-        ({"device": None}, "device must be auto, cpu or cuda:N, got 'None'"),
+        ({"device": None}, "device must be auto, cpu, cuda or cuda:N, got 'None'"),
         ({"colour_on": "gpu"}, "colour_on must be loader or device, got 'gpu'"),
-        ({"colour_on": "device", "dtype": "float16"}, "makes uint8 images; give the dtype float16 to colour_torch"),
+        ({"colour_on": "device", "dtype": "float16"}, "makes uint8 images; give the dtype float16 to apply_colour"),
         ({"batch_size": 151}, "has 150 images, fewer than the 151 of one step"),
         ({"rank": 2, "world_size": 2}, r"rank must be within \[0, world_size\)"),
         ({"order": "random"}, "no order is called 'random'"),
         ({"on_error": "ignore"}, "on_error must be raise or skip"),
-        ({"device": "tpu"}, "device must be auto, cpu or cuda:N, got 'tpu'"),
+        ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
         ({"device": "cuda:99"}, "there is no device cuda:99"),
         ({"size": 0}, "size must be at least 1"),
         ({"size": 32.5}, "size must be at least 1 and whole, got 32.5"),
@@ -144,6 +148,34 @@ def test_a_loader_is_not_pickled(store) -> None:
 def test_bad_options_are_named(store, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(store, options.pop("batch_size", 16), **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "option", "message"),
+    [
+        (classification.train_loader, "epochlength", "no option epochlength: did you mean epoch_length?"),
+        (classification.train_loader, "heatmap", "train_loader has no option heatmap: did you mean heatmaps?"),
+        (classification.test_loader, "seed", "test_loader has no option seed: "),
+        (parsing.train_loader, "plain_from", "train_loader has no option plain_from: there are statistics, .*, order"),
+        (detection.test_loader, "max_bad_share", "test_loader has no option max_bad_share: there are statistics, "),
+    ],
+)
+def test_options_that_do_not_exist_are_named_with_the_nearest(store, function, option: str, message: str) -> None:
+    """Also those that only a loader for training has, or only another task's."""
+    with pytest.raises(TypeError, match=message):
+        function(store, batch_size=2, **{option: 1})
+
+
+def test_every_option_is_explained_once() -> None:
+    """Each in the class that declares it, by a docstring under it; no loader repeats one among its arguments."""
+    tree = ast.parse(inspect.getsource(options_module))
+    for declared in (TestLoaderOptions, TrainLoaderOptions):
+        (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == declared.__name__)
+        fields = [number for number, node in enumerate(body) if isinstance(node, ast.AnnAssign)]
+        assert fields and all(isinstance(body[number + 1], ast.Expr) for number in fields)
+    for module in (classification, detection, parsing):
+        for function in (module.train_loader, module.test_loader):
+            assert not set(inspect.signature(function).parameters) & set(TrainLoaderOptions.__annotations__)
 
 
 def test_what_is_no_store_is_named(store) -> None:

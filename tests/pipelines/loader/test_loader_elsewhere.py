@@ -21,6 +21,7 @@ from pictures import make_store
 from sdali.pipelines import ImageStore, InputError
 
 BATCH_SIZE = 10
+HELPERS = Path(__file__).resolve().parents[2] / "helpers"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,8 @@ def test_a_worker_may_not_use_an_inherited_loader(store) -> None:
 def test_a_forked_child_may_end_with_an_inherited_loader(store, what: str) -> None:
     """Closed or dropped there, or collected as a cycle, it neither hangs nor harms the parent's."""
     script = [sys.executable, "-W", "ignore::DeprecationWarning", __file__, str(store.path), what]
-    ended = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+    environment = {**os.environ, "PYTHONPATH": f"{HELPERS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    ended = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stdout.split()) == (0, ["child", "0", "parent", "5"]), ended.stderr
 
 
@@ -154,7 +156,7 @@ def test_without_a_folder_for_compiled_code(store, alone, tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     nowhere = str(tmp_path / "file" / "cache")
     environment = {**os.environ, "NUMBA_CACHE_DIR": nowhere, "HOME": nowhere, "XDG_CACHE_HOME": nowhere}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(store.path), str(Path(__file__).parents[2] / "helpers")]
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(store.path), str(HELPERS)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
     assert ended.stdout.split() == [hashlib.sha256(repr(sorted(alone.items())).encode()).hexdigest()]

@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sdali.pipelines.loader.loader import Loader
-from sdali.pipelines.plan.classification import PLAN
+from sdali.pipelines.loader.options import Settings
 from sdali.pipelines.plan.order import order_named
+from sdali.pipelines.plan.planner import PLAN
+from sdali.pipelines.store.statistics import IMAGENET
 
 
 class Planner:
@@ -74,21 +76,26 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
     store: Any = Store(
         labels=np.arange(count) % 3, sizes=np.ones((count, 2), np.int32), max_pixels=1, identity="0", path="s.lmdb"
     )
-    options: dict[str, Any] = {"on_error": "raise", "max_bad_share": 0.0, "pin_memory": False, "uncoloured": False}
-    options |= {"planner": Planner(), "empty": lambda: {"image": torch.zeros(0, 1, 1)}, "drop_last": drop_last}
+    settings = Settings(
+        store=store,
+        statistics=IMAGENET,
+        batch_size=batch_size,
+        seed=seed,
+        order=order_named("shuffle"),
+        drop_last=drop_last,
+        cuda=None,
+        threads=1,
+        rank=0,
+        world_size=world_size,
+        dtype="float32",
+        channels_last=False,
+        pin_memory=False,
+        on_error="raise",
+        max_bad_share=0,
+    )
+    planner: Any = Planner()
     return [
-        Loader(
-            store=store,
-            graph=Graph(),
-            order=order_named("shuffle"),
-            seed=seed,
-            batch_size=batch_size,
-            rank=rank,
-            world_size=world_size,
-            dtype=torch.float32,
-            channels_last=False,
-            **options,
-        )
+        Loader(replace(settings, rank=rank), planner=planner, graph=Graph(), shapes={"image": (1, 1)})
         for rank in range(world_size)
     ]
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.pipelines.config import Colour
-from sdali.pipelines.graph import reference
 from sdali.pipelines.graph.kernels.window import window_to_planes
 from sdali.pipelines.plan import colour
 from sdali.pipelines.plan.random_words import Purpose, uniforms

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.plan import order
-from sdali.pipelines.plan.class_lists import ClassLists, lists_of
 from sdali.pipelines.plan.order import (
     ORDERS,
+    ClassLists,
     class_aware,
     class_balanced,
     in_epochs_of,
     label_shuffle,
     label_shuffle_length,
+    lists_of,
     order_named,
     repeat_factor,
     sequential,

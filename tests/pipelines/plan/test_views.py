@@ -4,16 +4,16 @@ import time
 
 import numpy as np
 import pytest
+import reference
 import torch
 from loading import make
 from nvidia.dali import Pipeline
 from pictures import make_store
 
 from sdali.pipelines import Augmentation, Crop, ImageStore, classification
-from sdali.pipelines.graph import reference
-from sdali.pipelines.graph.classification import Graph, decode_windows, inputs
-from sdali.pipelines.plan.classification import TrainPlanner
-from sdali.pipelines.plan.views import RandomViewsPlanner, TenCropPlanner
+from sdali.pipelines.graph.classification import ClassificationGraph
+from sdali.pipelines.graph.nodes import decode_windows, inputs
+from sdali.pipelines.plan.classification import RandomViewsPlanner, TenCropPlanner, TrainPlanner
 from sdali.pipelines.store.statistics import IMAGENET
 
 OPTIONS = {"size": 40, "statistics": IMAGENET, "device": "cpu", "threads": 2}
@@ -111,14 +111,14 @@ def test_the_gpu_s_operators_give_the_same_views(store, views: int, dtype: str) 
     )
     indices = np.arange(20)
     rows, records = planner.rows(0, 0, indices), store.read(indices)
-    graph = Graph(dtype=dtype, cuda=0, threads=2, views=views)
+    graph = ClassificationGraph(dtype=dtype, cuda=0, threads=2, views=views)
     fed = graph.feed(records, rows)
     pipeline = Pipeline(batch_size=20, num_threads=2, device_id=None)
     with pipeline:
         encoded, anchors, shapes, *rest = inputs(lambda: fed, len(fed))
         pipeline.set_outputs(graph._on_gpu(decode_windows(encoded, anchors, shapes, on_gpu=False), *rest))
     got = torch.from_dlpack(pipeline.run()[0].as_tensor()).numpy()
-    cpu = Graph(dtype=dtype, cuda=None, threads=2, views=views)
+    cpu = ClassificationGraph(dtype=dtype, cuda=None, threads=2, views=views)
     want = torch.from_dlpack(cpu.pipeline(lambda: cpu.feed(records, rows), 20).run()[0].as_tensor()).numpy()
     assert got.shape == want.shape == (20, views, 3, 40, 40)
     levels = 1 if dtype == "uint8" else 255 * IMAGENET.std.mean()

@@ -8,17 +8,17 @@ import pytest
 import torch
 from contract import CASES, STORES, Layout, opened
 
-from sdali.pipelines.remote.worker import Agenda, Made, Worker, work_of
+from sdali.pipelines.remote.worker import RemoteBatch, StepList, Worker, spec_of
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
 
 
 @pytest.mark.parametrize(("rest", "whole", "more"), [(range(8, 24, 4), range(0, 24, 4), 2), (range(3, 3), range(2), 1)])
-def test_an_agenda_is_the_rest_of_an_epoch_and_whole_ones(rest: range, whole: range, more: int) -> None:
-    """As many items as it says, in the order of the epochs written out."""
-    agenda = Agenda(0, 5, rest, whole, more)
+def test_a_step_list_is_the_rest_of_an_epoch_and_whole_ones(rest: range, whole: range, more: int) -> None:
+    """As many steps as it says, in the order of the epochs written out."""
+    steps = StepList(0, 5, rest, whole, more)
     written = [(5, step) for step in rest] + [(5 + n, step) for n in range(1, more + 1) for step in whole]
-    assert agenda.items(range(len(agenda))) == written
+    assert steps.at(range(len(steps))) == written
 
 
 @pytest.mark.parametrize("name", ["classification train, sizes a step", "parsing train", "detection train"])
@@ -27,14 +27,14 @@ def test_a_worker_makes_every_tasks_batches(tmp_path: Path, name: str) -> None:
     path = STORES[CASES[name].store](tmp_path / "s.lmdb").path
     loader = opened(name, path, Layout(batch_size=4, world_size=2, threads=1), "cpu", rank=1)
     share = loader._share
-    work = work_of(loader.store, share, loader._graph, threads=1, skip=False, max_bad_share=0)
-    agenda, worker = Agenda(1, 0, share.steps(8), share.steps(), 1), Worker(work)
-    made = list(worker.answers(agenda, range(len(agenda))))
+    spec = spec_of(loader.store, share, loader._graph, threads=1, max_bad_share=None)
+    steps, worker = StepList(1, 0, share.steps(8), share.steps(), 1), Worker(spec)
+    made = list(worker.results(steps, range(len(steps))))
     loader.load_state_dict({**loader.state_dict(), "position": 8})
     batches = [batch for _ in range(2) for batch in loader]
-    assert len(made) == len(batches) == len(agenda)
-    for answer, batch in zip(made, batches, strict=True):
-        assert isinstance(answer, Made) and answer.rows.tobytes() == batch["plan"].tobytes()
-        image = torch.from_numpy(answer.arrays[0].copy()).flatten(0, 1) if answer.rows.ndim == 1 else None
+    assert len(made) == len(batches) == len(steps)
+    for result, batch in zip(made, batches, strict=True):
+        assert isinstance(result, RemoteBatch) and result.rows.tobytes() == batch["plan"].tobytes()
+        image = torch.from_numpy(result.arrays[0].copy()).flatten(0, 1) if result.rows.ndim == 1 else None
         assert image is not None and torch.equal(image, batch["image"])
     worker.close()

@@ -15,7 +15,7 @@ from training import CLASSES, TinyAuxiliaryNet, learnable_store, tiny_config
 from sdali.pipelines import ImageStore, InputError, classification
 from sdali.pipelines.io.progress import track
 from sdali.pipelines.loader.soft_labels import SoftLabels, load_confusion, save_confusion
-from sdali.pipelines.store import statistics
+from sdali.pipelines.store import measure, statistics
 from sdali.trainers.classification import EvaluateConfig, evaluate, train
 from sdali.trainers.classification import job as classification_job
 from sdali.trainers.classification.config import ConfusionConfig
@@ -89,8 +89,8 @@ def test_the_stores_own_statistics_are_used_and_kept(folder: Path, capsys: pytes
     assert capsys.readouterr().err.count("has no statistics of its own") == 1
     learnable_store(folder / "measured.lmdb", 48)
     with ImageStore(folder / "measured.lmdb") as store:
-        own = statistics.measure(store)
-        statistics.save(store, own)
+        own = measure.measure(store)
+        measure.save(store, own)
     config = dataclasses.replace(tiny_config(folder, "own", epochs=1), store=folder / "measured.lmdb")
     train(config)
     assert "statistics" not in capsys.readouterr().err

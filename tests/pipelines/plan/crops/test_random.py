@@ -20,7 +20,7 @@ def draw(crop: Crop, height: int, width: int, count: int, seed: int = 0, output:
     sizes = np.tile([height, width], (count, 1))
     u = uniforms(seed, 0, Purpose.CROP, 0, count, crop_random.WORDS)
     windows, fallback = crop_random.window_sizes(crop, sizes, u, output)
-    return np.concatenate([crop_random.place(crop, sizes, windows, fallback, u), windows], 1)
+    return np.concatenate([crop_random.corners(crop, sizes, windows, fallback, u), windows], 1)
 
 
 @given(SIDES, SIDES, st.sampled_from(["scale_aspect", "scale_jitter"]), st.sampled_from(["fb", "torchvision"]),
@@ -62,7 +62,7 @@ def test_scale_aspect_equals_the_literal_loop(law: str) -> None:
     u = uniforms(3, 1, Purpose.CROP, 0, len(sizes), crop_random.WORDS)
     crop = Crop(law=law)  # type: ignore[arg-type]
     windows, fallback = crop_random.window_sizes(crop, sizes, u, 224)
-    ours = np.concatenate([crop_random.place(crop, sizes, windows, fallback, u), windows], 1)
+    ours = np.concatenate([crop_random.corners(crop, sizes, windows, fallback, u), windows], 1)
     np.testing.assert_array_equal(
         ours, [literal_fb(h, w, row, law) for (h, w), row in zip(sizes.tolist(), u, strict=True)]
     )
