@@ -68,7 +68,8 @@ def generate(
         method: how maps are made, chosen once for the model; the report and the store's header name the choice.
         statistics: mean and deviation that the model was trained with; None for the store's, or else ImageNet's.
         size: side of the network's input in pixels.
-        rank, world_size: of this process under torchrun; more than one rank needs an initialised process group.
+        rank: of this process under torchrun.
+        world_size: the number of its processes; more than one needs an initialised process group.
 
     Raises:
         InputError: images without label, a model that the method does not take or of other classes, an existing `path`.

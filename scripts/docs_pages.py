@@ -10,6 +10,7 @@ namespace, since in a checkout the packages lie at the top level.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -17,6 +18,7 @@ import io
 import os
 import re
 import tempfile
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -99,18 +101,48 @@ def help_text(command: str) -> str:
 def api_page(package: str) -> str:
     """The public names of a package, each with its docstring."""
     module = importlib.import_module(package)
-    parts = [f"# {package}", inspect.cleandoc(module.__doc__ or "")]
+    parts = [f"# {package}", introduction(module)]
     modules, others = [], []
     for name in getattr(module, "__all__", ()):
         (modules if isinstance(getattr(module, name), ModuleType) else others).append(name)
     for name in modules:
         value = getattr(module, name)
-        parts += [f"## {name} {{ #{package}.{name} }}", inspect.cleandoc(value.__doc__ or "")]
+        parts += [f"## {name} {{ #{package}.{name} }}", introduction(value)]
         parts += [reference(f"{package}.{name}", each, getattr(value, each)) for each in public_names(value)]
+        if name == "sources":
+            parts += source_formats()
     if modules and others:
         parts.append("## Names of the package itself")
     parts += [reference(package, name, getattr(module, name)) for name in others]
     return "\n\n".join(parts) + "\n"
+
+
+def introduction(module: ModuleType) -> str:
+    """The docstring of a module, with paragraphs that are Python code indented, as Markdown has it.
+
+    The formatter takes the indentation away where all but the first line of a docstring is code.
+    """
+
+    def shown(paragraph: str) -> str:
+        try:
+            ast.parse(paragraph)
+        except SyntaxError:
+            return paragraph
+        return textwrap.indent(paragraph, "    ")
+
+    return "\n\n".join(shown(paragraph) for paragraph in (module.__doc__ or "").strip().split("\n\n"))
+
+
+def source_formats() -> list[str]:
+    """The readers of all registered formats."""
+    from sdali.pipelines.sources.registry import registered_formats
+
+    names = {each.name: each.read for each in registered_formats().values()}
+    own = {name: read for name, read in names.items() if read.__module__.startswith("sdali.pipelines.sources.")}
+    example = '    from sdali.pipelines.sources.voc import voc\n\n    source = voc("VOC2012", subset="train")'
+    return ["Each reader takes its options as keyword arguments:", example] + [
+        f"::: {read.__module__}.{read.__name__}" for read in own.values()
+    ]
 
 
 def reference(package: str, name: str, value: object) -> str:
