@@ -58,7 +58,8 @@ def cluster() -> Iterator[Cluster]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_DEDUP_LOGS", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", HERE)  # of the heatmaps' class
+        # Workers need the heatmaps' class, and this sdali, not another that may be installed.
+        patch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
         before = set(descendants(os.getpid()))
         started = Cluster()
         ours = set(descendants(os.getpid())) - before

@@ -54,7 +54,8 @@ def mortal() -> Iterator[Mortal]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", str(Path(serving.__file__).parent))
+        helpers = str(Path(serving.__file__).parent)
+        patch.setenv("PYTHONPATH", os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")]))
         before = set(descendants(os.getpid()))
         cluster = Mortal()
         try:
