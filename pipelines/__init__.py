@@ -29,9 +29,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .remote.loader import RemoteLoader
     from .store.heatmaps import HeatmapStore
     from .store.join import join as join_stores
+    from .store.measure import measure as measure_statistics
     from .store.reader import ImageStore
     from .store.statistics import IMAGENET, Statistics
-    from .store.statistics import measure as measure_statistics
     from .store.subset import Subset
 
 __all__ = [
@@ -54,7 +54,8 @@ _NAMES_OF = {
     "store.heatmaps": ["HeatmapStore"],
     "store.join": ["join_stores"],
     "store.reader": ["ImageStore"],
-    "store.statistics": ["IMAGENET", "Statistics", "measure_statistics"],
+    "store.measure": ["measure_statistics"],
+    "store.statistics": ["IMAGENET", "Statistics"],
     "store.subset": ["Subset"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}

@@ -44,8 +44,8 @@ from .plan.classification import (
     TenCropPlanner,
     TrainPlanner,
 )
-from .plan.crops.guided import Heatmaps
 from .plan.planner import Planner
+from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore
 
 ColourOn = Literal["loader", "device"]

@@ -22,7 +22,7 @@ from typing_extensions import Unpack
 
 from .config import LARGEST_OUTPUT, LARGEST_SIDE, ParsingAugmentation
 from .errors import InputError
-from .images.parts import MAX_PIXELS
+from .images.header import MAX_PIXELS
 from .io.bounds import whole_number
 from .loader.loader import Loader
 from .loader.options import (
@@ -35,11 +35,10 @@ from .loader.options import (
     train_settings,
 )
 from .plan.crops import scaled as crop_scaled
-from .plan.crops.guided import Heatmaps
 from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
 from .plan.planner import Planner
-from .sources.mask_classes import check_masks_of_classes
-from .store.reader import ImageStore
+from .store.heatmaps import Heatmaps
+from .store.reader import ImageStore, check_masks_of_classes
 
 
 def train_loader(

@@ -1,9 +1,14 @@
-"""What every test may use: the real photographs, and the mark for tests that need a GPU."""
+"""What every test may use, and what each tier of tests may do.
+
+Tiers are markers: none (the default tier), slow, robustness (all of that folder), perf, gpu. A test of the default tier
+trains nothing and starts no process; one that starts a process fails here.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -37,6 +42,25 @@ def _has_cuda_device() -> bool:
         return torch.cuda.is_available()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "robustness" in item.path.relative_to(ROOT).parts:
+            item.add_marker(pytest.mark.robustness)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not _has_cuda_device():
         pytest.skip("no CUDA device")
+
+
+@pytest.fixture(autouse=True)
+def _default_tier_starts_no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes are what makes a suite slow and dependent on what else the machine does: they belong to other tiers."""
+    if any(request.node.get_closest_marker(tier) for tier in ("slow", "robustness", "perf", "gpu")):
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a test of the default tier starts a process; mark it with pytest.mark.slow")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(os, "fork", refuse)

@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("pipelines", "cams", "trainers", "benchmarks")
+LAYERS = ("pipelines", "cams", "trainers", "benchmarks", "cli")
 HEAVY = ("nvidia", "torch", "numba", "cv2")
 
 
@@ -27,7 +28,7 @@ def modules(root: Path) -> Iterator[Path]:
         yield from sorted(path.relative_to(root) for path in (root / layer).rglob("*.py"))
 
 
-# Layers
+# Which module imports which
 
 
 def imported_names(module: Path, source: str) -> Iterator[str]:
@@ -55,7 +56,7 @@ def layer_errors(module: Path, source: str) -> list[str]:
 
 
 def test_layers() -> None:
-    """A folder imports only itself and the folders to its left: pipelines <- cams <- trainers <- benchmarks."""
+    """A folder imports only itself and the folders to its left: pipelines <- cams <- trainers <- benchmarks <- cli."""
     assert [error for path in modules(ROOT) for error in layer_errors(path, (ROOT / path).read_text("utf-8"))] == []
 
 
@@ -67,16 +68,161 @@ def test_layers() -> None:
         ("pipelines/x.py", "def f():\n    import sdali.trainers.core.checkpoint", False),
         ("cams/x.py", "from sdali.trainers.models.classification.classifiers import create_classifier", False),
         ("cams/x.py", "import benchmarks", False),
-        ("trainers/models/x.py", "from ...benchmarks import cli", False),
+        ("trainers/models/x.py", "from ...benchmarks import hardware", False),
+        ("benchmarks/x.py", "from ..cli import main", False),
         ("trainers/models/x.py", "from ...pipelines.errors import InputError", True),
-        ("trainers/models/x.py", "from ..checkpoint import save", True),
+        ("trainers/models/x.py", "from ..core.checkpoint import save", True),
         ("pipelines/x.py", "from .errors import InputError\nimport numpy\nimport benchmarks_of_others", True),
-        ("benchmarks/x.py", "from ..trainers import loop\nfrom sdali.cams import activation", True),
+        ("benchmarks/x.py", "from ..trainers import core\nfrom sdali.cams import activation", True),
     ],
 )
 def test_layer_checker_can_fail(module: str, source: str, legal: bool) -> None:
     """The layer checker accepts an import to the left and names one to the right, in every spelling."""
     assert (layer_errors(Path(module), source) == []) is legal
+
+
+# What each folder of pipelines may import, beside itself and the two modules that everything may import.
+BASE = ("pipelines.errors", "pipelines.config")
+_IO = ("io",)
+_IMAGES = (*_IO, "images")
+_STORE = (*_IMAGES, "store")
+_PLAN = (*_STORE, "plan")
+_GRAPH = (*_PLAN, "graph")
+_LOADER = (*_GRAPH, "loader")
+MAY_IMPORT = {
+    "io": (),
+    "images": _IO,
+    "store": _IMAGES,
+    "sources": _STORE,
+    "build": (*_STORE, "sources"),
+    "plan": _STORE,
+    "graph": _PLAN,
+    "loader": _GRAPH,
+    "": _LOADER,  # the doors: classification, parsing, detection
+    "remote": (*_LOADER, ""),
+}
+
+
+def module_graph(root: Path) -> dict[str, set[str]]:
+    """module -> the modules of these packages that it imports, wherever in it and for types alone too.
+
+    A package stands for its __init__. Those of the layers are left out: they export lazily what lies below them.
+    """
+    files = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in modules(root)}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        if name in LAYERS:
+            continue
+        wanted = (one.removeprefix("sdali.") for one in imported_names(path, (root / path).read_text("utf-8")))
+        found = {one if one in files else one.rpartition(".")[0] for one in wanted}
+        graph[name] = {one for one in found if one in files and one not in LAYERS and one != name}
+    return graph
+
+
+def folder_within_pipelines(name: str) -> str | None:
+    """ "pipelines.store.reader" -> "store", "pipelines.detection" -> "", and None outside of pipelines."""
+    parts = name.split(".")
+    if parts[0] != "pipelines":
+        return None
+    return parts[1] if parts[1] in MAY_IMPORT else ""
+
+
+def order_errors(graph: dict[str, set[str]]) -> list[str]:
+    """Imports within pipelines against the order: io <- images <- store <- sources <- build, and store <- plan <- graph
+    <- loader <- doors <- remote.
+    """
+    errors = []
+    for name, imported in sorted(graph.items()):
+        folder = folder_within_pipelines(name)
+        if folder is None:
+            continue
+        allowed = () if name in BASE else (*MAY_IMPORT[folder], folder)
+        errors += [
+            f"{name} imports {other}"
+            for other in sorted(imported)
+            if other not in BASE and folder_within_pipelines(other) not in allowed
+        ]
+    return errors
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Each import circle once, as "a -> b -> a"."""
+    found: dict[frozenset[str], str] = {}
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> None:
+        if name in path:
+            circle = path[path.index(name) :]
+            found.setdefault(frozenset(circle), " -> ".join([*circle, name]))
+        elif name not in done:
+            for other in sorted(graph.get(name, ())):
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+    return sorted(found.values())
+
+
+def test_imports_run_one_way() -> None:
+    """Within pipelines the folders import in one direction, and no module anywhere imports itself through others."""
+    graph = module_graph(ROOT)
+    assert order_errors(graph) == []
+    assert circles(graph) == []
+
+
+def test_import_order_checker_can_fail(tmp_path: Path) -> None:
+    """An import against the order, a circle through a function, and one that is for types alone are all named."""
+    files = {
+        "pipelines/__init__.py": "from .remote import x",
+        "pipelines/errors.py": "",
+        "pipelines/io/__init__.py": "",
+        "pipelines/io/a.py": "from ..errors import InputError\nfrom ..store import reader",
+        "pipelines/store/__init__.py": "",
+        "pipelines/store/reader.py": "def f():\n    from .writer import w",
+        "pipelines/store/writer.py": "if TYPE_CHECKING:\n    from .reader import R",
+        "pipelines/detection.py": "from .loader.x import y",
+        "pipelines/loader/__init__.py": "",
+        "pipelines/loader/x.py": "from ..detection import z",
+    }
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    for layer in LAYERS[1:]:
+        (tmp_path / layer).mkdir()
+    graph = module_graph(tmp_path)
+    assert order_errors(graph) == [
+        "pipelines.io.a imports pipelines.store.reader",
+        "pipelines.loader.x imports pipelines.detection",
+    ]
+    assert circles(graph) == [
+        "pipelines.detection -> pipelines.loader.x -> pipelines.detection",
+        "pipelines.store.reader -> pipelines.store.writer -> pipelines.store.reader",
+    ]
+
+
+# Folders that `ls` explains
+
+LARGEST_FOLDER = 16
+
+
+def folder_errors(files: Iterable[Path]) -> list[str]:
+    """Folders of too many modules, and modules that pytest or a reader would take for tests."""
+    files = list(files)
+    counts = Counter(path.parent.as_posix() for path in files)
+    large = [f"{folder} has {count} modules" for folder, count in sorted(counts.items()) if count > LARGEST_FOLDER]
+    return large + [f"{path} is named like a test" for path in files if path.stem.endswith("_test")]
+
+
+def test_folders_are_small() -> None:
+    """No folder has more than 16 modules, and none is called NAME_test.py."""
+    assert folder_errors(modules(ROOT)) == []
+
+
+def test_folder_checker_can_fail() -> None:
+    """The seventeenth module and a misleading name are both reported."""
+    files = [*(Path(f"cams/a{number}.py") for number in range(17)), Path("cli/x_test.py")]
+    assert folder_errors(files) == ["cams has 17 modules", "cli/x_test.py is named like a test"]
 
 
 # Imports
@@ -156,9 +302,8 @@ def test_wheel_checker_can_fail(source: Path, tmp_path: Path) -> None:
 
 
 def test_every_package_is_typed() -> None:
-    """Each folder with an __init__ has a py.typed, so that a user's type checker believes the annotations."""
-    packages = {path.parent for path in modules(ROOT) if path.name == "__init__.py"}
-    assert {package for package in packages if not (ROOT / package / "py.typed").exists()} == set()
+    """Each layer has a py.typed, which covers all that lies below it, so that a user's type checker believes it."""
+    assert [layer for layer in LAYERS if not (ROOT / layer / "py.typed").exists()] == []
 
 
 # The README's tree
@@ -171,28 +316,33 @@ def tree_section(readme: str) -> list[str]:
 
 
 def tree_errors(readme: str, root: Path) -> list[str]:
-    """What the README's tree names and the folder lacks, and modules of the packages that it does not name."""
-    named = tree_section(readme)
+    """What the README's tree names and the checkout lacks, and folders of two levels that it does not name."""
+    named = [name.rstrip("/") for name in tree_section(readme)]
     gone = [f"{name} is named but is not there" for name in named if not (root / name).exists()]
-    wanted = [path.as_posix() for path in modules(root) if path.name != "__init__.py"]
-    return gone + [f"{name} is not named" for name in wanted if name not in named]
+    folders = {path.parent.as_posix() for path in modules(root) if len(path.parts) <= 3}
+    return gone + [f"{name} is not named" for name in sorted(folders) if name not in named]
 
 
 def test_readme_tree_is_true() -> None:
-    """Every path in the README's tree exists, and every module of the packages stands in it."""
+    """Every path in the README's tree exists, and every package and its sub-packages stand in it."""
     readme = (ROOT / "README.md").read_text("utf-8")
     assert tree_section(readme), 'README.md has no fenced block under "## The tree"'
     assert tree_errors(readme, ROOT) == []
 
 
 def test_readme_checker_can_fail(tmp_path: Path) -> None:
-    """A path that is gone and a module that is not named are both reported; prose may stand before the block."""
-    for layer in LAYERS:
-        (tmp_path / layer).mkdir()
-    (tmp_path / "pipelines" / "new.py").touch()
+    """A path that is gone and a folder that is not named are both reported; prose may stand before the block."""
+    for folder in (*LAYERS, "pipelines/store"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.py").touch()
     (tmp_path / "setup.cfg").touch()
     readme = (
-        "# x\n\n## The tree\n\nOne line a file.\n\n```text\nsetup.cfg  the package\ncams/old.py  gone\n```\n\n## Next\n"
+        "# x\n\n## The tree\n\nOne line a folder.\n\n```text\nsetup.cfg  the package\npipelines/ stores\n"
+        "cams/ maps\ntrainers/ x\nbenchmarks/old gone\nbenchmarks y\n```\n\n## Next\n"
     )
-    assert tree_errors(readme, tmp_path) == ["cams/old.py is named but is not there", "pipelines/new.py is not named"]
+    assert tree_errors(readme, tmp_path) == [
+        "benchmarks/old is named but is not there",
+        "cli is not named",
+        "pipelines/store is not named",
+    ]
     assert tree_section("## The tree\n\n## Next\n\n```\nsetup.cfg\n```\n") == []

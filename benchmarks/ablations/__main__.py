@@ -1,4 +1,4 @@
-"""What each technique is worth: `python -m sdali.benchmarks.ablations.__main__ classification --set scenes --out DIR`.
+"""What each technique is worth: `python -m sdali.benchmarks.ablations classification --set scenes --out DIR`.
 
 Every row is trained with several seeds under one protocol; the table gives the mean figure and, paired seed by seed,
 the difference to the row's baseline, both with 95 % intervals (Student's t). What an interrupted run has finished is
@@ -21,12 +21,10 @@ import tyro
 from tyro.conf import Positional, arg
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import RECORD, check_outputs
-from ...pipelines.io.streams import print_result, run
-from ...pipelines.io.tables import show
-from ...trainers.core.sides import Sides
+from ...pipelines.io.publish import check_outputs, write_json
+from ...pipelines.io.terminal import print_result, print_table, run_command
+from ...trainers.core.config import Sides
 from ..hardware import machine
-from ..throughput.measure import write_json
 from .classification import CLASSIFICATION
 from .detection import DETECTION
 from .localization import LOCALIZATION
@@ -47,7 +45,7 @@ _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 @dataclass(frozen=True, kw_only=True)
 class Ablations:
-    """Flags of `python -m sdali.benchmarks.ablations.__main__`."""
+    """Flags of `python -m sdali.benchmarks.ablations`."""
 
     task: Positional[Task]
 
@@ -73,8 +71,11 @@ class Ablations:
     json: Path | None = None
     """Also write the record to this file."""
 
+    overwrite: bool = False
+    """Replace a file of --json that exists."""
+
     def run(self) -> dict[str, Any]:
-        check_outputs(self, {"json": RECORD})
+        check_outputs(self, "json")
         study = STUDIES[self.task]
         name = self.images or next(iter(study.sets))
         if name not in study.sets:
@@ -102,7 +103,7 @@ class Ablations:
         }
         _show(record)
         if self.json is not None:
-            write_json(self.json, record)
+            write_json(self.json, record, overwrite=self.overwrite)
         return record
 
 
@@ -124,7 +125,7 @@ def summary(row: Row, found: dict[str, list[dict[str, Any]]], study: Study) -> d
     """
     results = found[row.name]
     values = [result[study.figure] for result in results]
-    figures: dict[str, Any] = {"row": row.name, "says": row.says, study.figure: values, **interval(values)}
+    figures: dict[str, Any] = {"row": row.name, "says": row.text, study.figure: values, **interval(values)}
     for name in (*study.others, "cpu_seconds", "wall_seconds"):
         if known := [result[name] for result in results if name in result]:
             figures[name] = _mean(known)
@@ -174,11 +175,11 @@ def _show(record: dict[str, Any]) -> None:
     ]
     figure = record["figure"].replace("_", " ")
     title = f"{record['set']}: {figure} in %, {len(record['seeds'])} seeds, 95 % intervals"
-    show(title, ["row", figure, "difference", "to", "CPU s"], rows)
+    print_table(title, ["row", figure, "difference", "to", "CPU s"], rows)
     if others := sorted({name for row in record["rows"] for name in row.get("differences", {})}):
         compared = [row for row in record["rows"] if "differences" in row]
         rows = [[row["row"], *(points(row["differences"][name], "+") for name in others)] for row in compared]
-        show("other differences in %", ["row", *(name.replace("_", " ") for name in others)], rows)
+        print_table("other differences in %", ["row", *(name.replace("_", " ") for name in others)], rows)
 
 
 def main() -> int:
@@ -189,4 +190,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

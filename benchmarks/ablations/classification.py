@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...cams.generate import from_masks
+from ...cams.heatmaps import from_masks
 from ...pipelines.config import Augmentation, Crop
 from ...pipelines.loader.soft_labels import SoftLabels
 from ...pipelines.store.reader import ImageStore
 from ...trainers.classification import EvaluateConfig, TrainConfig, evaluate, train
 from ...trainers.classification.activation_maps import activation_maps
+from ...trainers.classification.config import ConfusionConfig
 from ...trainers.classification.confusion import confusion
-from ...trainers.classification.evaluation_config import ConfusionConfig
 from .sets import SETS, ImageSet, described
 from .study import Row, Study, once
 
@@ -181,34 +181,34 @@ def _has_long_tail(images: ImageSet) -> bool:
 
 
 ROWS = (
-    Row(name="plain", says="plain crops; also the coarse model", baseline=None, run=Trial.plain),
-    Row(name="sda", says="guided by the coarse model's maps", baseline="plain",
+    Row(name="plain", text="plain crops; also the coarse model", baseline=None, run=Trial.plain),
+    Row(name="sda", text="guided by the coarse model's maps", baseline="plain",
         run=Trial.sda),
-    Row(name="plain_equal_compute", says="plain, twice the epochs: a coarse and a guided run's compute",
+    Row(name="plain_equal_compute", text="plain, twice the epochs: a coarse and a guided run's compute",
         baseline="plain", run=Trial.equal_compute),
-    Row(name="uniform_map", says="control: a uniform map, so centres are clamped", baseline="plain", run=_uniform_map),
-    Row(name="oracle_map", says="guided by the true masks", baseline="plain", needs=_has_masks,
+    Row(name="uniform_map", text="control: a uniform map, so centres are clamped", baseline="plain", run=_uniform_map),
+    Row(name="oracle_map", text="guided by the true masks", baseline="plain", needs=_has_masks,
         run=lambda trial: trial.guided("oracle_map", trial.true_maps())),
-    Row(name="plain_last", says="no augmentation but the flip in the last epochs", baseline="plain", run=_plain_last),
-    Row(name="sda_plain_last", says="guided, and no augmentation in the last epochs", baseline="plain_last",
+    Row(name="plain_last", text="no augmentation but the flip in the last epochs", baseline="plain", run=_plain_last),
+    Row(name="sda_plain_last", text="guided, and no augmentation in the last epochs", baseline="plain_last",
         run=_sda_plain_last),
-    Row(name="label_smoothing", says=f"label smoothing {_EPS}", baseline="plain", needs=_has_held_out,
+    Row(name="label_smoothing", text=f"label smoothing {_EPS}", baseline="plain", needs=_has_held_out,
         run=lambda trial: trial.trained("label_smoothing", label_smoothing=_EPS)),
-    Row(name="soft_labels", says=f"soft labels from the confusion, eps {_EPS}", baseline="plain", needs=_has_held_out,
+    Row(name="soft_labels", text=f"soft labels from the confusion, eps {_EPS}", baseline="plain", needs=_has_held_out,
         run=_soft_labels),
-    Row(name="multi_scale_training", says="a size drawn for each step", baseline="plain", run=_multi_scale_training),
-    Row(name="multi_scale_both", says="and tested at all sizes", baseline="plain", run=_multi_scale_both),
-    Row(name="multi_scale_test", says="tested at several sizes", baseline="plain", run=_multi_scale_test),
-    Row(name="flip", says="tested with the mirror image too", baseline="plain", run=_flip),
-    Row(name="crops_32", says="tested on 32 random crops", baseline="plain", run=_crops_32),
-    Row(name="sda_crops_32", says="guided, tested on 32 random crops", baseline="crops_32", run=_sda_crops_32),
-    Row(name="equal_compute_crops_32", says="plain, twice the epochs, tested on 32 random crops", baseline="crops_32",
+    Row(name="multi_scale_training", text="a size drawn for each step", baseline="plain", run=_multi_scale_training),
+    Row(name="multi_scale_both", text="and tested at all sizes", baseline="plain", run=_multi_scale_both),
+    Row(name="multi_scale_test", text="tested at several sizes", baseline="plain", run=_multi_scale_test),
+    Row(name="flip", text="tested with the mirror image too", baseline="plain", run=_flip),
+    Row(name="crops_32", text="tested on 32 random crops", baseline="plain", run=_crops_32),
+    Row(name="sda_crops_32", text="guided, tested on 32 random crops", baseline="crops_32", run=_sda_crops_32),
+    Row(name="equal_compute_crops_32", text="plain, twice the epochs, tested on 32 random crops", baseline="crops_32",
         run=_equal_compute_crops_32),
-    Row(name="last_3_checkpoints", says="tested with three networks of the run", baseline="plain",
+    Row(name="last_3_checkpoints", text="tested with three networks of the run", baseline="plain",
         run=_last_3_checkpoints),
-    Row(name="long_tailed", says="long-tailed set, plain order, as many images", baseline=None, needs=_has_long_tail,
+    Row(name="long_tailed", text="long-tailed set, plain order, as many images", baseline=None, needs=_has_long_tail,
         run=_long_tailed),
-    Row(name="label_shuffle", says="long-tailed set, label shuffling", baseline="long_tailed", needs=_has_long_tail,
+    Row(name="label_shuffle", text="long-tailed set, label shuffling", baseline="long_tailed", needs=_has_long_tail,
         run=_label_shuffle),
 )  # fmt: skip
 

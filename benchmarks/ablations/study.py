@@ -14,8 +14,7 @@ from typing import Any
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import read_input
-from ...pipelines.io.publish import write_atomically
-from ...pipelines.store.writer import write_errors
+from ...pipelines.io.publish import write_atomically, write_errors
 
 
 def _always(images: Any) -> bool:
@@ -27,7 +26,7 @@ class Row:
     """One line of the table."""
 
     name: str
-    says: str
+    text: str
     baseline: str | None
     run: Callable[[Any], dict[str, Any]]
     """Of a trial, one seed on one set: a dict with the study's figures, and `cpu_seconds` where it has trained."""

@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...pipelines.io.streams import print_result, run
-from ...pipelines.io.tables import show
+from ...pipelines.io.terminal import print_result, print_table, run_command
 from ...trainers.models.detection.detector import Detector
 from ...trainers.models.detection.network import DetectionConfig, create_detector
-from ...trainers.models.detection.ohem import OHEMConfig
 from ...trainers.models.detection.rpn import RPNConfig
+from ...trainers.models.detection.sampling import OHEMConfig
 
 HEIGHT, WIDTH, OBJECTS, CLASSES, ROUNDS = 360, 480, 10, 20, 3
 PARTS: dict[str, Any] = {"cascade_rpn": True, "constrained": "rpn", "global_context": "random"}
@@ -67,13 +66,13 @@ def measure(rows: dict[str, DetectionConfig], rounds: int) -> dict[str, dict[str
     """`seconds`, the median of the rounds, and `ratio` to the first row's of the same round; a step each to warm up."""
     seconds: dict[str, list[float]] = {}
     detectors = {name: create_detector(config, CLASSES).train() for name, config in rows.items()}
-    optimizers = {name: torch.optim.SGD(made.parameters(), 1e-3, 0.9) for name, made in detectors.items()}
+    optimizers = {name: torch.optim.SGD(detector.parameters(), 1e-3, 0.9) for name, detector in detectors.items()}
     for _ in range(rounds + 1):
         for name, detector in detectors.items():
             seconds.setdefault(name, []).append(step_seconds(detector, optimizers[name]))
     kept = {name: steps[1:] for name, steps in seconds.items()}
     base = next(iter(kept.values()))
-    ratios = {name: [own / first for own, first in zip(steps, base, strict=True)] for name, steps in kept.items()}
+    ratios = {name: [step / first for step, first in zip(steps, base, strict=True)] for name, steps in kept.items()}
     return {
         name: {
             "seconds": round(statistics.median(steps), 3),
@@ -88,10 +87,10 @@ def main() -> int:
     torch.manual_seed(0)
     figures = measure(configs(), ROUNDS)
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
-    show("A training step, one image of 480 x 360", ["detector", "CPU s", "of base"], rows)
+    print_table("A training step, one image of 480 x 360", ["detector", "CPU s", "of base"], rows)
     print_result(figures)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

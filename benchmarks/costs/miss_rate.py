@@ -17,7 +17,7 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.plan.classification import TrainPlanner
-from ...pipelines.plan.crops.guided import Heatmaps
+from ...pipelines.store.heatmaps import Heatmaps
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET
 

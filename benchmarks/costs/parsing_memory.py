@@ -8,19 +8,17 @@ process of its own rises over a forward and a backward pass.
 from __future__ import annotations
 
 import multiprocessing
-import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...pipelines.io.streams import print_result, run
-from ...pipelines.io.tables import show
+from ...pipelines.io.terminal import print_result, print_table, run_command
 from ...trainers.models.parsing.message_passing import MessagePassing, MessagePassingConfig
 from ...trainers.models.parsing.permutohedral import Lattice
+from ..throughput.process_tree import peak_resident, reset_peak, resident
 
 CLASSES, SIZE, CELLS = 150, 473, 60
 STD = (0.229, 0.224, 0.225)
@@ -81,10 +79,10 @@ def peak_bytes(name: str) -> int:
     torch.set_num_threads(1)
     network, (scores, images) = networks()[name], inputs(CLASSES, CELLS, SIZE)
     network(scores[..., :8, :8], images[..., :64, :64]).sum().backward()  # what libraries allocate once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status("VmRSS")
+    reset_peak()
+    before = resident()
     network(scores, images).sum().backward()
-    return _status("VmHWM") - before
+    return peak_resident() - before
 
 
 def inputs(classes: int, cells: int, size: int) -> tuple[Tensor, Tensor]:
@@ -109,13 +107,6 @@ def _lattices(result: Tensor) -> Iterator[Any]:
         nodes += [behind for behind, _ in node.next_functions]
 
 
-def _status(field: str) -> int:
-    """Bytes."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return 1024 * int(found[1])
-
-
 def main() -> int:
     figures = {}
     for name, network in networks().items():
@@ -124,10 +115,10 @@ def main() -> int:
         kept = kept_bytes(network, *inputs(CLASSES, CELLS, SIZE))
         figures[name] = {"kept_mb": round(kept / 1e6, 2), "peak_mb": round(peak / 1e6, 1)}
     rows = [[name, *map(str, figure.values())] for name, figure in figures.items()]
-    show(f"{CLASSES} classes, {CELLS} x {CELLS} cells", ["network", "kept MB", "peak MB"], rows)
+    print_table(f"{CLASSES} classes, {CELLS} x {CELLS} cells", ["network", "kept MB", "peak MB"], rows)
     print_result(figures)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

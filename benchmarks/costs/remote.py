@@ -17,7 +17,7 @@ import tyro
 
 from ...pipelines import classification
 from ...pipelines.config import MOST_THREADS
-from ...pipelines.io.streams import print_result, run
+from ...pipelines.io.terminal import print_result, run_command
 from ...pipelines.loader.loader import Loader
 from ...pipelines.remote.cluster import require_ray, start_pool
 from ...pipelines.remote.loader import RemoteLoader
@@ -46,7 +46,7 @@ def remote_cost(
     medians; or peer and failure. Raises InputError without Ray, and as `workload` does.
     """
     require_ray()
-    for name, value in (("rounds", rounds), ("images a round", images_a_round)):
+    for name, value in (("rounds", rounds), ("images_a_round", images_a_round)):
         at_least_one(name, value)
     for count in workers:
         at_least_one("workers", count, MOST_THREADS)
@@ -101,4 +101,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

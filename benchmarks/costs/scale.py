@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,32 @@ THREADS, BATCH_SIZES, SIDES = (1, 2), (16, 64, 256), (224, 256, 384, 512, 1000, 
 _PHOTOGRAPHS_A_SIDE = 64
 
 
-def scale(
-    images: Path | None,
-    *,
-    samples: Sequence[int] = SAMPLES,
-    orders: Sequence[int] = (),
-    shards: Sequence[int] = SHARDS,
-    rounds: int = 3,
-    images_a_round: int = 1024,
-    progress: Track = silent,
-) -> dict[str, Any]:
-    """Measure on stores of `samples` samples, and, given a folder of images, on its photographs.
+@dataclass(frozen=True, kw_only=True)
+class ScaleConfig:
+    """Measure how cost grows with samples, shards, threads, batch size and image size."""
+
+    images: Path | None = None
+    """Folder of images, for measurements over threads, batch sizes and image sizes. None: leave these out."""
+
+    samples: tuple[int, ...] = SAMPLES
+    """Numbers of samples in a store; 10 million need 3 GB of temporary space and some minutes."""
+
+    orders: tuple[int, ...] = ()
+    """Numbers of samples of which only an epoch's order and plan are made. Nothing is written and a sample takes 8
+    bytes of memory, so that a billion can be tried."""
+
+    shards: tuple[int, ...] = SHARDS
+    """Numbers of files of a sharded store."""
+
+    rounds: int = 3
+    """Measured rounds on images, after one for warm-up."""
+
+    images_a_round: int = 1024
+    """Images that each setting serves in a round, at least."""
+
+
+def scale(config: ScaleConfig, *, progress: Track = silent) -> dict[str, Any]:
+    """Measure on stores with each number of samples and of shards, and, given a folder of images, on its photographs.
 
     Returns {"machine", "samples", "orders", "shards", "photographs"}. samples: see scale_samples.cost_of_samples; 10
     million need 3 GB of temporary space and some minutes. orders: see scale_shards.cost_of_order, 8 bytes of memory a
@@ -47,16 +62,17 @@ def scale(
     1", "batch size 256", "shorter side 1000"), for the loader and, as "... decode_only", for decoding alone. Raises
     InputError for counts below 1 and for a folder that cannot be built into a store.
     """
+    samples, orders, shards = config.samples, config.orders, config.shards
     for name, values, most in (
         ("samples", samples, 1 << 31),
         ("orders", orders, 1 << 36),
         ("shards", shards, 100_000),
-        ("rounds", [rounds], MOST),
-        ("images a round", [images_a_round], MOST),
+        ("rounds", [config.rounds], MOST),
+        ("images_a_round", [config.images_a_round], MOST),
     ):
         for value in values:
             at_least_one(name, value, most)
-    photographs = [] if images is None else list(_on_photographs(images, rounds, images_a_round, progress))
+    photographs = [] if config.images is None else list(_on_photographs(config.images, config, progress))
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:
         counted = progress(samples, len(samples), "making and using stores")
         costs = [cost_of_samples(count, Path(scratch)) for count in counted]
@@ -65,7 +81,7 @@ def scale(
     return {"machine": machine(), "samples": costs, "orders": ordered, "shards": opened, "photographs": photographs}
 
 
-def _on_photographs(images: Path, rounds: int, images_a_round: int, progress: Track) -> Iterator[dict[str, Any]]:
+def _on_photographs(images: Path, config: ScaleConfig, progress: Track) -> Iterator[dict[str, Any]]:
     with ExitStack() as folders, workload(images, batch_size=64) as base:
         settings: dict[str, Workload] = {}
         for threads in THREADS:
@@ -81,18 +97,18 @@ def _on_photographs(images: Path, rounds: int, images_a_round: int, progress: Tr
             for name, work in settings.items()
             for peer, suffix in (("sdali", ""), ("decode_only", " decode_only"))
         ]
-        measured = measure_in_turn(peers, rounds=rounds, images=images_a_round, progress=progress)
-        for own, work in zip(measured, (work for work in settings.values() for _ in range(2)), strict=True):
-            yield {**own.result(), "workload": described(work)}
+        measured = measure_in_turn(peers, rounds=config.rounds, images=config.images_a_round, progress=progress)
+        for one, work in zip(measured, (work for work in settings.values() for _ in range(2)), strict=True):
+            yield {**one.result(), "workload": described(work)}
 
 
 def _resize(files: Sequence[Path], side: int, folder: Path) -> None:
     """JPEGs of quality 90 with that shorter side; enlarging makes them smooth, so their bytes a pixel fall."""
-    for place, file in enumerate(files):
+    for index, file in enumerate(files):
         image = np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR))
         ratio = side / min(image.shape[:2])
         kernel = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
         size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
-        resized, target = cv2.resize(image, size, interpolation=kernel), folder / f"{place:04}.jpg"
+        resized, target = cv2.resize(image, size, interpolation=kernel), folder / f"{index:04}.jpg"
         if not cv2.imwrite(str(target), resized, [cv2.IMWRITE_JPEG_QUALITY, 90]):
             raise InputError(f"cannot write into {folder}; free some space")

@@ -22,7 +22,7 @@ import tyro
 from torch.utils.data import DataLoader, RandomSampler
 
 from ...pipelines import classification
-from ...pipelines.io.streams import print_result, run
+from ...pipelines.io.terminal import print_result, run_command
 from ...trainers.models.classification.classifiers import create_classifier
 from ..hardware import machine
 from ..throughput import process_tree
@@ -61,7 +61,7 @@ def starved(
     `after` with `speedup`, the median of the rounds' own ratios. Raises InputError as `workload` does.
     """
     at_least_one("rounds", rounds)
-    at_least_one("images a round", images_a_round)
+    at_least_one("images_a_round", images_a_round)
     torch.set_num_threads(1)
     network = create_classifier(model, 2).train()
     with workload(images, batch_size=batch_size, size=size, threads=workers) as work:
@@ -141,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import PNG
-from ...pipelines.io.small_files import marked, write_output
+from ...pipelines.io.publish import write_file
 
 _OURS, _FLOOR, _OTHER = "#0b7285", "#adb5bd", "#748ffc"
 
 
-def save_chart(path: Path, record: dict[str, Any]) -> None:
+def save_chart(path: Path, record: dict[str, Any], *, overwrite: bool = False) -> None:
     """Draw the record of `throughput` as a PNG; whiskers span the rounds.
 
     Raises InputError where matplotlib is not installed or the file cannot be written.
@@ -23,7 +22,7 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
     check_chart()
     import matplotlib
 
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fonts
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs its fonts
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -38,8 +37,8 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
     names = [result["peer"] for result in results]
     axes.barh(names, values, xerr=errors, color=[_colour(name) for name in names], ecolor="#343a40", capsize=2)
     longest = max(high for _, high in spans)
-    for place, (value, (_, high)) in enumerate(zip(values, spans, strict=True)):
-        axes.text(high + 0.01 * longest, place, f"{value:.2f}", va="center", fontsize=9)
+    for row, (value, (_, high)) in enumerate(zip(values, spans, strict=True)):
+        axes.text(high + 0.01 * longest, row, f"{value:.2f}", va="center", fontsize=9)
     axes.set_xlim(0, 1.1 * longest)
     axes.invert_yaxis()
     axes.set_xlabel("CPU milliseconds an image: user + system, worker processes included; bar: median, line: range")
@@ -49,7 +48,7 @@ def save_chart(path: Path, record: dict[str, Any]) -> None:
     encoded = io.BytesIO()
     figure.savefig(encoded, dpi=120, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    write_output(path, marked(encoded.getvalue()), PNG)
+    write_file(path, encoded.getvalue(), overwrite=overwrite)
 
 
 def check_chart() -> None:

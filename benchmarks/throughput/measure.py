@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.device import cuda_ordinal
-from ...pipelines.io.outputs import RECORD
 from ...pipelines.io.progress import Track, silent
-from ...pipelines.io.small_files import write_output
 from ..hardware import machine
 from .harness import Measured, measure_in_turn
 from .peer_process import Peer
@@ -34,36 +32,56 @@ PEERS = (
 )
 
 
-def throughput(
-    images: Path,
-    *,
-    peers: tuple[str, ...] = PEERS,
-    rounds: int = 5,
-    images_a_round: int = 1024,
-    batch_size: int = 64,
-    size: int = 224,
-    threads: int = 2,
-    device: str = "cpu",
-    progress: Track = silent,
-) -> dict[str, Any]:
-    """Measure `peers` on the images below a folder; returns {"machine", "workload", "results"}.
+@dataclass(frozen=True, kw_only=True)
+class ThroughputConfig:
+    """Measure pipelines on the same images, in turn."""
+
+    images: Path
+    """Folder of images; use full-size photographs, as small images hide the cost of decoding."""
+
+    peers: str = ",".join(PEERS)
+    """Names of the pipelines to measure, separated by commas."""
+
+    rounds: int = 5
+    """Measured rounds, after one for warm-up; the pipelines take turns in each."""
+
+    images_a_round: int = 1024
+    """Images that each pipeline serves in a round, at least."""
+
+    batch_size: int = 64
+    """Images in a batch."""
+
+    size: int = 224
+    """Side of the output, pixels."""
+
+    threads: int = 2
+    """CPU threads of each pipeline."""
+
+    device: str = "cpu"
+    """cpu, or cuda:0 for pipelines on the GPU."""
+
+
+def throughput(config: ThroughputConfig, *, progress: Track = silent) -> dict[str, Any]:
+    """Measure the peers on the images below a folder; returns {"machine", "workload", "results"}.
 
     Each result: peer, images_per_second and cpu_ms_per_image (medians over rounds, with ranges), cpu_ratio (to
     cpu_ratio_to, the first that could be measured: the median of the rounds' own ratios), peak_memory_mb, rounds and
     lacks; or peer and failure, for one that is not installed or does not run here. Raises InputError for an unknown
     peer or device, a folder without a usable image, or where no peer runs.
     """
+    peers = [name.strip() for name in config.peers.split(",") if name.strip()]
     unknown = [peer for peer in peers if peer not in PEERS]
     if unknown or not peers:
         raise InputError(f"no peer is called {', '.join(unknown) or '(none given)'}; there are {', '.join(PEERS)}")
     if len(set(peers)) < len(peers):
         raise InputError(f"peers are to be named once each, got {', '.join(peers)}")
-    cuda_ordinal(device)
-    at_least_one("rounds", rounds)
-    at_least_one("images a round", images_a_round)
-    with workload(images, batch_size=batch_size, size=size, threads=threads, device=device) as work:
+    cuda_ordinal(config.device)
+    at_least_one("rounds", config.rounds)
+    at_least_one("images_a_round", config.images_a_round)
+    sizes = {"batch_size": config.batch_size, "size": config.size}
+    with workload(config.images, **sizes, threads=config.threads, device=config.device) as work:
         opened = [(peer, partial(open_peer, peer, work)) for peer in peers]
-        measured = measure_in_turn(opened, rounds=rounds, images=images_a_round, progress=progress)
+        measured = measure_in_turn(opened, rounds=config.rounds, images=config.images_a_round, progress=progress)
         about = described(work)
     first = next((one for one in measured if not one.failure), None)
     if first is None:
@@ -80,8 +98,3 @@ def open_peer(name: str, work: Workload) -> Peer:
     """The peer of that name, ready to serve; runs in the peer's own process."""
     module = importlib.import_module(f".peers.{name}", __package__)
     return Peer(module.stream(work), module.LACKS)
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """The record as an indented JSON file."""
-    write_output(path, (json.dumps(document, indent=2) + "\n").encode(), RECORD)

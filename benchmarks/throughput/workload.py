@@ -29,7 +29,8 @@ class Workload:
     """Full-size photographs -> training batches of float32 NCHW, normalised, on `device`.
 
     The recipe: a window of AREA and ASPECT, resized with a kernel at random, brightness, contrast and saturation
-    jittered by JITTER, PCA lighting 0.1, flip, normalisation. Each peer does what it can, and says what it lacks.
+    jittered by JITTER, PCA lighting 0.1, flip, normalisation. Each peer does as much of it
+    as it can, and its LACKS names the rest.
     """
 
     files: tuple[Path, ...]
@@ -59,7 +60,7 @@ def workload(
     Images that cannot be used are named and left out. Raises InputError for options below 1 and for a folder without
     an image that can.
     """
-    at_least_one("batch size", batch_size, MOST_IN_A_BATCH)
+    at_least_one("batch_size", batch_size, MOST_IN_A_BATCH)
     at_least_one("size", size, LARGEST_OUTPUT)
     at_least_one("threads", threads, MOST_THREADS)
     with tempfile.TemporaryDirectory(prefix="sdali-bench-") as scratch:

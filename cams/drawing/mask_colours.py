@@ -1,9 +1,9 @@
-"""Colours of classes, and masks drawn with them: as they are, over their picture, and named in a legend.
+"""Colours of classes, and masks drawn with them: alone, over their picture, and explained in a legend.
 
-The colour of class k is the same whatever the number of classes. The first seven are those of Okabe and Ito (2008),
-chosen for every kind of colour vision. Each further one is that of 4,096 which lies farthest from all before it, in
-OKLab (Ottosson 2020), as the worst of normal, protanopic and deuteranopic vision sees it (Machado et al. 2009). Greys
-and what is nearly black or white are left out: grey is for ignored pixels.
+The colour of class k is the same whatever the number of classes. The first seven colours are those of Okabe and Ito
+(2008), chosen for every kind of colour vision. Each further colour is the one of 4,096 candidates that is farthest from
+all before it: by distance in OKLab (Ottosson 2020), the least over normal, protanopic and deuteranopic vision (Machado
+et al. 2009). Greys and colours that are nearly black or white are no candidates; grey is for ignored pixels.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from .sheet import CAPTION_SIZE, INK, MARGIN, font
 
 OKABE_ITO = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 IGNORED = (128, 128, 128)
-OPACITY, HATCH = 0.55, 6  # of the colours over a picture; pixels from one stripe over ignored ones to the next
-CHIP, COLUMN_GAP, LINE = 18, 28, 28  # pixels of a legend
+OPACITY = 0.55  # of the colours over a picture
+HATCH = 6  # pixels from one stripe over ignored pixels to the next
+CHIP, COLUMN_GAP, LINE = 18, 28, 28  # pixels in a legend: a coloured square, between columns, from line to line
 
 _LIGHTNESS, _CHROMA = (0.35, 0.93), 0.05  # of OKLab, for candidates
 _VISIONS = np.array(
@@ -48,7 +49,7 @@ _TO_LAB = np.array(
 
 @cache
 def palette(classes: int) -> np.ndarray:
-    """uint8 [classes, 3], RGB, read-only."""
+    """The colours of the first `classes` classes, RGB uint8 [classes, 3], read-only."""
     levels = np.linspace(0, 255, 16).round()
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
     lab = _seen(candidates)[0]
@@ -60,20 +61,20 @@ def palette(classes: int) -> np.ndarray:
         farthest = candidates[nearest.argmax()]
         colours = np.vstack([colours, farthest])
         nearest = np.minimum(nearest, _distances(seen, farthest))
-    found = colours[:classes].astype(np.uint8)
-    found.flags.writeable = False
-    return found
+    chosen = colours[:classes].astype(np.uint8)
+    chosen.flags.writeable = False
+    return chosen
 
 
 def coloured(mask: np.ndarray, classes: int) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of a mask uint8 [H, W]: the palette's, grey from `classes` on, where it is ignored."""
+    """A mask uint8 [H, W] in the palette's colours, RGB uint8 [H, W, 3]; values from `classes` on are grey."""
     table = np.full((256, 3), IGNORED, np.uint8)
     table[:classes] = palette(classes)
     return table[mask]
 
 
 def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndarray:
-    """The picture, RGB uint8 [H, W, 3], under the colours of its mask, uint8 of any size, and hatched where ignored."""
+    """The picture, RGB uint8 [H, W, 3], under the colours of its mask, uint8 of any size; ignored pixels hatched."""
     height, width = picture.shape[:2]
     mask = np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     tinted = (1 - OPACITY) * picture + OPACITY * coloured(mask, classes)
@@ -82,9 +83,7 @@ def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndar
 
 
 def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, *, ignored: bool = True) -> Image.Image:
-    """What the colours mean: the classes `shown` of all `names`, at least one, and `ignored` pixels; `width` px wide on
-    white.
-    """
+    """A legend on white, `width` pixels wide: the colours of the classes `shown` (at least one), of ignored pixels."""
     entries = [(names[k], tuple(palette(k + 1)[k].tolist())) for k in shown] + [("ignored", IGNORED)] * ignored
     caption = font(CAPTION_SIZE)
     column = CHIP + 8 + max(int(caption.getlength(name)) for name, _ in entries) + COLUMN_GAP
@@ -92,10 +91,10 @@ def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, 
     lines = -(-len(entries) // columns)
     image = Image.new("RGB", (width, lines * LINE + MARGIN), "white")
     draw = ImageDraw.Draw(image)
-    for place, (name, colour) in enumerate(entries):
-        left, top = MARGIN + place % columns * column, place // columns * LINE
+    for number, (name, colour) in enumerate(entries):
+        left, top = MARGIN + number % columns * column, number // columns * LINE
         chip = np.full((CHIP, CHIP, 3), colour, np.uint8)
-        if place == len(shown):
+        if number == len(shown):  # the entry of ignored pixels
             chip[_stripes(CHIP, CHIP)] = 255
         image.paste(Image.fromarray(chip), (left, top))
         draw.text((left + CHIP + 8, top + CHIP // 2), name, INK, caption, anchor="lm")
@@ -108,12 +107,12 @@ def _stripes(height: int, width: int) -> np.ndarray:
 
 
 def _seen(colours: np.ndarray) -> np.ndarray:
-    """float64 [visions, N, 3]: OKLab of sRGB colours [N, 3], 0 to 255, as each vision sees them."""
+    """sRGB colours [N, 3], 0 to 255, in OKLab as each vision sees them: float64 [visions, N, 3]."""
     srgb = colours / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     return np.cbrt((linear @ _VISIONS.transpose(0, 2, 1)).clip(0, 1) @ _TO_CONES.T) @ _TO_LAB.T
 
 
 def _distances(seen: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """float64 [N]: how far each candidate lies from a colour, in the vision where that is least."""
+    """The distance of each candidate from a colour, in the vision where it is least: float64 [N]."""
     return np.linalg.norm(seen - _seen(colour[None]), axis=2).min(0)

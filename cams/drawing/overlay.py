@@ -1,7 +1,7 @@
 """Drawings on one picture: a heatmap laid over it, and crop windows with their centres.
 
-All take and return RGB uint8 [H, W, 3] arrays; coordinates are pixels of that picture, so a caller that shrinks the
-picture scales its windows too.
+All functions take and return RGB uint8 [H, W, 3] arrays. Coordinates are pixels of that picture, so whoever shrinks the
+picture scales the windows, too.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 PLAIN, DIMMING = (255, 255, 255, 190), (0, 0, 0, 90)  # RGBA
 THIN, THICK, RADIUS = 1.25, 2.5, 3.5  # pixels: lines, and the dots at the centres
-SUPERSAMPLED = 4  # lines are drawn at four times the size and averaged: thin, smooth, at fractions of a pixel
+SUPERSAMPLED = 4  # lines are drawn at four times the size and averaged: smooth at any fraction of a pixel
 
 
 def heatmap_overlay(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     """The picture in grey under the map's colours (inferno), more opaque where the map is higher.
 
     Args:
-        heatmap: uint8 [h, w] over the whole picture; between the centres of its cells colours are interpolated.
+        heatmap: uint8 [h, w] over the whole picture; values are interpolated between the centres of its cells.
     """
     height, width = picture.shape[:2]
     heat = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -57,5 +57,5 @@ def windows_drawn(
 
 
 def _enlarged(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-    """Corners in the enlarged layer, both inside, as ImageDraw counts."""
+    """Corners in the enlarged layer; ImageDraw counts both as inside."""
     return left * SUPERSAMPLED, top * SUPERSAMPLED, right * SUPERSAMPLED - 1, bottom * SUPERSAMPLED - 1

@@ -11,14 +11,15 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-MARGIN, GAP, GROUP_GAP, ROW_GAP = 32, 8, 28, 30  # pixels: around the sheet; between columns, groups of them, rows
+MARGIN = 32  # pixels around the sheet
+GAP, GROUP_GAP, ROW_GAP = 8, 28, 30  # pixels between columns, groups of columns, rows
 TITLE_SIZE, CAPTION_SIZE = 24, 18
 INK, SOFT = (28, 28, 30), (112, 112, 118)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is written over a row, in black and after it in grey, and its pictures RGB uint8 [H, W, 3] by column."""
+    """A caption, `name` in black and `details` in grey, and under it a picture RGB uint8 [H, W, 3] in each column."""
 
     name: str
     details: str
@@ -26,9 +27,9 @@ class Row:
 
 
 def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height: int) -> Image.Image:
-    """The sheet; pictures stand at the top left of their places, and columns are as wide as their widest picture.
+    """The sheet; pictures are aligned at the top left, and a column is as wide as its widest picture.
 
-    groups: (title, number of columns) from left to right; height: of a row without its caption, in pixels.
+    groups: (title, number of columns) from left to right; height: that of a row without its caption, in pixels.
     """
     lefts, right = _column_lefts(groups, rows)
     caption, first = _line_height(CAPTION_SIZE), MARGIN + _line_height(TITLE_SIZE) + GAP

@@ -15,13 +15,11 @@ import h5py
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.images.parts import MAX_PIXELS
-from ...pipelines.io.hdf5 import dataset, form, hdf5_errors, opened, text, text_attribute
-from ...pipelines.io.hdf5_rows import Rows
+from ...pipelines.images.header import MAX_PIXELS
+from ...pipelines.io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text, text_attribute
 from ...pipelines.io.hdf5_write import bytes_of_rows, write_text, written_hdf5
-from ...pipelines.io.outputs import check_apart
-from ...pipelines.store.heatmap_codec import LARGEST_SIDE, Cells, quantise
-from ...pipelines.store.heatmaps import HeatmapStore
+from ...pipelines.io.publish import check_apart
+from ...pipelines.store.heatmaps import LARGEST_SIDE, Cells, HeatmapStore, quantise
 from ...pipelines.store.reader import ImageStore
 
 FORMAT = "sdali heatmaps"
@@ -82,7 +80,7 @@ def _batches(heatmaps: HeatmapStore) -> Iterator[tuple[int, Cells]]:
 
 
 class HeatmapFile:
-    """The maps of an image store in an HDF5 file, by their places in the store.
+    """The maps of an image store in an HDF5 file, by the index of their image.
 
     Where the file has `names`, they say whose map is whose, and there may be more of them than images; else row i
     belongs to image i. Attributes: `method`, for the header of the heatmap store; `rows` int64 [N], the row of each
@@ -99,8 +97,8 @@ class HeatmapFile:
             self._shapes = _shapes(file, maps)
             self._maps = Rows(maps)
             self.rows = self._rows_of(file, store)
-            made = text_attribute(file, "method")
-            self.method = f"{name} of {path.name}, SHA-256 {_sha256(path)}{f': {made}' if made else ''}"
+            method = text_attribute(file, "method")
+            self.method = f"{name} of {path.name}, SHA-256 {_sha256(path)}{f': {method}' if method else ''}"
 
     def heatmap(self, index: int) -> np.ndarray:
         """The uint8 map [h, w] of an image, its maximum 255; InputError where it is damaged or not finite."""
@@ -135,14 +133,14 @@ class HeatmapFile:
             raise ValueError(f"it has {len(self._maps):,} maps, but {len(names):,} names")
         if names == list(store.names):
             return np.arange(len(store))
-        places = {name: row for row, name in enumerate(names)}
-        if len(places) < len(names):
-            twice = next(name for row, name in enumerate(names) if places[name] != row)
+        row_of = {name: row for row, name in enumerate(names)}
+        if len(row_of) < len(names):
+            twice = next(name for row, name in enumerate(names) if row_of[name] != row)
             raise ValueError(f"it has several maps named {twice}")
-        missing = [name for name in store.names if name not in places]
+        missing = [name for name in store.names if name not in row_of]
         if missing:
             raise ValueError(f"it has no map for {len(missing):,} images of {store.path}, the first is {missing[0]}")
-        return np.array([places[name] for name in store.names])
+        return np.array([row_of[name] for name in store.names])
 
 
 def _shapes(file: h5py.File, maps: h5py.Dataset) -> np.ndarray | None:

@@ -1,8 +1,10 @@
-"""The partial files of a heatmap store: what a killed run has left, and where each rank writes.
+"""The partial files of a heatmap store: where each rank writes its maps, and what a killed run leaves behind.
 
-Rank r of n commits its maps to `PATH.r-of-n.partial`, an LMDB file of its own that only it writes (flock). A run that
-finds such files, its own or those of another number of ranks, keeps every map committed in them, provided they carry
-the same binding: images, method, model and count. Every commit is on disk when it returns.
+Rank r of n commits its maps to `PATH.r-of-n.partial`, an LMDB file that only this rank writes (flock). A run that finds
+such files, of its own or of another number of ranks, keeps every map committed in them, provided they carry the same
+binding: images, method, model and count. Every commit is on disk when it returns. The files are written by LMDB itself,
+since they grow in any order and must survive a kill; the finished store is not. A record is 8 bytes of header (height,
+width, checksum) and the bytes of the map.
 """
 
 from __future__ import annotations
@@ -11,20 +13,51 @@ import fcntl
 import json
 import os
 import re
+import struct
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import lmdb
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.publish import open_no_link
-from ...pipelines.store.heatmap_codec import HEADER, HEADER_KEY, MAPS
-from ...pipelines.store.open_file import check_lmdb_file
+from ...pipelines.io.publish import locked
+from ...pipelines.store.format import HEADER, HEADER_KEY
+from ...pipelines.store.heatmaps import LARGEST_SIDE, MAPS
+from ...pipelines.store.lmdb_read import mapped_file
 
-MAP_BYTES = 1 << 30  # of address space to begin with; doubled whenever it is full
+FORMAT, SCHEMA = "sdali partial heatmap store", 1
+RECORD_HEADER = struct.Struct("<HHI")  # height, width, CRC32 of the map begun from both
+_MAP_BYTES = 1 << 30  # of address space to begin with; doubled whenever it is full
+
+
+def encode(heatmap: np.ndarray) -> bytes:
+    """One uint8 map [h, w] as the bytes of a record; sides of 1 to 65,535 cells."""
+    if (
+        heatmap.dtype != np.uint8
+        or heatmap.ndim != 2
+        or not 0 < min(heatmap.shape) <= max(heatmap.shape) <= LARGEST_SIDE
+    ):
+        raise ValueError(f"a heatmap is uint8 [h, w], not {heatmap.dtype} {list(heatmap.shape)}")
+    height, width = heatmap.shape
+    body = heatmap.tobytes()
+    return RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
+
+
+def decode(record: bytes | memoryview) -> np.ndarray:
+    """The read-only uint8 map [h, w] of one record; ValueError where its sizes or checksum disagree."""
+    if len(record) < RECORD_HEADER.size:
+        raise ValueError(f"is cut short at {len(record)} bytes")
+    height, width, checksum = RECORD_HEADER.unpack_from(record)
+    body = record[RECORD_HEADER.size :]
+    if not 0 < height * width == len(body):
+        raise ValueError(f"holds {len(body)} cells where its header says {height} x {width}")
+    if crc32(body, height << 16 | width) != checksum:
+        raise ValueError("fails its checksum")
+    return np.frombuffer(body, np.uint8).reshape(height, width)
 
 
 def shard_path(target: Path, rank: int, world_size: int) -> Path:
@@ -39,16 +72,13 @@ def shard_paths(target: Path, *, other_than: int | None = None) -> list[Path]:
     return sorted(path for path, match in found if match and int(match[1]) != other_than)
 
 
-def write_records(
-    environment: lmdb.Environment, database: Any, items: Sequence[tuple[bytes, bytes]], append: bool = False
-) -> None:
+def _write_records(environment: lmdb.Environment, database: Any, items: Sequence[tuple[bytes, bytes]]) -> None:
     """Put (key, value) pairs in one transaction, in a map that is doubled until they fit."""
     while True:
         try:
             with environment.begin(write=True) as transaction:
                 for key, value in items:
-                    if not transaction.put(key, value, append=append, db=database):
-                        raise AssertionError(f"{key!r} out of order")  # append returns False, silently
+                    transaction.put(key, value, db=database)
             return
         except lmdb.MapFullError:
             environment.set_mapsize(2 * environment.info()["map_size"])
@@ -97,7 +127,7 @@ class ShardWriter:
         os.ftruncate(self._descriptor, 0)
         environment = _open(path, readonly=False)
         environment.open_db(MAPS)
-        write_records(environment, environment.open_db(HEADER), [(HEADER_KEY, json.dumps(binding).encode())])
+        _write_records(environment, environment.open_db(HEADER), [(HEADER_KEY, json.dumps(binding).encode())])
         return environment
 
     def indices(self) -> np.ndarray:
@@ -106,7 +136,7 @@ class ShardWriter:
 
     def put(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Commit (key, record) pairs, all or none."""
-        write_records(self._environment, self._database, items)
+        _write_records(self._environment, self._database, items)
 
     def close(self) -> None:
         """Unlock the file and leave it where it is; may be called twice."""
@@ -118,31 +148,21 @@ class ShardWriter:
 
 def _lock(path: Path, flags: int, operation: int) -> int:
     """Descriptor of a file that is locked, and that `path` still leads to: a finished run may just have removed it."""
-    while True:
-        descriptor = open_no_link(path, flags)
-        try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(f"{path} is being written by another process; wait for it, or stop it") from None
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
+    refusal = f"{path} is being written by another process; wait for it, or stop it"
+    return locked(lambda: os.open(path, flags | os.O_NOFOLLOW, 0o644), path, operation, refusal)
 
 
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
     return lmdb.open(
         str(path), subdir=False, lock=False, readonly=readonly, create=not readonly,
-        map_size=MAP_BYTES, max_dbs=2, lib_version=0,
+        map_size=_MAP_BYTES, max_dbs=2, lib_version=0,
     )  # fmt: skip
 
 
 def _open_bound(path: Path, binding: dict[str, Any], *, readonly: bool) -> lmdb.Environment | None:
     """The environment of a partial file that is whole and carries this binding, else None."""
     try:
-        check_lmdb_file(path)
+        mapped_file(path)  # checks it: LMDB itself would end the process with a signal
         environment = _open(path, readonly=readonly)
     except (InputError, lmdb.Error):
         return None

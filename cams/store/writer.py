@@ -1,48 +1,44 @@
 """Writing a heatmap store so that a kill at any moment costs one batch.
 
-Maps are committed to the rank's partial file as they come (heatmap_shards). When all are there, rank 0 merges the
-partial files in index order into one LMDB file, header last, and renames it to its name: a store exists whole or not at
-all, and its content does not depend on how often the run was killed or how many ranks it had. While it runs, rank 0
-holds `PATH.partial`.
+Maps are committed to the rank's partial file as they come (see partial). When all are there, rank 0 merges the partial
+files in index order into one LMDB file, and renames it to its final name: a store exists whole or not at all, and its
+content does not depend on how often the run was killed or how many ranks it had. While it runs, rank 0 holds
+`PATH.partial`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import numpy as np
 
 from ...pipelines.errors import InputError
-from ...pipelines.io.outputs import store_kind
-from ...pipelines.io.publish import PartialFile
-from ...pipelines.store.format import key
-from ...pipelines.store.heatmap_codec import FORMAT, HEADER, HEADER_KEY, MAPS, SCHEMA, decode, encode
-from ...pipelines.store.writer import write_errors
-from .partial import MAP_BYTES, ShardReader, ShardWriter, shard_path, shard_paths, write_records
-
-SHARD_FORMAT = "sdali partial heatmap store"
-HEATMAP_STORE = store_kind("a heatmap store", FORMAT)
-MAPS_A_COMMIT = 50_000  # bounds the memory of the merge
+from ...pipelines.io.publish import PartialFile, write_errors
+from ...pipelines.store import format as store_format
+from ...pipelines.store.format import HEADER, HEADER_KEY, INDEX, SCHEMA, key
+from ...pipelines.store.heatmaps import FORMAT, MAPS
+from ...pipelines.store.lmdb_write import LmdbFile
+from . import partial
+from .partial import ShardReader, ShardWriter, decode, encode, shard_path, shard_paths
 
 
 class HeatmapWriter:
     """Context manager over an unfinished heatmap store; leaving it keeps what was put, `finish` publishes.
 
     Args:
-        path: the store to be.
-        count: maps in all, one for each image.
+        path: the name of the finished store.
+        count: how many maps the store will have, one for each image.
         images_digest: digest of the image store that the maps belong to.
         method: how the maps are made, with every parameter that changes them.
         model_digest: identity of the model's weights, "" without a model.
         overwrite: whether a store of that name may be replaced.
-        rank, world_size: of the processes that share the work; this one owns the i with i % world_size == rank.
+        rank, world_size: of the processes that share the work; this one makes the i with i % world_size == rank.
 
     Raises:
         InputError: `path` exists, or is being written by another process, or the disk is full.
@@ -66,7 +62,7 @@ class HeatmapWriter:
         self._identity = {**source, "count": count}
         self._done = np.zeros(count, bool)
         with ExitStack() as undo, write_errors(self.path):
-            self._file = PartialFile(self.path, HEATMAP_STORE, overwrite=overwrite) if rank == 0 else None
+            self._file = PartialFile(self.path, overwrite=overwrite) if rank == 0 else None
             undo.callback(self._discard_file)
             self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
             undo.callback(self._shard.close)
@@ -119,48 +115,51 @@ class HeatmapWriter:
 
     @property
     def _binding(self) -> dict[str, Any]:
-        return {"format": SHARD_FORMAT, "schema": SCHEMA, **self._identity}
+        return {"format": partial.FORMAT, "schema": partial.SCHEMA, **self._identity}
 
     def _discard_file(self) -> None:
         if self._file is not None:
             self._file.discard()
 
     def _merge(self, shards: list[ShardReader]) -> None:
-        """Write all maps in index order, then the header with the digest of their records."""
+        """Write all maps in index order, then the columns, the header and the meta pages."""
         assert self._file is not None
-        digest = hashlib.sha256()
-        environment = lmdb.open(
-            str(self._file.path), subdir=False, lock=False, sync=False, map_size=MAP_BYTES, max_dbs=2, lib_version=0
-        )
-        with closing(environment):
-            maps, header = environment.open_db(MAPS), environment.open_db(HEADER)
-            records = self._records(shards)
-            while chunk := list(islice(records, MAPS_A_COMMIT)):
-                for _, record in chunk:
-                    digest.update(record)
-                write_records(environment, maps, chunk, append=True)
-            document = {"format": FORMAT, "schema": SCHEMA, **self._identity, "digest": digest.hexdigest()}
-            write_records(environment, header, [(HEADER_KEY, json.dumps(document).encode())])
-            environment.sync(True)
+        file = LmdbFile(self._file.descriptor, [MAPS, INDEX, HEADER])
+        sizes, crc32 = array("H"), array("I")
+        for index, heatmap in enumerate(self._maps(shards)):
+            body = heatmap.tobytes()
+            file.put(MAPS, key(index), body)
+            sizes.extend(heatmap.shape)
+            crc32.append(zlib.crc32(body))
+        columns, offsets = {"sizes": sizes, "crc32": crc32}, {"map": file.offsets(MAPS)}
+        for name, column in sorted({**columns, "map_offsets": offsets["map"]}.items()):
+            file.put(INDEX, name.encode(), column.tobytes())
+        document = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            **self._identity,
+            "digest": store_format.digest(columns, ()),
+            "offsets_crc32": store_format.offsets_crc32(offsets),
+        }
+        file.put(HEADER, HEADER_KEY, json.dumps(document).encode())
+        file.finish()
 
-    def _records(self, shards: list[ShardReader]) -> Iterator[tuple[bytes, bytes]]:
-        """(key, record) of all maps in index order, each checked."""
+    def _maps(self, shards: list[ShardReader]) -> Iterator[np.ndarray]:
+        """All maps in index order, each checked."""
         for index, shard in enumerate(self._owners(shards)):
-            record = shards[shard].get(key(index))
             try:
-                decode(record)
+                yield decode(shards[shard].get(key(index)))
             except ValueError as error:
                 raise InputError(
                     f"map {index} in the partial files of {self.path} {error}; "
                     f"remove {self.path}.*.partial and start again"
                 ) from None
-            yield key(index), record
 
     def _owners(self, shards: list[ShardReader]) -> Iterable[int]:
-        """For each index the position of a shard that holds it."""
+        """For each index the number of a shard that holds it."""
         owners = np.full(self.count, -1)
-        for position, shard in enumerate(shards):
-            owners[shard.indices()] = position
+        for number, shard in enumerate(shards):
+            owners[shard.indices()] = number
         if absent := int((owners < 0).sum()):
             raise InputError(
                 f"{self.path} lacks {absent} of its {self.count} maps; run the same command again to make them"

@@ -1,4 +1,4 @@
-"""Building stores from a source: prepare, on threads where that pays, write in order, publish when complete.
+"""Building stores from a source: prepare samples on several threads, write them in order, publish what is complete.
 
 The same source and options give the same file, byte for byte, with any number of workers. A bad sample stops the build
 before anything is published, or is left out and listed.
@@ -6,8 +6,10 @@ before anything is published, or is left out and listed.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Generator, Iterable
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,19 +18,18 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..images.parts import MAX_PIXELS
+from ..images.header import MAX_PIXELS
 from ..io.bounds import checked_seed
 from ..io.parallel import adaptive_map
 from ..io.progress import Track, track
-from ..sources.source import Source
+from ..sources.source import Source, SourceItem
 from ..store.join import ShardedWriter
 from ..store.verify import FullDecode, in_batches
 from ..store.writer import StoreWriter
-from .box_report import BoxTally
-from .prepare import Preparation, Prepared, Refused
-from .split import is_validation, split_paths
+from .prepare import Preparation, Prepared, Refused, decoded_mask
 
 Writer = StoreWriter | ShardedWriter
+TRAIN, VAL = 0, 1  # of the two stores of a split
 
 
 def build(
@@ -47,24 +48,33 @@ def build(
     overwrite: bool = False,
     progress: Track = track,
 ) -> dict[str, Any]:
-    """Write `source` into one store, or with `split` (the share that trains) into STORE.train and STORE.val.
+    """Write `source` into one store; with `split`, into two beside it, STORE.train and STORE.val.
 
-    `seed` decides who validates; `shorter_side` shrinks what is larger; `transcode` turns what DALI does not decode
-    into JPEG; `verify` decodes everything in full; `skip_bad` leaves bad samples out; `shard_bytes` makes a folder of
-    files of about that size, see store_shards.
+    Args:
+        split: share of every class that trains, in (0, 1); `seed` decides which images these are.
+        workers: threads; None: one a core.
+        shorter_side: shrink images whose shorter side is longer, in pixels.
+        transcode: convert images that DALI does not decode into JPEG.
+        verify: decode every image in full before anything is published.
+        max_pixels: refuse images with more pixels, before they are decoded.
+        skip_bad: leave out samples that cannot be used.
+        shard_bytes: make the store a folder of files of about this size, see store/shards.py.
+        overwrite: replace a store that exists.
+
     Returns a JSON-able report: stores (paths), images, classes (counts), bytes (of the files), skipped (name and reason
-    of each), seconds, images_per_second, and where the source has boxes what BoxTally counts. Raises InputError for the
-    first bad sample, for nothing left, and for what StoreWriter refuses; then nothing is published.
+    of each), seconds, images_per_second, and where the source has boxes the figures of BoxTally.report. Raises
+    InputError for the first bad sample, where no sample is left, and for what the writer refuses; then nothing is
+    published.
     """
     begun = time.perf_counter()
     if shard_bytes is not None and shard_bytes < 1:
-        raise InputError(f"shards must have at least one byte, got {shard_bytes}")
+        raise InputError(f"shard_bytes must be at least 1, got {shard_bytes}")
     preparation = Preparation(shorter_side=shorter_side, transcode=transcode, max_pixels=max_pixels)
     items, path = source.items, Path(store_path)
     if split is None:
-        paths, parts = (path,), [False] * len(items)
+        paths, parts = (path,), [TRAIN] * len(items)
     else:
-        paths, parts = split_paths(path), is_validation(items, split, checked_seed(seed))
+        paths, parts = split_paths(path), split_parts(items, split, checked_seed(seed))
     outcomes: Generator[Prepared | Refused, None, None] = adaptive_map(preparation, items, workers)
     if verify:
         outcomes = _decoded(outcomes, FullDecode(workers, max_pixels=max_pixels))
@@ -93,7 +103,7 @@ def _writer(source: Source, path: Path, overwrite: bool, shard_bytes: int | None
     }
     if shard_bytes is None:
         return StoreWriter(path, overwrite=overwrite, **declaration)
-    return ShardedWriter(path, shard_bytes=shard_bytes, **declaration)
+    return ShardedWriter(path, shard_bytes=shard_bytes, overwrite=overwrite, **declaration)
 
 
 def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Generator[Prepared | Refused, None, None]:
@@ -102,55 +112,49 @@ def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Gen
     for group in in_batches(sized):
         samples = [each for each in group if isinstance(each, Prepared)]
         sizes = [(sample.height, sample.width) for sample in samples]
-        reasons = decoder.reasons([sample.content.data for sample in samples], sizes) if samples else []
-        bad = {id(sample): reason or _mask_reason(sample) for sample, reason in zip(samples, reasons, strict=True)}
+        reasons = iter(decoder.reasons([sample.content.data for sample in samples], sizes) if samples else [])
         for each in group:
-            reason = bad.get(id(each))
+            reason = (next(reasons) or _mask_reason(each)) if isinstance(each, Prepared) else None
             yield Refused(each.item, reason) if reason else each
 
 
 def _mask_reason(sample: Prepared) -> str | None:
-    if sample.content.mask is None:
-        return None
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(sample.content.mask, np.uint8), cv2.IMREAD_UNCHANGED)
-    return f"has the damaged mask {sample.item.mask_name}" if pixels is None else None
+    try:
+        if sample.content.mask is not None:
+            decoded_mask(sample.item, sample.content.mask)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _fill(
     writers: list[Writer],
-    outcomes: Iterable[tuple[Prepared | Refused, bool]],
+    outcomes: Iterable[tuple[Prepared | Refused, int]],
     skip_bad: bool,
     tally: BoxTally,
 ) -> list[dict[str, str]]:
-    """Add every sample to the writer of its part (False: the first), and to the tally; returns the refused ones, or
-    raises for one.
-    """
+    """Add every sample to the writer of its part and to the tally; returns the refused samples, or raises for one."""
     skipped = []
     for outcome, part in outcomes:
         if isinstance(outcome, Prepared):
-            _add(writers[part], outcome)
+            item, content = outcome.item, outcome.content
+            writers[part].add(
+                content.data,
+                label=item.label,
+                height=outcome.height,
+                width=outcome.width,
+                name=item.name,
+                mask=content.mask,
+                boxes=content.boxes,
+                crc32=outcome.crc32,
+            )
             tally.add(outcome)
         elif skip_bad:
             skipped.append({"name": outcome.item.name, "reason": outcome.reason})
         else:
-            hint = "correct or remove it, or pass --skip-bad to build without it"
+            hint = "correct or remove it, or pass skip_bad=True to build without it"
             raise InputError(f"{outcome.item.name} {outcome.reason}; {hint}")
     return skipped
-
-
-def _add(writer: Writer, sample: Prepared) -> None:
-    writer.add(
-        sample.content.data,
-        label=sample.item.label,
-        height=sample.height,
-        width=sample.width,
-        name=sample.item.name,
-        mask=sample.content.mask,
-        boxes=sample.content.boxes,
-        crc32=sample.crc32,
-    )
 
 
 def _publish(writers: list[Writer], skipped: list[dict[str, str]]) -> None:
@@ -159,7 +163,7 @@ def _publish(writers: list[Writer], skipped: list[dict[str, str]]) -> None:
         if not len(writer) and skipped:
             first = skipped[0]
             raise InputError(
-                f"nothing is left for {writer.path}: all {len(skipped)} samples are bad, the first: "
+                f"no sample is left for {writer.path}: {len(skipped)} are bad, the first of them: "
                 f"{first['name']} {first['reason']}"
             )
         writer.finish()
@@ -178,3 +182,65 @@ def _report(source: Source, writers: list[Writer], skipped: list[dict[str, str]]
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
     }
+
+
+def split_paths(store_path: Path) -> tuple[Path, Path]:
+    """Paths of the two stores of a split: pets.lmdb -> pets.train.lmdb, pets.val.lmdb."""
+    train, val = (store_path.with_name(f"{store_path.stem}.{part}{store_path.suffix}") for part in ("train", "val"))
+    return train, val
+
+
+def split_parts(items: Sequence[SourceItem], share: float, seed: int) -> list[int]:
+    """TRAIN or VAL for each item; `share` of every class trains.
+
+    Within a class the items with the smallest SHA-256 of (seed, name) validate, so that a photograph mostly stays in
+    its part when others are added or removed (our choice). Of a class with two images or more, each part gets at least
+    one; a single image trains. Raises InputError for a share outside (0, 1), and where no image would validate.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"split must lie between 0 and 1, as the share that trains, got {share}")
+    by_class: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
+    for number, item in enumerate(items):
+        text = f"{seed}:{item.name}".encode("utf-8", "surrogateescape")
+        by_class[item.label].append((hashlib.sha256(text).digest(), number))
+    parts = [TRAIN] * len(items)
+    for members in by_class.values():
+        count = min(max(round(len(members) * (1 - share)), 1), len(members) - 1)
+        for _, number in sorted(members)[:count]:
+            parts[number] = VAL
+    if VAL not in parts:
+        raise InputError("split needs a class with two images or more; build one store instead")
+    return parts
+
+
+class BoxTally:
+    """Counts the objects of the samples that go into a store, and the boxes that did not fit their image."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = tuple(classes)
+        self._objects = np.zeros(len(self._classes), np.int64)
+        self._clipped = self._dropped = self._difficult = self._empty = 0
+
+    def add(self, sample: Prepared) -> None:
+        """Count one sample that goes into the store."""
+        boxes = sample.content.boxes
+        if boxes is None:
+            return
+        self._objects += np.bincount(boxes.labels, minlength=len(self._objects))
+        self._difficult += int(boxes.difficult.sum())
+        self._empty += not len(boxes.labels)
+        self._clipped += sample.clipped
+        self._dropped += sample.dropped
+
+    def report(self) -> dict[str, Any]:
+        """JSON-able: `boxes` that were kept; `boxes_clipped`, those of them that reached beyond the image;
+        `boxes_dropped`, those that had nothing inside; `objects` by class; `difficult`; `images_without_objects`.
+        """
+        return {
+            "boxes": int(self._objects.sum()),
+            "boxes_clipped": self._clipped,
+            "boxes_dropped": self._dropped,
+            "objects": dict(zip(self._classes, self._objects.tolist(), strict=True)),
+            "difficult": self._difficult,
+            "images_without_objects": self._empty,
+        }

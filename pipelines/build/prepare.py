@@ -1,4 +1,4 @@
-"""What happens to one sample between its source and a store: load, header check, transcoding, shrinking."""
+"""The steps of one sample from its source to a store: loading, header check, transcoding, shrinking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..images.header import ImageHeader, NeedsTranscoding, probe
 from ..images.pillow import decode
-from ..sources.mask_png import encode_mask
+from ..sources.mask_png import decode_mask, encode_mask
 from ..sources.source import Loaded, SourceItem
 from ..store.boxes import inside
 
@@ -22,7 +22,7 @@ _JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encode
 class Prepared(NamedTuple):
     """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image.
 
-    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside.
+    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside it.
     """
 
     item: SourceItem
@@ -43,11 +43,7 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How samples are prepared; call it with an item.
-
-    `shorter_side`: shrink to it what is larger, None: as it comes. `transcode`: turn what DALI does not decode into
-    JPEG. `max_pixels`: refuse what has more, before anything is decoded.
-    """
+    """How samples are prepared; call it with an item. The options are those of `build`."""
 
     shorter_side: int | None = None
     transcode: bool = False
@@ -79,7 +75,7 @@ class Preparation:
             return content, probe(content.data, max_pixels=self.max_pixels)
         except NeedsTranscoding as error:
             if not self.transcode:
-                raise InputError(f"{error} (--transcode converts it)") from None
+                raise InputError(f"{error} (transcode=True converts it)") from None
         data = _jpeg(decode(content.data, self.max_pixels)[:, :, ::-1])
         return content._replace(data=data), probe(data, max_pixels=self.max_pixels)
 
@@ -101,14 +97,22 @@ def _check_mask(item: SourceItem, mask: bytes | None, header: ImageHeader) -> No
     width, height = struct.unpack_from(">II", mask, 16)
     if (height, width) != (header.height, header.width):
         sizes = f"{height} x {width} px, but is itself {header.height} x {header.width} px"
-        raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of its own size")
+        raise InputError(f"has the mask {item.mask_name or 'of its source'} of {sizes}: give it one of the same size")
+
+
+def decoded_mask(item: SourceItem, mask: bytes) -> np.ndarray:
+    """uint8 [H, W]; raises InputError with a reason that names the mask."""
+    try:
+        return decode_mask(mask)
+    except InputError as error:
+        raise InputError(f"has the mask {item.mask_name or 'of its source'}, which {error}") from None
 
 
 def _with_boxes_inside(sample: Prepared) -> Prepared:
     content, size = sample.content, (sample.height, sample.width)
     if content.size is not None and content.size != size:
-        sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has itself {size[0]} x {size[1]} px"
-        raise InputError(f"is annotated as {sizes} as it is seen: annotate it again, or correct the size")
+        sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has {size[0]} x {size[1]} px"
+        raise InputError(f"is annotated as {sizes} with its orientation applied: correct the size, or annotate again")
     if content.boxes is None:
         return sample
     boxes, clipped, dropped = inside(content.boxes, *size)
@@ -133,17 +137,9 @@ def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
     data = _jpeg(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
     mask, boxes = content.mask, content.boxes
     if mask is not None:
-        mask = _shrunk_mask(mask, height, width)
+        pixels = decoded_mask(sample.item, mask)
+        mask = encode_mask(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     if boxes is not None:
         factors = np.array([width / sample.width, height / sample.height] * 2, np.float32)
         boxes = boxes._replace(xyxy=boxes.xyxy * factors)
     return sample._replace(content=Loaded(data, mask, boxes), height=height, width=width)
-
-
-def _shrunk_mask(mask: bytes, height: int, width: int) -> bytes:
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError("is damaged: its mask cannot be decoded")
-    return encode_mask(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))

@@ -1,6 +1,6 @@
 """Whether a file can go into a store, from its bytes and without decoding: format, oriented size, end marker.
 
-What DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow made of the same files decides what is taken as it came:
+The same files were decoded by DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow, with these results:
 - alike to the last bit: JPEG (baseline, progressive, arithmetic-coded; grey, RGB), PNG (1 to 16 bits; grey, palette,
   with alpha, animated: first frame), WebP, BMP (1 to 32 bits, RLE), PNM (binary, maximum 255 or 65535), JPEG 2000, TIFF
   (grey, RGB, 8 and 16 bits, compressed; first page). 16-bit values are scaled, alpha is dropped, EXIF is applied;
@@ -9,20 +9,19 @@ What DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow made of the same fil
   with EXIF after a chunk of odd length;
 - decoded, but wrongly or not alike: PNM of other maxima (not scaled), grey + alpha TIFF (multiplied by alpha), RGB +
   alpha TIFF (OpenCV multiplies), Lab and float TIFF.
-The last two groups raise NeedsTranscoding. Sizes agree with `fn.peek_image_shape` in all others, with any EXIF.
+Files of the last two groups raise NeedsTranscoding. Sizes of others agree with `fn.peek_image_shape`, with any EXIF.
 """
 
 from __future__ import annotations
 
 from ..errors import InputError
-from .chunks import png_header, pnm_header, webp_header
-from .jpeg import jpeg_header
-from .parts import MAX_PIXELS, ImageHeader, NeedsTranscoding
-from .pillow import pillow_header, sniff
+from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, jpeg_header, png_header
+from .pillow import pillow_header
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "fault", "probe"]
 
-_PARSERS = {"JPEG": jpeg_header, "PNG": png_header, "WEBP": webp_header, "PPM": pnm_header}
+# Where Pillow raises DecompressionBombError: a 24-bit picture of 512 MiB, twice the limit above which it warns.
+MAX_PIXELS = 178_956_970
 
 
 def fault(data: bytes | memoryview, size: tuple[int, int], max_pixels: int) -> str | None:
@@ -45,16 +44,16 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> ImageHea
     """
     if not data:
         raise InputError("is empty")
-    header = jpeg_header(data) if data[:3] == b"\xff\xd8\xff" else _other_header(bytes(data))  # a JPEG is not copied
+    if data[:2] == b"\xff\xd8":
+        header = jpeg_header(data)  # whose data are not copied
+    elif data[:8] == PNG_SIGNATURE:
+        header = png_header(bytes(data))
+    else:
+        header = pillow_header(bytes(data))
     if header.height < 1 or header.width < 1:
         raise InputError(f"is damaged: it claims {header.height} x {header.width} px")
     if header.height * header.width > max_pixels:
         raise InputError(
-            f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (--max-pixels)"
+            f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (max_pixels)"
         )
     return header
-
-
-def _other_header(data: bytes) -> ImageHeader:
-    name = sniff(data)
-    return _PARSERS[name](data) if name in _PARSERS else pillow_header(data, name)

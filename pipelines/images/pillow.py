@@ -1,12 +1,13 @@
-"""BMP, TIFF, JPEG 2000 and what DALI does not decode: headers through Pillow, and the decoding that transcoding needs.
+"""All formats but JPEG and PNG: headers through Pillow, and the decoding that transcoding needs.
 
-Pillow's classes are called directly: `Image.open` warns or raises at its own, global limit of pixels, and ours is the
-caller's. Its other warnings are muted under a lock, because Python's warning filters are not per thread.
+Pillow's classes are called directly, because `Image.open` warns or raises at a global limit of pixels, where the limit
+here is the caller's. Other warnings are muted under a lock, because Python's warning filters are not per thread.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .parts import ImageHeader, NeedsTranscoding
+from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, exif_orientation, oriented
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -29,12 +30,13 @@ _SIGNATURES = {
     b"GIF8": "GIF",
     b"\0\0\1\0": "ICO",
     b"\xff\xd8": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
+    PNG_SIGNATURE: "PNG",
 }
-_DECODED = frozenset({"BMP", "JPEG2000", "TIFF"})
-# Those that DALI, OpenCV and Pillow decode alike, within one level; in others one of the three differs or fails.
+# TIFFs that DALI, OpenCV and Pillow decode alike, within one level; of others one of the three differs or fails.
 _TIFF_MODES = frozenset({"L", "RGB", "P", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"})
 _OFFSETS_AND_COUNTS = ((273, 279), (324, 325))  # TIFF tags of strips, of tiles
+# Bits of a pixel by what Pillow's decoder is given, for PNMs in binary of maximum 255 or 65535, which DALI scales.
+_PNM_BITS = {"1;I": 1, "L": 8, "RGB": 24, "I;16B": 16, ("RGB", 65535): 48}
 
 _muting = threading.Lock()
 
@@ -51,15 +53,16 @@ def sniff(data: bytes) -> str:
     raise InputError("is not an image")
 
 
-def pillow_header(data: bytes, name: str) -> ImageHeader:
-    """Header of a BMP, TIFF or JPEG 2000; raises NeedsTranscoding for other formats and unsupported variants."""
-    if name not in _DECODED:
+def pillow_header(data: bytes) -> ImageHeader:
+    """Header of a BMP, TIFF, JPEG 2000, WebP or PNM.
+
+    Raises InputError for what is damaged or cut off, NeedsTranscoding for other formats and unsupported variants.
+    """
+    name = sniff(data)
+    if name not in _HEADERS:
         raise NeedsTranscoding(f"is a picture in the format {name}, which DALI does not decode")
     with _opened(data, name) as image:
-        _check_complete(image, data, name)
-        if name == "TIFF" and image.mode not in _TIFF_MODES:
-            raise NeedsTranscoding(f"is a TIFF of mode {image.mode}, which DALI and OpenCV do not decode alike")
-        return ImageHeader(name, image.height, image.width)  # Pillow has transposed a TIFF's size by its orientation
+        return _HEADERS[name](image, data)
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:
@@ -74,7 +77,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     with _opened(data, name) as image:
         if image.width * image.height > max_pixels:
             raise InputError(
-                f"has {image.width * image.height:,} pixels, more than the {max_pixels:,} allowed (--max-pixels)"
+                f"has {image.width * image.height:,} pixels, more than the {max_pixels:,} allowed (max_pixels)"
             )
         if image.mode in ("F", "I"):
             raise InputError("has 32-bit samples; convert it to 8 or 16 bits, with a scale of your choice")
@@ -102,22 +105,57 @@ def _opened(data: bytes, name: str) -> Iterator[ImageFile]:
             yield image
 
 
-def _check_complete(image: ImageFile, data: bytes, name: str) -> None:
-    """Raise InputError where the pixel data end before they should."""
-    if name == "JPEG2000":
-        whole = data.rfind(b"\xff\xd9") > data.find(b"\xff\x93") > 0  # end of codestream after the first start of data
-    elif name == "TIFF":
-        whole = _tiff_end(image) <= len(data)
-    else:
-        tile: Any = image.tile[0]  # decoder, extents, offset, (mode, bytes of a row, direction)
-        whole = tile[0] != "raw" or tile[2] + image.height * tile[3][1] <= len(data)
+def _check_complete(name: str, whole: bool) -> None:
     if not whole:
         raise InputError(f"is truncated: the {name} ends before its pixels do")
 
 
-def _tiff_end(image: ImageFile) -> int:
+def _bmp(image: ImageFile, data: bytes) -> ImageHeader:
+    tile: Any = image.tile[0]  # decoder, extents, offset, (mode, bytes of a row, direction)
+    _check_complete("BMP", tile[0] != "raw" or tile[2] + image.height * tile[3][1] <= len(data))
+    return ImageHeader("BMP", image.height, image.width)
+
+
+def _jpeg2000(image: ImageFile, data: bytes) -> ImageHeader:
+    # The last marker that ends a codestream has to come after the first that starts its data.
+    _check_complete("JPEG2000", data.rfind(b"\xff\xd9") > data.find(b"\xff\x93") > 0)
+    return ImageHeader("JPEG2000", image.height, image.width)
+
+
+def _tiff(image: ImageFile, data: bytes) -> ImageHeader:
     tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]: a TiffImageFile
     for offsets, counts in _OFFSETS_AND_COUNTS:
         if offsets in tags and counts in tags:
-            return max(offset + count for offset, count in zip(tags[offsets], tags[counts], strict=False))
-    return 0
+            end = max(offset + count for offset, count in zip(tags[offsets], tags[counts], strict=False))
+            _check_complete("TIFF", end <= len(data))
+    if image.mode not in _TIFF_MODES:
+        raise NeedsTranscoding(f"is a TIFF of mode {image.mode}, which DALI and OpenCV do not decode alike")
+    return ImageHeader("TIFF", image.height, image.width)  # Pillow has transposed the size by the orientation
+
+
+def _pnm(image: ImageFile, data: bytes) -> ImageHeader:
+    tile: Any = image.tile[0]  # decoder, extents, offset, mode or (mode, maximum)
+    if tile[0] == "ppm_plain":
+        raise NeedsTranscoding("is a PNM in ASCII, which DALI does not decode")
+    if tile[3] not in _PNM_BITS:
+        raise NeedsTranscoding(f"is a PNM of maximum {tile[3][1]}, which DALI does not scale to 255")
+    row_bytes = (image.width * _PNM_BITS[tile[3]] + 7) // 8
+    _check_complete("PNM", tile[2] + image.height * row_bytes <= len(data))
+    return ImageHeader("PNM", image.height, image.width)
+
+
+def _webp(image: ImageFile, data: bytes) -> ImageHeader:
+    """DALI 2.4 skips no padding byte when it looks for EXIF, so after a chunk of odd length it does not find it."""
+    exif: bytes = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    position = 12
+    while exif and position + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, position)
+        if kind == b"EXIF":
+            break
+        if length % 2:
+            raise NeedsTranscoding("is a WebP whose EXIF DALI does not find")
+        position += 8 + length
+    return oriented("WEBP", image.height, image.width, exif_orientation(exif))
+
+
+_HEADERS = {"BMP": _bmp, "TIFF": _tiff, "JPEG2000": _jpeg2000, "PPM": _pnm, "WEBP": _webp}

@@ -1,24 +1,34 @@
-"""HDF5 files that others made, read safely: nothing outside the very file, no more memory than it holds data for.
+"""Reading HDF5 files that others made: nothing outside the very file, and no more memory than it holds data for.
 
 A file can lead elsewhere (external and soft links, external storage, virtual datasets), claim any size, and hold
 references or pickled objects. The first are refused along the whole path, sizes are compared with the bytes that are
 stored, and only numbers and text are read. What is wrong is raised as a ValueError with a reason; `open_hdf5` makes one
 sentence of it, and of all that h5py itself raises.
+
+`Rows` reads a dataset row by row on many threads. HDF5 decompresses a whole chunk to hand out one row of it, so the
+rows of a chunk are read together, and the last two such blocks are kept: enough for threads that ask in ascending
+order, whose requests are a few rows apart. h5py lets one thread in at a time, so a lock around a read costs nothing.
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from ..errors import InputError
-from .hdf5_heaps import check_heaps, largest_claim
+from .input_files import open_input
 
 UNQUESTIONED_BYTES = 1 << 26  # our choice: what a dataset may claim without having it stored
-LARGEST_RATIO = 1032  # of deflate, its format's own bound
+LARGEST_RATIO = 1032  # of deflate, a bound of its format
+BLOCK_BYTES = 1 << 28  # our choice: larger chunks are kept in parts, and decompressed once for each part
+LARGEST_CHUNK = 1 << 30  # our choice: bytes that HDF5 takes to hand out a single row
+_BLOCKS_KEPT = 2
 
 H5PY_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 
@@ -35,7 +45,7 @@ def open_hdf5(path: Path, kind: str, again: str) -> Iterator[h5py.File]:
 
 def opened(path: Path) -> h5py.File:
     """The file, open for reading until it is closed or forgotten; use it inside `hdf5_errors`."""
-    check_heaps(path)
+    open_input(path).close()  # refuses what is no regular file, such as a pipe, which h5py would wait for
     return h5py.File(path, "r")
 
 
@@ -49,17 +59,17 @@ def hdf5_errors(path: Path, kind: str, again: str) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; {again}") from None
     except H5PY_ERRORS as error:
-        raise InputError(f"{path} is no legible HDF5 file of {kind} ({reason_of(error)}); {again}") from None
+        raise InputError(f"{path} is no legible HDF5 file of {kind} ({_reason_of(error)}); {again}") from None
 
 
-def reason_of(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     """What h5py says, on one line."""
-    said = error.strerror if isinstance(error, OSError) else None
-    return " ".join(str(said or (error.args[0] if error.args else error)).split())
+    reason = error.strerror if isinstance(error, OSError) else None
+    return " ".join(str(reason or (error.args[0] if error.args else error)).split())
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """The dataset "labels" or "train/labels" of this very file, its shape known and its values stored.
+    """The dataset "labels" or "train/labels" of this very file, with a shape and with stored values.
 
     Raises ValueError for what is missing, a group, reached through a link, kept in other files, or never written, and
     for one that claims more than 64 MiB and more than 1,032 times the bytes that are stored.
@@ -87,13 +97,10 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
 def text(data: h5py.Dataset) -> list[str]:
     """All strings of a dataset [N], of fixed or variable length; what is no UTF-8 becomes surrogates, as in file names.
 
-    Raises ValueError for other values, for a string with a zero byte inside, and for one that claims to be larger than
-    the file.
+    Raises ValueError for other values, and for a string with a zero byte inside.
     """
     if h5py.check_string_dtype(data.dtype) is None or data.ndim != 1:
         raise ValueError(f"{data.name} is no list of strings, but {form(data)}")
-    if data.dtype.hasobject and (claimed := largest_claim(data)) > data.file.id.get_filesize():
-        raise ValueError(f"{data.name} claims a string of {claimed:,} bytes, more than the file has")
     values = [value.decode("utf-8", "surrogateescape") for value in data[()]]
     if any("\0" in value for value in values):
         raise ValueError(f"{data.name} has strings with zero bytes inside")
@@ -122,6 +129,49 @@ def form(data: h5py.Dataset) -> str:
 
 
 def _what_there_is(file: h5py.File) -> str:
-    """What stands beside a name that is not there, which may just be misspelt: ", only images, labels"."""
+    """What the file has in place of a name that it lacks, which may just be misspelt: ", only images, labels"."""
     names = [name for name in map(str, file) if isinstance(file.get(name, getlink=True), h5py.HardLink)]
     return f", only {', '.join(names[:5])}{', ...' * (len(names) > 5)}" if names else ""
+
+
+class Rows:
+    """Row i of a dataset [N, ...], read when asked for, on any thread; quickest in ascending order.
+
+    Holds at most 512 MiB, or two rows where these are larger, and keeps the file open. Raises ValueError for chunks of
+    more than 1 GiB.
+    """
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > LARGEST_CHUNK:
+            raise ValueError(f"{data.name} has chunks of {list(data.chunks)}, more than {LARGEST_CHUNK:,} bytes each")
+        self._data = data
+        self._step = _rows_a_block(data)
+        self._blocks: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """A view of row `row`; raises InputError "cannot be read: ..." where its bytes are damaged."""
+        number, within = divmod(row, self._step)
+        with self._lock:
+            if number not in self._blocks:
+                if len(self._blocks) == _BLOCKS_KEPT:
+                    del self._blocks[next(iter(self._blocks))]
+                self._blocks[number] = self._read(number * self._step)
+            return self._blocks[number][within]
+
+    def _read(self, start: int) -> np.ndarray:
+        try:
+            return self._data[start : start + self._step]
+        except H5PY_ERRORS as error:
+            raise InputError(f"cannot be read: {_reason_of(error)}") from None
+
+
+def _rows_a_block(data: h5py.Dataset) -> int:
+    """Rows of a chunk, or as many as BLOCK_BYTES hold; one where nothing is gained, or their size is not known."""
+    row_bytes = math.prod(data.shape[1:]) * data.dtype.itemsize
+    if not data.chunks or data.dtype.hasobject or not row_bytes:
+        return 1
+    return max(1, min(data.chunks[0], BLOCK_BYTES // row_bytes))

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import h5py
 
-from ..store.writer import write_errors
-from .outputs import HDF5
-from .publish import PartialFile
+from .publish import PartialFile, write_errors
 
 _STRUCTURE_BYTES = 1 << 16  # what a few datasets and attributes take beside their values
 
@@ -29,7 +27,7 @@ def written_hdf5(path: Path, *, largest: int, overwrite: bool) -> Iterator[h5py.
     cannot be written, and for a full disk.
     """
     with write_errors(path):
-        partial = PartialFile(path, HDF5, overwrite=overwrite)
+        partial = PartialFile(path, overwrite=overwrite)
         try:
             _reserve(partial.path, largest + _STRUCTURE_BYTES)
             with h5py.File(partial.path, "r+", locking=False) as file:  # our own lock is on it

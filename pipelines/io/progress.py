@@ -1,15 +1,15 @@
-"""How far a long job is, on stderr: a bar with count, rate and remaining time on a terminal, else a line a minute."""
+"""How far a long job is, on stderr: a live line with a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
-_SECONDS_BETWEEN_LINES = 60.0
+SECONDS_BETWEEN_LINES = 60.0
 
 
 class Track(Protocol):
@@ -28,41 +28,68 @@ def silent(items: Iterable[Item], total: int, what: str) -> Generator[Item, None
 
 def track(items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]:
     """Shows on stderr how many of `total` items have passed, how fast, and the time that remains."""
-    with _bar(total, what) if sys.stderr.isatty() else _lines(total, what) as advance:
-        for item in items:
+    begun = time.monotonic()
+    with closing(display(total, what=what)) as shown:
+        for done, item in enumerate(items, 1):
             yield item
-            advance()
+            shown.show(done, f"{done / max(time.monotonic() - begun, 1e-9):,.0f}/s")
 
 
-@contextmanager
-def _bar(total: int, what: str) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-    from rich.text import Text
+class Display:
+    """Shows how much of a job is done and a few words on it; this one, of the ranks that do not report, nothing."""
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
+    def show(self, done: int, text: str) -> None:
+        """Call after each step."""
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), Remaining()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+    def close(self) -> None:
+        """End the display."""
 
 
-@contextmanager
-def _lines(total: int, what: str) -> Iterator[Any]:
-    begun = shown = time.monotonic()
-    done = 0
+class Bar(Display):
+    """On a terminal: one live line with a bar, the count, the words and the remaining time."""
 
-    def advance() -> None:
-        nonlocal done, shown
-        done += 1
+    def __init__(self, total: int, done: int = 0, what: str = "step", console: Any = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = console or Console(stderr=True)
+        count = TextColumn(what, markup=False), BarColumn(bar_width=20), MofNCompleteColumn()
+        words = TextColumn("{task.description}", markup=False)
+        self._progress = Progress(*count, words, TimeRemainingColumn(), console=self._console)
+        self._task = self._progress.add_task("", total=total, completed=done)
+        self._progress.start()
+
+    def show(self, done: int, text: str) -> None:
+        self._progress.update(self._task, completed=done, description=text)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class Lines(Display):
+    """For a file or a pipe: a line at most every minute, with the remaining time at the pace since the start."""
+
+    def __init__(self, total: int, done: int = 0, what: str = "step") -> None:
+        self._total, self._before, self._what = total, done, what
+        self._begun = self._shown = time.monotonic()
+
+    def show(self, done: int, text: str) -> None:
         now = time.monotonic()
-        if now - shown >= _SECONDS_BETWEEN_LINES:
-            shown = now
-            rate = done / (now - begun)
-            print(f"{what}: {done:,} of {total:,}, {rate:,.0f}/s, {(total - done) / rate:,.0f} s left", file=sys.stderr)
+        if now - self._shown >= SECONDS_BETWEEN_LINES:
+            self._shown = now
+            left = (now - self._begun) / max(done - self._before, 1) * (self._total - done)
+            self.say(f"{self._what} {done:,} of {self._total:,}, {text}, {left:,.0f} s left")
 
-    yield advance
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+def display(total: int, done: int = 0, what: str = "step") -> Display:
+    """What suits stderr, for a job of `total` steps or items of which `done` are done."""
+    return Bar(total, done, what) if sys.stderr.isatty() else Lines(total, done, what)

@@ -21,8 +21,8 @@ from ..errors import InputError
 from ..io.bounds import checked_seed, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
-from ..plan.crops.guided import Heatmaps
 from ..plan.order import Order, in_epochs_of, order_named
+from ..store.heatmaps import Heatmaps
 from ..store.reader import ImageStore
 from ..store.statistics import IMAGENET, Statistics
 from ..store.subset import Subset, SubsetMaps

@@ -88,11 +88,17 @@ class SoftLabels:
 
 
 def save_confusion(
-    path: Path, mean_softmax: np.ndarray, images: np.ndarray, classes: Sequence[str], **facts: Any
+    path: Path,
+    mean_softmax: np.ndarray,
+    images: np.ndarray,
+    classes: Sequence[str],
+    *,
+    overwrite: bool = False,
+    **facts: Any,
 ) -> None:
     """Write mean_softmax float64 [K, K] (true -> predicted), images int64 [K] and class names as HDF5."""
     largest = mean_softmax.nbytes + images.nbytes + bytes_of_rows(len(classes), sum(map(len, classes)) * 4)
-    with written_hdf5(path, largest=largest, overwrite=True) as file:
+    with written_hdf5(path, largest=largest, overwrite=overwrite) as file:
         file.attrs["format"] = FORMAT
         file.attrs["facts"] = json.dumps(facts)
         file["mean_softmax"], file["images"] = mean_softmax, images

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import Augmentation, Crop
+from ..store.heatmaps import Heatmaps
 from .crops import random as crop_random
-from .crops.guided import Heatmaps
 from .planner import Planner, draw_appearance, draw_centres, draw_flip, fill_plain
 from .random_words import Draws, Purpose, uniforms
 

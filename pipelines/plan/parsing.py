@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import ParsingAugmentation
+from ..store.heatmaps import Heatmaps
 from .crops import random as crop_random
 from .crops import scaled as crop_scaled
-from .crops.guided import Heatmaps
 from .planner import PLAN, Planner, draw_appearance, draw_centres, fill_plain
 from .random_words import Draws, Purpose
 

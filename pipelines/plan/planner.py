@@ -13,13 +13,11 @@ from typing import ClassVar
 import numpy as np
 
 from ..config import INTERPOLATIONS, Appearance, Crop, ParsingCrop
-from ..store.heatmap_codec import Cells
-from ..store.heatmaps import HeatmapStore
+from ..store.heatmaps import Cells, Heatmaps, HeatmapStore
 from ..store.reader import ImageStore
 from ..store.statistics import Statistics
 from . import colour
 from .crops import guided as crop_guided
-from .crops.guided import Heatmaps
 from .random_words import Draws, Purpose
 
 PLAN = np.dtype(

@@ -1,71 +1,96 @@
-"""The folder source: one sub-folder a class, images anywhere below, perhaps folders of masks or annotations beside.
+"""The format folder: one sub-folder for each class, images anywhere below, perhaps folders of masks or annotations.
 
-Classes and images come in natural order (img2 before img10). Names that begin with a dot are left out: they are the
-leavings of file managers ("._cat.jpg" is no image). Whatever is called like an image is taken as one, also formats that
-DALI does not decode, so that nothing is missing from a store silently: the build refuses or transcodes it.
+Classes and images come in natural order (img2 before img10). Names that begin with a dot are left out, since file
+managers leave such files behind ("._cat.jpg" is no image). Every file with the ending of an image format is taken, also
+of formats that DALI does not decode, so that no image is silently missing: the build refuses or transcodes it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .mask_png import MaskFolder, box_around
-from .side_files import shared_stems
-from .source import LazyItems, Loaded, Source, SourceItem, natural_key, read_file
-from .voc_xml import AnnotationFolder
+from ..io.input_files import read_input
+from .mask_png import as_index_png, box_around, mask_files
+from .registry import source_format
+from .source import LazyItems, Loaded, Source, SourceItem, natural_key
+from .voc_xml import annotation_files, labelled_boxes
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
 EXTENSIONS += (".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".ico")
 
 
-def folder(
-    path: str | Path,
-    *,
-    masks: str | Path | None = None,
-    annotations: str | Path | None = None,
-    boxes_from_masks: Sequence[int] = (),
-) -> Source:
-    """A folder of class folders, or of images without classes (label -1).
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """A folder whose sub-folders are the classes, with images anywhere below them."""
 
-    `masks`: a folder of PNGs of class indices; the image a/b.jpg takes a/b.png, else b.png from anywhere below it.
-    `annotations`: a folder of VOC XML files, found alike; each box is of its image's class, whatever name it has there.
-    `boxes_from_masks`: values of the masks; a box of the image's class goes around all of its pixels of these values.
+    masks: Path | None = None
+    """The folder of masks, PNG files of class indices. The mask of the image a/b.jpg is a/b.png, else the only b.png
+    anywhere in the folder."""
+
+    annotations: Path | None = None
+    """A folder of VOC XML files, which belong to images as masks do. Each box has the class of its image, whatever name
+    the file gives it."""
+
+    boxes_from_masks: tuple[int, ...] = ()
+    """Values in the masks, such as 1 3: each image gets one box, of its class, around all pixels of these values."""
+
+
+@source_format("folder", FolderOptions)
+def folder(path: str | Path, options: FolderOptions) -> Source:
+    """A folder of class folders, or of images without classes (label -1); see FolderOptions.
+
     Raises InputError for a folder that is missing or has no images, for an empty class folder, for images both inside
-    and outside class folders, for boxes of images without classes, and for boxes from masks that are not given or from
-    both masks and annotations.
+    and outside class folders, for boxes of images without classes, and for boxes from masks without masks or together
+    with annotations.
     """
-    root, mask_root = Path(path), None if masks is None else Path(masks)
-    names = image_names(root, mask_root)
-    classes = _classes(root, names, mask_root)
-    labels = {name: label for label, name in enumerate(classes)}
-    _check_box_values(boxes_from_masks, masks, annotations)
-    if (annotations is not None or boxes_from_masks) and not classes:
-        raise InputError(f"{root} has no class folders, whose classes the boxes would have; use --format voc or coco")
-    mask_folder = None if mask_root is None else MaskFolder(mask_root, shared_stems(names))
-    annotated = None if annotations is None else AnnotationFolder(Path(annotations), shared_stems(names))
-    of_image = [labels.get(name.split("/")[0], -1) for name in names]
-    items = FolderItems(root, names, of_image, mask_folder, annotated, boxes_from_masks)
+    root = Path(path)
+    names = image_names(root, options.masks)
+    classes = _classes(root, names, options.masks)
+    label_of = {name: label for label, name in enumerate(classes)}
+    _check_boxes(root, classes, options)
+    masks = None if options.masks is None else mask_files(options.masks, names)
+    annotations = None if options.annotations is None else annotation_files(options.annotations, names)
+
+    def item(index: int) -> SourceItem:
+        name = names[index]
+        label = label_of.get(name.split("/")[0], -1)
+
+        def load() -> Loaded:
+            data = read_input(os.path.join(root, name))
+            mask = None if masks is None else masks.load(name, as_index_png)
+            boxes = size = None
+            if annotations is not None:
+                boxes, size = annotations.load(name, lambda file: labelled_boxes(file, label))
+            elif mask is not None and options.boxes_from_masks:
+                boxes = box_around(mask, options.boxes_from_masks, label)
+            return Loaded(data, mask, boxes, size)
+
+        return SourceItem(name, label, load, "" if masks is None else masks.expected_path(name))
+
     return Source(
         classes,
-        items,
-        has_masks=mask_folder is not None,
-        has_boxes=annotated is not None or bool(boxes_from_masks),
+        LazyItems(len(names), item),
+        has_masks=masks is not None,
+        has_boxes=annotations is not None or bool(options.boxes_from_masks),
         description=f"folder {root}",
     )
 
 
-def _check_box_values(values: Sequence[int], masks: object, annotations: object) -> None:
-    if not values:
-        return
-    if masks is None:
-        raise InputError("boxes from masks need masks; give the folder of masks too")
-    if annotations is not None:
-        raise InputError("boxes come from masks or from annotations; give one of them")
+def _check_boxes(root: Path, classes: tuple[str, ...], options: FolderOptions) -> None:
+    """Raise InputError for boxes that are asked for and cannot be."""
+    values = options.boxes_from_masks
+    if values and options.masks is None:
+        raise InputError("boxes_from_masks needs masks; give the folder of masks too")
+    if values and options.annotations is not None:
+        raise InputError("boxes come from annotations or from boxes_from_masks; leave one of them out")
     if outside := [value for value in values if not 0 <= value <= 255]:
-        raise InputError(f"values of masks are 0 to 255, and boxes are asked for of {outside[0]}; correct it")
+        raise InputError(f"boxes_from_masks holds values of masks, which are 0 to 255, got {outside[0]}; correct it")
+    if (values or options.annotations is not None) and not classes:
+        raise InputError(f"{root} has no class folders, so its boxes would have no class; use the format voc or coco")
 
 
 def image_names(root: Path, masks: Path | None) -> list[str]:
@@ -77,54 +102,8 @@ def image_names(root: Path, masks: Path | None) -> list[str]:
         raise InputError(f"{root} is no folder; name one that has a sub-folder of images for each class")
     names = sorted(_walk(root, "", frozenset(), masks), key=natural_key)
     if not names:
-        raise InputError(f"{root} has no images: nothing below it is called like one (.jpg, .png, ...)")
+        raise InputError(f"{root} has no images: no file below it ends in .jpg, .png, ...; name another folder")
     return names
-
-
-class FolderItems(LazyItems):
-    """Files, of which only the names are kept."""
-
-    def __init__(
-        self,
-        root: Path,
-        names: list[str],
-        labels: list[int],
-        masks: MaskFolder | None,
-        annotations: AnnotationFolder | None = None,
-        box_values: Sequence[int] = (),
-    ) -> None:
-        self._root, self._names, self._labels = root, names, labels
-        self._masks, self._annotations, self._box_values = masks, annotations, box_values
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def item(self, index: int) -> SourceItem:
-        name, label, masks, annotations = self._names[index], self._labels[index], self._masks, self._annotations
-
-        def load() -> Loaded:
-            data = read_file(os.path.join(self._root, name))
-            boxes, size = (None, None) if annotations is None else annotations.load(name, label)
-            mask = None if masks is None else masks.load(name)
-            if mask is not None and self._box_values:
-                boxes = box_around(mask, self._box_values, label)
-            return Loaded(data, mask, boxes, size)
-
-        return SourceItem(name, label, load, "" if masks is None else masks.file_of(name))
-
-
-def path_inside(root: Path, name: str) -> str:
-    """Where the file of that relative name is; raises InputError with a reason unless it is below `root` in fact too.
-
-    For names that a list or a JSON file gives: neither ".." nor a symbolic link may lead elsewhere.
-    """
-    try:
-        path = os.path.realpath(os.path.join(root, name))
-    except ValueError:  # a zero byte
-        raise InputError("is no name of a file") from None
-    if os.path.isabs(name) or ".." in name.split("/") or not path.startswith(os.path.realpath(root) + os.sep):
-        raise InputError(f"points outside {root}")
-    return path
 
 
 def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...]:
@@ -134,7 +113,7 @@ def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...
     if outside and inside:
         example = min(inside, key=natural_key)
         raise InputError(
-            f"{root} has images in class folders ({example}/) and outside ({outside[0]}); move these into one"
+            f"{root} has images in class folders ({example}/) and outside ({outside[0]}); move the latter into a folder"
         )
     if outside:
         return ()
@@ -146,7 +125,7 @@ def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...
 
 
 def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], skip: Path | None) -> Iterator[str]:
-    """Relative paths, with '/', of everything below that is called like an image.
+    """Relative paths, with '/', of all files below that have the ending of an image format.
 
     A folder that is its own ancestor, through a symbolic link, is not entered again.
     """

@@ -1,104 +1,89 @@
-"""The HDF5 source: images in one dataset, a row each, labels in another, perhaps names, class names and masks.
+"""The format hdf5: images in one dataset, a row each, labels in another, perhaps names, class names and masks.
 
 Images are encoded files (variable-length uint8) or pixels (uint8: [N, H, W, 3] RGB, [N, H, W] or [N, H, W, 1] grey,
-also with the channels first), which are kept without loss, as PNG. Rows are read when their turn comes.
+also with the channels first), which are stored as PNG, without loss. Rows are read when their turn comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from ..errors import InputError
-from ..images.parts import MAX_PIXELS
-from ..io.hdf5 import dataset, form, hdf5_errors, opened, text
-from ..io.hdf5_rows import Rows
-from .class_names import numbered
+from ..images.header import MAX_PIXELS
+from ..io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text
 from .mask_png import as_index_png, encode_mask
-from .source import LazyItems, Loaded, Source, SourceItem
-
-KIND, AGAIN = "images", "correct it, or name its datasets with --images-dataset, --labels-dataset, ..."
+from .registry import source_format
+from .source import LazyItems, Loaded, Source, SourceItem, numbered
 
 Encode = Callable[[np.ndarray], bytes]  # a row -> encoded image
 
 
-def hdf5(
-    path: str | Path,
-    *,
-    images: str = "images",
-    labels: str | None = "labels",
-    names: str | None = None,
-    classes: str | None = None,
-    masks: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> Source:
-    """Datasets of one HDF5 file, by their paths in it; nothing outside this file is read.
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Options:
+    """An HDF5 file of images. Datasets are named by their paths in the file; nothing outside it is read."""
 
-    Args:
-        images: see the module; encoded ones have at most 256 MiB each, pixels at most `max_pixels` an image.
-        labels: integers [N] or [N, 1], -1 for an image without a class; None: no image has one.
-        names: strings [N], each once; None: by position, 0000000.jpg where encoded and 0000000.png where pixels.
-        classes: names of the classes, in the order of the labels; None: "0", "1", ... up to the largest label. A class
-            may be without images, so that labels keep their meaning.
-        masks: uint8 class indices [N, H, W], or variable-length uint8: PNG of class indices.
+    images_dataset: str = "images"
+    """The images: encoded files (variable-length uint8 [N], 256 MiB each at most) or pixels (uint8 [N, H, W, 3], [N, 3,
+    H, W] or [N, H, W])."""
 
-    Raises:
-        InputError: a file or a dataset that is missing, damaged or of another form, or kept outside the file; datasets
-            of different lengths; labels outside the classes; names that repeat.
+    labels_dataset: str | None = "labels"
+    """Their classes: integers [N] or [N, 1], -1 for an image without a class. None: no image has a class."""
+
+    classes_dataset: str | None = None
+    """The names of the classes, in the order of the labels; a class may have no images. None: "0", "1", ..."""
+
+    names_dataset: str | None = None
+    """The names of the images: strings, each once. None: row numbers, 0000000.jpg if encoded and 0000000.png if
+    pixels."""
+
+    masks_dataset: str | None = None
+    """Masks of class indices: uint8 pixels [N, H, W], or variable-length uint8 [N] of PNG files. None: no masks."""
+
+    max_pixels: int = MAX_PIXELS
+    """Refuse pixels of larger images."""
+
+
+@source_format("hdf5", Hdf5Options)
+def hdf5(path: str | Path, options: Hdf5Options) -> Source:
+    """Rows of the datasets of one HDF5 file, which are read when their turn comes; see Hdf5Options.
+
+    Raises InputError for a file or a dataset that is missing, damaged, of another form, or kept outside the file, for
+    datasets of different lengths, labels outside the classes, and names that repeat.
     """
     path = Path(path)
-    if classes is not None and labels is None:
-        raise InputError(f"{path}: classes without labels have no meaning; give both, or neither")
-    with hdf5_errors(path, KIND, AGAIN):
+    if options.classes_dataset is not None and options.labels_dataset is None:
+        raise InputError(f"{path}: classes_dataset without labels_dataset has no meaning; give both, or neither")
+    hint = "correct it, or name its datasets with images_dataset, labels_dataset, ..."
+    with hdf5_errors(path, "images", hint):
         file = opened(path)
-        found = dataset(file, images)
-        count, encode, suffix = len(found) if found.shape else 0, *_image_encoder(found, max_pixels)
+        data = dataset(file, options.images_dataset)
+        encode, suffix = _image_encoder(data, options.max_pixels)
+        count = len(data)
         if not count:
-            raise ValueError(f"{images} has no rows")
-        all_labels = None if labels is None else _labels(_as_long(dataset(file, labels), count))
-        class_names = () if all_labels is None else _class_names(file, all_labels, classes)
-        all_names = None if names is None else _unique(text(_as_long(dataset(file, names), count)), names)
-        mask_rows = None if masks is None else _masks(_as_long(dataset(file, masks), count))
-        items = _Items(Rows(found), encode, suffix, all_labels, all_names, mask_rows)
-    return Source(class_names, items, has_masks=masks is not None, description=f"HDF5 {path}")
+            raise ValueError(f"{options.images_dataset} has no rows")
 
+        def column(name: str | None) -> h5py.Dataset | None:
+            return None if name is None else _as_long(dataset(file, name), count)
 
-class _Items(LazyItems):
-    """Rows of the file."""
+        labels, names, masks = map(column, (options.labels_dataset, options.names_dataset, options.masks_dataset))
+        all_labels = np.full(count, -1) if labels is None else _labels(labels)
+        classes = () if labels is None else _class_names(file, all_labels, options.classes_dataset)
+        all_names = None if names is None else _unique(text(names), str(names.name))
+        rows, mask = Rows(data), None if masks is None else _mask_reader(masks)
 
-    def __init__(
-        self,
-        images: Rows,
-        encode: Encode,
-        suffix: str,
-        labels: np.ndarray | None,
-        names: list[str] | None,
-        masks: tuple[Rows, Encode] | None,
-    ) -> None:
-        self._images, self._encode, self._suffix = images, encode, suffix
-        self._labels, self._names, self._masks = labels, names, masks
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def item(self, index: int) -> SourceItem:
+    def item(index: int) -> SourceItem:
         def load() -> Loaded:
-            return Loaded(self._encode(self._images[index]), self._mask(index))
+            return Loaded(encode(rows[index]), None if mask is None else mask(index))
 
-        name = f"{index:07d}{self._suffix}" if self._names is None else self._names[index]
-        return SourceItem(name, -1 if self._labels is None else int(self._labels[index]), load, f"of row {index}")
+        name = f"{index:07d}{suffix}" if all_names is None else all_names[index]
+        return SourceItem(name, int(all_labels[index]), load, f"of row {index}")
 
-    def _mask(self, row: int) -> bytes | None:
-        if self._masks is None:
-            return None
-        rows, encode = self._masks
-        try:
-            return encode(rows[row])
-        except InputError as error:
-            raise InputError(f"has a mask that {error}") from None
+    return Source(classes, LazyItems(count, item), has_masks=mask is not None, description=f"HDF5 {path}")
 
 
 def _image_encoder(data: h5py.Dataset, max_pixels: int) -> tuple[Encode, str]:
@@ -121,14 +106,21 @@ def _image_encoder(data: h5py.Dataset, max_pixels: int) -> tuple[Encode, str]:
     return (_png_of_planes if first else _png), ".png"
 
 
-def _masks(data: h5py.Dataset) -> tuple[Rows, Encode]:
-    if _is_encoded(data):
-        return Rows(data), lambda row: as_index_png(row.tobytes())
-    if data.dtype != np.uint8 or data.ndim != 3:
+def _mask_reader(data: h5py.Dataset) -> Callable[[int], bytes]:
+    """A function from a row's number to its mask as single-channel PNG."""
+    encoded, rows = _is_encoded(data), Rows(data)
+    if not encoded and (data.dtype != np.uint8 or data.ndim != 3):
         raise ValueError(
             f"{data.name} is {form(data)}; masks are uint8 [N, H, W], or variable-length uint8 [N] of PNGs"
         )
-    return Rows(data), encode_mask
+
+    def mask(row: int) -> bytes:
+        try:
+            return as_index_png(rows[row].tobytes()) if encoded else encode_mask(rows[row])
+        except InputError as error:
+            raise InputError(f"has a mask that {error}") from None
+
+    return mask
 
 
 def _is_encoded(data: h5py.Dataset) -> bool:
@@ -179,5 +171,5 @@ def _unique(names: list[str], dataset_name: str) -> list[str]:
     for row, name in enumerate(names):
         if not name or (before := seen.setdefault(name, row)) != row:
             wrong = f"the name {name!r} of row {before} again in row {row}" if name else f"no name in row {row}"
-            raise ValueError(f"{dataset_name} has {wrong}; give each its own")
+            raise ValueError(f"{dataset_name} has {wrong}; give each a name of its own")
     return names

@@ -1,48 +1,27 @@
-"""Masks as PNG files of class indices: found by name, palettes resolved to indices, checked for what they are."""
+"""Masks as PNG files of class indices: palettes and odd bit depths resolved, anything else refused with a reason."""
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..images.chunks import png_header
-from ..images.parts import MAX_PIXELS
+from ..images.header import MAX_PIXELS
+from ..images.jpeg_png import PNG_SIGNATURE, png_header
 from ..store.boxes import Boxes, none_found
-from .side_files import FolderBeside
-from .source import read_file
+from .side_files import SideFiles
 
 _GREY, _PALETTE = 0, 3  # PNG colour types
 _GREY_STEP = {1: 255, 2: 85, 4: 17, 8: 1}  # by what Pillow multiplies grey levels of 1, 2, 4 and 8 bits
 
 
-class MaskFolder(FolderBeside):
-    """All PNGs below a folder; an image a/b.jpg takes a/b.png, else the only b.png anywhere below."""
-
-    def __init__(
-        self,
-        root: Path,
-        shared_stems: frozenset[str] = frozenset(),
-        converted: Callable[[bytes], bytes] = lambda data: data,
-    ) -> None:
-        """`shared_stems`: see FolderBeside. `converted`: what is done to each index PNG."""
-        purpose = "has a PNG of class indices for each image"
-        super().__init__(root, shared_stems, ending=".png", what="mask", purpose=purpose)
-        self._converted = converted
-
-    def load(self, name: str) -> bytes:
-        """Single-channel uint8 PNG for image `name`; raises InputError with a reason that names the mask's file."""
-        path = self.found(name)
-        try:
-            return self._converted(as_index_png(read_file(path)))
-        except InputError as error:
-            raise InputError(f"has the mask {path}, which {error}") from None
-        except OSError as error:
-            raise InputError(f"has the mask {path}, which cannot be read: {error.strerror or error}") from None
+def mask_files(root: str | Path, images: list[str]) -> SideFiles:
+    """The PNGs of class indices below a folder, by the images that they belong to; `load` them with as_index_png."""
+    return SideFiles(Path(root), images, ending=".png", what="mask")
 
 
 def as_index_png(data: bytes) -> bytes:
@@ -50,13 +29,13 @@ def as_index_png(data: bytes) -> bytes:
 
     Raises InputError with a reason for what is no whole PNG, or has colours instead of indices.
     """
-    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if not data.startswith(PNG_SIGNATURE):
         raise InputError("is not a PNG")
     header = png_header(data)
     if header.height * header.width > MAX_PIXELS:
         raise InputError(f"has {header.height:,} x {header.width:,} px, more than the {MAX_PIXELS:,} allowed")
     if header.orientation != 1:
-        raise InputError("is to be turned by its EXIF orientation: turn its pixels, and save it without")
+        raise InputError("has an EXIF orientation: turn its pixels, and save it without EXIF")
     bits, colour = struct.unpack_from("BB", data, 24)
     if (bits, colour) == (8, _GREY):
         return data
@@ -86,17 +65,22 @@ def box_around(data: bytes, values: Sequence[int], label: int) -> Boxes:
 
     Raises InputError with a reason for what cannot be decoded.
     """
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError("cannot be decoded")
-    wanted = np.isin(pixels, values)
+    wanted = np.isin(decode_mask(data), values)
     rows, columns = (np.flatnonzero(wanted.any(axis)) for axis in (1, 0))
     if not rows.size:
         return none_found()
     edges = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
     return Boxes(np.array([edges], np.float32), np.array([label]), np.zeros(1, bool))
+
+
+def decode_mask(data: bytes) -> np.ndarray:
+    """A single-channel uint8 PNG as uint8 [H, W]; raises InputError with a reason for what cannot be decoded."""
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise InputError("cannot be decoded as one channel of 8 bits")
+    return np.asarray(pixels, np.uint8)
 
 
 def encode_mask(mask: np.ndarray) -> bytes:

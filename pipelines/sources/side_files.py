@@ -1,24 +1,36 @@
-"""Files that belong to images, such as masks and annotations, found by the images' names."""
+"""Files that belong to images, such as masks and annotations: found by the images' names, read with one kind of error.
+
+Which file belongs to which image is decided by their names alone: the image a/b.jpg takes the file a/b.ENDING, else
+the only b.ENDING anywhere below the folder.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import InputError
+from ..io.input_files import read_input
+
+ResultT = TypeVar("ResultT")
 
 
-class FolderBeside:
-    """All files of one ending below a folder; an image a/b.jpg takes a/b.ENDING, else the only b.ENDING anywhere below.
+class SideFiles:
+    """All files of one ending below a folder, by the images that they belong to.
 
-    `what`: what such a file is called in messages; `purpose`: completes "name a folder that ...".
+    `what` names such a file in messages ("mask"). `images` are the names of all images: where several have the same
+    stem, only the full path tells which file is whose. Raises InputError for a folder that is missing.
     """
 
-    def __init__(self, root: Path, shared_stems: frozenset[str], *, ending: str, what: str, purpose: str) -> None:
-        """`shared_stems`: of several images; for these only the full path tells which file is whose."""
+    def __init__(self, root: Path, images: list[str], *, ending: str, what: str) -> None:
         if not root.is_dir():
-            raise InputError(f"{root} is no folder; name one that {purpose}")
-        self.root, self._shared_stems, self._ending, self._what = root, shared_stems, ending, what
+            raise InputError(f"{root} is no folder; name one that has a {what} ({ending}) for each image")
+        self.root, self._ending, self._what = root, ending, what
+        counts = Counter(Path(name).stem for name in images)
+        self._ambiguous = {stem for stem, count in counts.items() if count > 1}
         self._exact: dict[str, list[Path]] = defaultdict(list)
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(root.rglob("*")):
@@ -26,33 +38,53 @@ class FolderBeside:
                 self._exact[path.relative_to(root).with_suffix("").as_posix()].append(path)
                 self._by_stem[path.stem].append(path)
 
-    def files(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         """All of them, sorted."""
         return [path for paths in self._exact.values() for path in paths]
 
-    def file_of(self, name: str) -> str:
-        """Where the file of image `name` is, or should be."""
-        found = self._candidates(name)
-        return str(found[0] if found else self.root / Path(name).with_suffix(self._ending))
+    def expected_path(self, image: str) -> str:
+        """Where the file of an image is, or should be."""
+        candidates = self._candidates(image)
+        return str(candidates[0] if candidates else self.root / Path(image).with_suffix(self._ending))
 
-    def found(self, name: str) -> Path:
-        """The file of image `name`; raises InputError with a reason where there is none, or more than one."""
-        found = self._candidates(name)
-        if not found:
-            raise InputError(f"has no {self._what} {self.file_of(name)}")
-        if len(found) > 1:
-            raise InputError(
-                f"could have either of the {self._what}s {found[0]} and {found[1]}: leave one, where the image is"
-            )
-        return found[0]
+    def load(self, image: str, parse: Callable[[bytes], ResultT]) -> ResultT:
+        """What `parse` makes of the image's file; raises InputError where there is none, or more than one."""
+        candidates = self._candidates(image)
+        if not candidates:
+            raise InputError(f"has no {self._what} {self.expected_path(image)}")
+        if len(candidates) > 1:
+            both = f"{candidates[0]} and {candidates[1]}"
+            raise InputError(f"could have either of the {self._what}s {both}: keep one, with the path of the image")
+        return parsed_file(candidates[0], self._what, parse)
 
-    def _candidates(self, name: str) -> list[Path]:
-        exact = self._exact.get(Path(name).with_suffix("").as_posix())
-        stem = Path(name).stem
-        return exact if exact else [] if stem in self._shared_stems else self._by_stem.get(stem, [])
+    def _candidates(self, image: str) -> list[Path]:
+        exact = self._exact.get(Path(image).with_suffix("").as_posix())
+        stem = Path(image).stem
+        return exact if exact else [] if stem in self._ambiguous else self._by_stem.get(stem, [])
 
 
-def shared_stems(names: list[str]) -> frozenset[str]:
-    """Stems of several images, see FolderBeside."""
-    counts = Counter(Path(name).stem for name in names)
-    return frozenset(stem for stem, count in counts.items() if count > 1)
+def parsed_file(path: Path, what: str, parse: Callable[[bytes], ResultT]) -> ResultT:
+    """What `parse` makes of a file's content; raises InputError with a reason, completing "IMAGE ...", that names it.
+
+    `parse` raises InputError with a reason that completes "FILE ...".
+    """
+    try:
+        return parse(read_input(path))
+    except InputError as error:
+        raise InputError(f"has the {what} {path}, which {error}") from None
+    except OSError as error:
+        raise InputError(f"has the {what} {path}, which cannot be read: {error.strerror or error}") from None
+
+
+def path_inside(root: Path, name: str) -> str:
+    """The path of `name` below `root`; raises InputError with a reason where it is elsewhere.
+
+    For names that a list or a JSON file gives: neither ".." nor a symbolic link may lead out of the folder.
+    """
+    try:
+        path = os.path.realpath(os.path.join(root, name))
+    except ValueError:  # a zero byte
+        raise InputError("cannot be the name of a file") from None
+    if os.path.isabs(name) or ".." in name.split("/") or not path.startswith(os.path.realpath(root) + os.sep):
+        raise InputError(f"points outside {root}")
+    return path

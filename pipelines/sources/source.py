@@ -1,25 +1,27 @@
-"""What a build reads from: class names and a sequence of items, each loaded only when its turn comes."""
+"""A source, which a build reads: names of classes, and a sequence of items, each loaded only when its turn comes."""
 
 from __future__ import annotations
 
-import os
 import re
-import stat
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, overload
 
 from ..errors import InputError
+from ..io.input_files import read_lines
 from ..store.boxes import Boxes
+
+_MOST_UNNAMED = 1 << 16  # our choice: a label above it is a mistake, not a class
 
 
 class Loaded(NamedTuple):
-    """One sample's content, as `SourceItem.load` returns it.
+    """The content of one sample, as `SourceItem.load` returns it.
 
-    `data`: encoded image. `mask`: single-channel uint8 PNG of class indices, of the oriented image's size, or None.
-    `boxes`: of the oriented image, as they were annotated, or None: not annotated. `size`: height and width that the
-    annotation states, or None.
+    `data`: encoded image. `mask`: single-channel uint8 PNG of class indices, as large as the oriented image, or None.
+    `boxes`: of the oriented image, as they were annotated; None where it is not annotated. `size`: height and width
+    that the annotation states, or None.
     """
 
     data: bytes
@@ -30,7 +32,7 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceItem:
-    """A sample to be: `name` (relative path with '/'), `label` (class, -1: none), and how to load it.
+    """One sample of a source: `name` (relative path with '/'), `label` (class, -1 for none), and how to load it.
 
     `load` may run on any thread; it raises OSError, or InputError with a reason that completes "NAME ...".
     `mask_name` names the mask's file in messages.
@@ -43,11 +45,13 @@ class SourceItem:
 
 
 class LazyItems(Sequence[SourceItem]):
-    """Items made when asked for, so that millions of samples cost little more than their names."""
+    """`count` items, each made by `item(index)` when it is asked for: millions of samples cost little memory."""
 
-    def item(self, index: int) -> SourceItem:
-        """The sample at `index`, which is within 0..len-1."""
-        raise NotImplementedError
+    def __init__(self, count: int, item: Callable[[int], SourceItem]) -> None:
+        self._count, self._item = count, item
+
+    def __len__(self) -> int:
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> SourceItem: ...
@@ -55,15 +59,16 @@ class LazyItems(Sequence[SourceItem]):
     def __getitem__(self, index: slice) -> list[SourceItem]: ...
     def __getitem__(self, index: int | slice) -> SourceItem | list[SourceItem]:
         if isinstance(index, slice):
-            return [self.item(i) for i in range(*index.indices(len(self)))]
-        return self.item(range(len(self))[index])
+            return [self._item(i) for i in range(*index.indices(self._count))]
+        return self._item(range(self._count)[index])
 
 
 @dataclass(frozen=True)
 class Source:
-    """Everything a build needs: class names (() for none), items in store order, and what their items carry.
+    """Everything that a build needs: class names (() for none), items in the order of the store, what items carry.
 
-    `ignore_index`: where the classes are those of the masks' pixels, the value of pixels without one.
+    `ignore_index`: where the classes are those of the masks' pixels, the value of pixels without a class.
+    `description` is recorded in the store.
     """
 
     classes: tuple[str, ...]
@@ -74,22 +79,20 @@ class Source:
     description: str = ""
 
 
-def read_file(path: str | Path) -> bytes:
-    """A file's content in four system calls: each lets go of Python's lock, for which threads then queue.
+def names_in(path: str | Path) -> list[str]:
+    """Names of the classes 0, 1, 2, ..., one a line; raises InputError for a name that comes twice."""
+    names = read_lines(path, "class names")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path} has the class {name!r} twice; write each name once")
+    return names
 
-    Raises OSError, or InputError for what is no regular file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for without end
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("is not a regular file")
-        data = os.read(descriptor, status.st_size + 1)
-        while len(data) != status.st_size and (more := os.read(descriptor, 1 << 30)):
-            data += more
-        return data
-    finally:
-        os.close(descriptor)
+
+def numbered(largest: int, where: str) -> tuple[str, ...]:
+    """The names "0", "1", ... up to the largest label; raises InputError, naming `where` it is, for one too large."""
+    if largest >= _MOST_UNNAMED:
+        raise InputError(f"{where} would need {largest + 1:,} classes; correct it, or give the names of the classes")
+    return tuple(map(str, range(largest + 1)))
 
 
 def natural_key(path: str) -> tuple[tuple[tuple[str | int, ...], str], ...]:

@@ -1,90 +1,75 @@
-"""Annotations of objects as VOC XML files: found by the images' names, read without following anything in them.
+"""Annotations of objects as VOC XML files, read without following any reference in them.
 
 VOC counts pixels from 1 and both ends belong to the box; as continuous edges (see boxes) that is x_min - 1, y_min - 1,
 x_max, y_max. The image's size, where the file states it, must be that of the image as it is seen, EXIF orientation
 applied: boxes drawn on a picture lying on its side are refused rather than guessed at. Which file belongs to which
-image is told by their names, never by what the XML says about paths.
+image is decided by their names, never by the paths in the XML.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..store.boxes import Boxes, none_found
-from .side_files import FolderBeside
-from .source import read_file
+from ..io.input_files import read_input
+from ..store.boxes import Boxes
+from .side_files import SideFiles
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _TO_EDGES = np.array([-1.0, -1.0, 0.0, 0.0])
 
 
-class Annotation(NamedTuple):
-    """What one file says: `names` of the K objects, their `boxes` (labels all -1), `size` (height, width) or None."""
-
-    names: list[str]
-    boxes: Boxes
-    size: tuple[int, int] | None
+def annotation_files(root: str | Path, images: list[str]) -> SideFiles:
+    """The XML files below a folder, by the images that they belong to."""
+    return SideFiles(Path(root), images, ending=".xml", what="annotation")
 
 
-class AnnotationFolder(FolderBeside):
-    """All XML files below a folder; an image a/b.jpg takes a/b.xml, else the only b.xml anywhere below."""
-
-    def __init__(self, root: Path, shared_stems: frozenset[str] = frozenset()) -> None:
-        purpose = "has a VOC XML file for each image"
-        super().__init__(root, shared_stems, ending=".xml", what="annotation", purpose=purpose)
-
-    def load(self, name: str, label_of: Mapping[str, int] | int) -> tuple[Boxes, tuple[int, int] | None]:
-        """Boxes of image `name`, and the size stated; label_of: class by the objects' names, or that of all of them.
-
-        Raises InputError with a reason that names the file.
-        """
-        return boxes_in(self.found(name), label_of)
-
-    def class_names(self) -> list[str]:
-        """Names of all objects in all files, sorted; files that cannot be read are refused at their image's turn."""
-        names: set[str] = set()
-        for path in self.files():
-            try:
-                names.update(parsed(read_file(path)).names)
-            except (InputError, OSError):
-                continue
-        if not names:
-            raise InputError(f"{self.root} has no annotation with an object; name the folder of the VOC XML files")
-        return sorted(names)
+def object_names(files: SideFiles) -> list[str]:
+    """The names of all objects in all files, sorted. Files that cannot be read are refused at their image's turn."""
+    names: set[str] = set()
+    for path in files.paths():
+        try:
+            names.update(parsed(read_input(path))[0])
+        except (InputError, OSError):
+            continue
+    if not names:
+        raise InputError(f"{files.root} has no annotation with an object; name the folder of the VOC XML files")
+    return sorted(names)
 
 
-def boxes_in(path: Path, label_of: Mapping[str, int] | int) -> tuple[Boxes, tuple[int, int] | None]:
-    """Boxes of one file, and the image size stated; see AnnotationFolder.load."""
-    try:
-        annotation = parsed(read_file(path))
-        if isinstance(label_of, int):
-            labels = [label_of] * len(annotation.names)
-        else:
-            labels = [_label(object_name, label_of) for object_name in annotation.names]
-    except InputError as error:
-        raise InputError(f"has the annotation {path}, which {error}") from None
-    except OSError as error:
-        raise InputError(f"has the annotation {path}, which cannot be read: {error.strerror or error}") from None
-    return annotation.boxes._replace(labels=np.array(labels, np.int64)), annotation.size
+def labelled_boxes(data: bytes, label_of: Mapping[str, int] | int) -> tuple[Boxes, tuple[int, int] | None]:
+    """The boxes of one file, and the size of the image where the file states it.
+
+    `label_of`: the class by the objects' names, or the one class of all objects. Raises InputError with a reason.
+    """
+    names, boxes, size = parsed(data)
+    if isinstance(label_of, int):
+        labels = [label_of] * len(names)
+    elif unknown := [name for name in names if name not in label_of]:
+        raise InputError(f"has an object of class {unknown[0]!r}, none of the {len(label_of)} given; add it to them")
+    else:
+        labels = [label_of[name] for name in names]
+    return boxes._replace(labels=np.array(labels, np.int64)), size
 
 
-def parsed(data: bytes) -> Annotation:
-    """One VOC XML file; raises InputError with a reason that completes "FILE ..."."""
+def parsed(data: bytes) -> tuple[list[str], Boxes, tuple[int, int] | None]:
+    """Names of the K objects of one file, their boxes (labels all -1), and (height, width) where the file states it.
+
+    Raises InputError with a reason that completes "FILE ...".
+    """
     root = _root(data)
     if root.tag != "annotation":
         raise InputError(f"is no VOC annotation: its root is <{root.tag}>")
     objects = root.findall("object")
     names = [_text(one, "name") for one in objects]
-    if not objects:
-        return Annotation([], none_found(), _size(root))
-    xyxy = np.array([[_number(one, f"bndbox/{edge}") for edge in _EDGES] for one in objects]) + _TO_EDGES
-    difficult = np.array([_flag(one) for one in objects])
-    return Annotation(names, Boxes(xyxy, np.full(len(names), -1), difficult), _size(root))
+    edges = [[_number(one, f"bndbox/{edge}") for edge in _EDGES] for one in objects]
+    xyxy = np.array(edges, np.float64).reshape(-1, 4) + _TO_EDGES
+    difficult = np.array([_is_difficult(one) for one in objects], bool)
+    return names, Boxes(xyxy, np.full(len(names), -1), difficult), _size(root)
 
 
 def _root(data: bytes) -> Any:
@@ -94,7 +79,7 @@ def _root(data: bytes) -> Any:
     try:
         return fromstring(data)
     except DefusedXmlException:
-        raise InputError("declares entities, which may stand for anything; write it without") from None
+        raise InputError("declares entities, which are not followed; write it without them") from None
     except (ParseError, ValueError, LookupError) as error:  # the latter two: of its encoding
         raise InputError(f"is no XML ({error})") from None
 
@@ -114,7 +99,7 @@ def _number(element: Any, path: str) -> float:
         raise InputError(f"has {text!r} for a number in <{path.replace('/', '><')}>") from None
 
 
-def _flag(element: Any) -> bool:
+def _is_difficult(element: Any) -> bool:
     text = (element.findtext("difficult") or "0").strip()
     if text not in ("0", "1"):
         raise InputError(f"has {text!r} in <difficult>, which is 0 or 1")
@@ -128,9 +113,3 @@ def _size(root: Any) -> tuple[int, int] | None:
     if not (height.is_integer() and width.is_integer()):
         raise InputError(f"states the size {height} x {width} px, which is not whole")
     return int(height), int(width)
-
-
-def _label(name: str, label_of: Mapping[str, int]) -> int:
-    if name not in label_of:
-        raise InputError(f"has an object of class {name!r}, none of the {len(label_of)} given; add it to the names")
-    return label_of[name]

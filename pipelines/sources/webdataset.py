@@ -1,6 +1,7 @@
-"""The WebDataset source: tar files (shards) in which files of one name, side by side, are a sample: 1.jpg and 1.cls.
+"""The format webdataset: tar files (shards) in which files of one name, side by side, are a sample: 1.jpg and 1.cls.
 
-Where each image lies is read from the headers once; images are read when their turn comes, and nothing is unpacked.
+The headers are read once, to find where each image begins; images are read when their turn comes, nothing is unpacked.
+Compressed tar files are refused, because images in them cannot be read by position.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
 from ..io.input_files import open_input
-from .class_names import names_in, numbered
 from .folder import EXTENSIONS
-from .source import LazyItems, Loaded, Source, SourceItem, natural_key
+from .registry import source_format
+from .source import LazyItems, Loaded, Source, SourceItem, names_in, natural_key, numbered
 
 MOST_BYTES = 256 << 20  # of an image, as from HDF5
 # As the webdataset package splits names: the folders may have dots, the rest ends at its first.
@@ -27,77 +28,85 @@ _PARTS = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError, MemoryError, RecursionError)
 
 
-def webdataset(path: str | Path, *, class_names: str | Path | None = None) -> Source:
-    """A tar file, or all *.tar of a folder in natural order; not compressed ones, in which nothing can be sought.
+@dataclass(frozen=True, kw_only=True)
+class WebdatasetOptions:
+    """A tar file of images and classes (0001.jpg, 0001.cls), not compressed, or a folder of such files (*.tar)."""
 
-    Of a sample's files one is the image (.jpg, .png, ...), and .cls, where there is one, its class: an integer as text,
-    -1 for none. All others are left out. An image is called SHARD/NAME, so that shards may repeat names.
-    `class_names`: a file of the classes, one a line in the order of the integers; None: "0", "1", ... to the largest.
-    Raises InputError for what is missing or no tar file, damaged, or cut off, for a sample of several images, a name
-    that repeats in a shard, and a class that is no integer or beyond the names.
+    class_names: Path | None = None
+    """A text file of the classes, one a line in the order of the integers in .cls. None: "0", "1", ..."""
+
+
+@source_format("webdataset", WebdatasetOptions)
+def webdataset(path: str | Path, options: WebdatasetOptions) -> Source:
+    """The samples of a tar file, or of all *.tar of a folder in natural order; see WebdatasetOptions.
+
+    One file of a sample is the image (.jpg, .png, ...), and .cls, where there is one, its class: an integer as text, -1
+    for none. All other files are left out. An image is called SHARD/NAME, since shards may repeat names.
+    Raises InputError for files that are missing, not tar files, damaged, or cut off, for a sample of several images, a
+    name that repeats in a shard, and a class that is no integer or beyond the names.
     """
-    shards = _shards(Path(path))
-    items = _Items(shards)
-    if not len(items):
-        raise InputError(f"{path} has no samples; they are files like 0001.jpg and 0001.cls in a tar file")
-    classes = _classes(items, None if class_names is None else names_in(class_names), class_names)
-    return Source(classes, items, description=f"webdataset {path}")
+    samples = [sample for shard in _shards(Path(path)) for sample in _samples(shard)]
+    if not samples:
+        raise InputError(f"{path} has no samples; a sample is files such as 0001.jpg and 0001.cls in a tar file")
+
+    def item(index: int) -> SourceItem:
+        sample = samples[index]
+
+        def load() -> Loaded:
+            if sample.size < 0:
+                raise InputError("has no image (.jpg, .png, ...) among its files")
+            with open_input(sample.shard) as file:
+                data = os.pread(file.fileno(), sample.size, sample.first)
+            if len(data) != sample.size:
+                raise InputError(f"is cut off: {sample.shard} has changed while it was read")
+            return Loaded(data)
+
+        return SourceItem(sample.name, sample.label, load)
+
+    items = LazyItems(len(samples), item)
+    return Source(_classes(samples, options.class_names), items, description=f"webdataset {path}")
+
+
+class _Sample(NamedTuple):
+    """The name of a sample's image, its class, and where the image lies: shard, first byte, bytes (-1: no image)."""
+
+    name: str
+    label: int
+    shard: Path
+    first: int
+    size: int
 
 
 class _File(NamedTuple):
-    """One in a shard: its sample, its ending in small letters, where its bytes lie, and the class that it states."""
+    """A file in a shard: its sample, its ending in lower case, its first byte in the shard, its bytes, and the class
+    that it states, if it is a .cls.
+    """
 
     sample: str
     ending: str
     first: int
-    bytes: int
+    size: int
     label: int | None
 
 
-class _Items(LazyItems):
-    """Images by where they lie: shard, first byte, bytes (-1: the sample has none)."""
-
-    def __init__(self, shards: list[Path]) -> None:
-        self._shards, self._names = shards, list[str]()
-        self.labels, self._shard, self._first, self._bytes = array("q"), array("q"), array("q"), array("q")
-        for number, shard in enumerate(shards):
-            seen = set[str]()
-            for name, files in groupby(_files(shard), key=lambda file: file.sample):
-                if name in seen:
-                    raise InputError(f"{shard} has files of {name} in two places; put a sample's files side by side")
-                seen.add(name)
-                self._add(number, name, list(files))
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def item(self, index: int) -> SourceItem:
-        shard, first, size = self._shards[self._shard[index]], self._first[index], self._bytes[index]
-
-        def load() -> Loaded:
-            if size < 0:
-                raise InputError("has no image (.jpg, .png, ...) among its files")
-            with open_input(shard) as file:
-                data = os.pread(file.fileno(), size, first)
-            if len(data) != size:
-                raise InputError(f"is cut off: {shard} has changed while it was read")
-            return Loaded(data)
-
-        return SourceItem(self._names[index], self.labels[index], load)
-
-    def _add(self, number: int, name: str, files: list[_File]) -> None:
-        shard = self._shards[number]
+def _samples(shard: Path) -> Iterator[_Sample]:
+    """The samples of a shard, in its order."""
+    seen = set[str]()
+    for name, group in groupby(_files(shard), key=lambda file: file.sample):
+        if name in seen:
+            raise InputError(f"{shard} has files of {name} that are not side by side; write a sample's files together")
+        seen.add(name)
+        files = list(group)
+        label = next((file.label for file in files if file.label is not None), -1)
         images = [file for file in files if f".{file.ending}" in EXTENSIONS]
         if len(images) > 1:
             raise InputError(f"{shard} has {len(images)} images of {name} (.{images[0].ending}, .{images[1].ending})")
-        _, ending, first, size, _ = images[0] if images else _File(name, "", 0, -1, None)
-        if size > MOST_BYTES:
-            raise InputError(f"{shard} has {size:,} bytes in {name}.{ending}; an image may have {MOST_BYTES:,}")
-        self._names.append(f"{shard.stem}/{name}.{ending}" if images else f"{shard.stem}/{name}")
-        self.labels.append(next((file.label for file in files if file.label is not None), -1))
-        self._shard.append(number)
-        self._first.append(first)
-        self._bytes.append(size)
+        for _, ending, first, size, _ in images:
+            if size > MOST_BYTES:
+                raise InputError(f"{shard} has {size:,} bytes in {name}.{ending}; {MOST_BYTES:,} are allowed")
+            yield _Sample(f"{shard.stem}/{name}.{ending}", label, shard, first, size)
+        if not images:
+            yield _Sample(f"{shard.stem}/{name}", label, shard, 0, -1)
 
 
 def _shards(path: Path) -> list[Path]:
@@ -105,12 +114,12 @@ def _shards(path: Path) -> list[Path]:
         return [path]
     names = sorted((entry.name for entry in path.iterdir() if entry.name.endswith(".tar")), key=natural_key)
     if not names:
-        raise InputError(f"{path} has no tar files (*.tar; compressed ones are to be decompressed first)")
+        raise InputError(f"{path} has no tar files (*.tar); decompress compressed ones")
     return [path / name for name in names]
 
 
 def _files(shard: Path) -> Iterator[_File]:
-    """Those of a shard, in its order, without folders and what begins with two underscores, which webdataset skips."""
+    """The files of a shard, in its order, without folders and names that begin with "__", which webdataset skips."""
     try:
         with open_input(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             length, before = os.fstat(file.fileno()).st_size, -1
@@ -130,13 +139,10 @@ def _files(shard: Path) -> Iterator[_File]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(
-            f"cannot read {shard}: {error.strerror or error}; name a tar file, or a folder of them"
-        ) from None
+        reason = error.strerror or error
+        raise InputError(f"cannot read {shard}: {reason}; name a tar file, or a folder of them") from None
     except _DAMAGE as error:
-        raise InputError(
-            f"{shard} is damaged, cut off or no plain tar file ({error}); write it again, uncompressed"
-        ) from None
+        raise InputError(f"{shard} is damaged, cut off or not a plain tar file ({error}); write it again") from None
 
 
 def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
@@ -147,11 +153,12 @@ def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
     return int(text)
 
 
-def _classes(items: _Items, names: list[str] | None, file: str | Path | None) -> tuple[str, ...]:
-    largest = max(items.labels)
-    where = items[items.labels.index(largest)].name
-    if names is None:
-        return numbered(largest, f"class {largest} of {where}")
-    if largest >= len(names):
-        raise InputError(f"class {largest} of {where} is outside the {len(names)} classes that {file} names")
+def _classes(samples: list[_Sample], class_names: Path | None) -> tuple[str, ...]:
+    largest = max(samples, key=lambda sample: sample.label)
+    where = f"class {largest.label} of {largest.name}"
+    if class_names is None:
+        return numbered(largest.label, where)
+    names = names_in(class_names)
+    if largest.label >= len(names):
+        raise InputError(f"{where} is outside the {len(names)} classes that {class_names} names")
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Boxes: the one place that says what their numbers mean, and that moves them as a plan row moves the pixels.
+"""Boxes: what their numbers mean, and how they move when a plan row moves the pixels.
 
 A box is x_min, y_min, x_max, y_max in pixels of the oriented image, as continuous edges: the whole image is (0, 0,
 width, height), and pixel (x, y) is the box (x, y, x + 1, y + 1). Formats that count otherwise are turned into this
@@ -19,7 +19,8 @@ DEGENERATE = 1.0  # px; a box no wider or no higher than this is no object: our 
 class Boxes(NamedTuple):
     """The K objects of one image: `xyxy` float [K, 4], `labels` int64 [K] (class), `difficult` bool [K].
 
-    Difficult ones (VOC), and COCO's crowds, are objects that are neither to be found nor wrong to find.
+    A difficult object (VOC), or a crowd (COCO), does not count: a detector that reports it makes no error, and one that
+    leaves it out misses nothing.
     """
 
     xyxy: np.ndarray
@@ -27,13 +28,13 @@ class Boxes(NamedTuple):
     difficult: np.ndarray
 
     def at(self, chosen: np.ndarray) -> Boxes:
-        """Those of a bool [K] or int [n]."""
+        """The boxes that a mask bool [K], or indices int [n], choose."""
         return Boxes(self.xyxy[chosen], self.labels[chosen], self.difficult[chosen])
 
 
 class Objects(NamedTuple):
-    """The M objects of all images of a store: `images` int64 [M] (index), ascending, `labels` int64 [M], `difficult`
-    bool [M].
+    """The M objects of all images of a store: `images` int64 [M], their indices, ascending; `labels` int64 [M];
+    `difficult` bool [M].
     """
 
     images: np.ndarray
@@ -42,20 +43,20 @@ class Objects(NamedTuple):
 
 
 def none_found() -> Boxes:
-    """Of an image without objects."""
+    """The boxes of an image without objects."""
     return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 def inside(boxes: Boxes, height: int, width: int) -> tuple[Boxes, int, int]:
-    """The boxes as a store keeps them, float32: clipped to the image, those with nothing left (DEGENERATE) dropped.
+    """The boxes as a store keeps them, float32: clipped to the image, and dropped where DEGENERATE or less is left.
 
-    Returns the boxes, how many of them were clipped, and how many were dropped. Raises InputError with a reason for a
-    number that is none.
+    Returns the boxes, how many of them were clipped, and how many were dropped. Raises InputError with a reason for an
+    edge that is infinite or not a number.
     """
     xyxy = np.asarray(boxes.xyxy, np.float64).reshape(-1, 4)
     if not np.isfinite(xyxy).all():
-        place = int(np.argwhere(~np.isfinite(xyxy))[0, 0])
-        raise InputError(f"has the box {xyxy[place].tolist()}, whose edges are not all numbers")
+        wrong = xyxy[~np.isfinite(xyxy).all(1)][0].tolist()
+        raise InputError(f"has the box {wrong}, whose edges are not all numbers")
     clipped = np.clip(xyxy, 0, [width, height, width, height])
     kept = (clipped[:, 2:] - clipped[:, :2]).min(1, initial=np.inf) > DEGENERATE
     changed = int((clipped != xyxy).any(1)[kept].sum())

@@ -1,19 +1,22 @@
 """What lies in an image store: one LMDB file (format 0.9), immutable once published, nothing in it pickled.
 
-Sub-databases, all integers little-endian except the keys:
+Databases, all integers little-endian except the keys:
 - `images`: 8-byte big-endian index -> encoded bytes (JPEG, PNG, ...), as they came or as transcoded at build.
 - `masks` (only with masks): the same key -> single-channel uint8 PNG of class indices, of the image's oriented size.
 - `boxes` (only with boxes): the same key -> K x 4 float32 (xyxy, see boxes), then K x 2 int32 (class, 1: difficult).
-  In the first stores, without the flags, these were K int64 classes: the same bytes with all flags 0.
-- `index`: one value a column, the raw bytes of its array, so that opening needs no loop over samples (COLUMNS below).
-- `header`: one JSON document under HEADER_KEY. The file's meta pages are written after all of it: without them it is
-  unfinished, and no LMDB file to anyone.
+- `index`: one value for each column, the raw bytes of its array (COLUMNS below, and the offsets).
+- `header`: one JSON document under HEADER_KEY. The file's meta pages are written after all of it: without them the file
+  is unfinished, and nobody takes it for an LMDB file.
 
-Where the classes are those of the masks' pixels, the header has an `ignore_index`: masks hold 0..K-1, places in the
-classes, and this value where a pixel has no class; labels are all -1. In other stores the classes are the images'.
+Where the classes are those of the masks' pixels, the header has an `ignore_index`: masks hold 0 to K - 1, the indices
+of the classes, and this value where a pixel has no class; labels are all -1. In other stores the classes are those of
+the images.
 
 The digest is the store's identity: SHA-256 over classes, columns and ignore index. The columns hold the CRC32 and size
 of every record, so two stores of equal digest hold equal content, whenever and from wherever they were built.
+Offsets say where in the file each record begins, so that a record is a slice of the mapped file. They depend on how the
+file is laid out and are therefore no part of the digest; a CRC32 of them is in the header. A tool that moves the
+records, such as `mdb_copy -c`, makes them wrong, which the CRC32 of the first record read reports.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +33,7 @@ import numpy as np
 from .boxes import Boxes
 
 FORMAT = "sdali image store"
-SCHEMA = 1
+SCHEMA = 2
 HEADER_KEY = b"header"
 IMAGES, MASKS, BOXES, INDEX, HEADER = b"images", b"masks", b"boxes", b"index", b"header"
 
@@ -44,17 +48,28 @@ COLUMNS = {
 MASK_COLUMNS = {"mask_byte_sizes": "<i8", "mask_crc32": "<u4"}  # [N]; size 0: no mask
 BOX_COLUMNS = {"box_counts": "<i8", "box_crc32": "<u4"}  # [N]; count -1: not annotated
 BYTES_A_BOX = 4 * 4 + 2 * 4
+RECORDS = {"image": IMAGES, "mask": MASKS, "box": BOXES}  # "image_offsets": int64 [N], 0 where there is no record
 
 
 def columns_of(*, has_masks: bool, has_boxes: bool) -> dict[str, str]:
-    """Names and dtypes of the columns that such a store has."""
+    """Names and dtypes of the columns that the digest of such a store covers."""
     return {**COLUMNS, **(MASK_COLUMNS if has_masks else {}), **(BOX_COLUMNS if has_boxes else {})}
 
 
 def column_bytes(name: str, dtype: str, count: int) -> int | None:
-    """Bytes that a column of `count` samples takes; None for `names`, whose length is its content's."""
+    """Bytes of a column of `count` samples; None for `names`, whose length depends on its content."""
     items = {"sizes": 2 * count, "name_offsets": count + 1}.get(name, count)
     return None if name == "names" else items * np.dtype(dtype).itemsize
+
+
+def record_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """By the names in RECORDS, the bytes of each sample's record, int64 [N], 0 where there is none."""
+    sizes = {"image": columns["byte_sizes"]}
+    if "mask_byte_sizes" in columns:
+        sizes["mask"] = columns["mask_byte_sizes"]
+    if "box_counts" in columns:
+        sizes["box"] = np.maximum(columns["box_counts"], 0) * BYTES_A_BOX
+    return sizes
 
 
 def key(index: int) -> bytes:
@@ -72,6 +87,14 @@ def digest(columns: Mapping[str, Any], classes: Sequence[str], ignore_index: int
     if ignore_index is not None:
         state.update(f"ignore_index:{ignore_index}".encode())
     return state.hexdigest()
+
+
+def offsets_crc32(offsets: Mapping[str, Any]) -> int:
+    """CRC32 over the columns of offsets, in the order of their names."""
+    checksum = 0
+    for name in sorted(offsets):
+        checksum = zlib.crc32(offsets[name], checksum)
+    return checksum
 
 
 def encode_boxes(boxes: Boxes) -> bytes:

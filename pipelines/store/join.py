@@ -1,4 +1,4 @@
-"""Writing a store of several files: joining store files that are there, or building them one after the other.
+"""Writing a store of several files: joining files that exist, or building them one after the other.
 
 The folder gets its name when all of it is on disk, so it exists whole or not at all. Memory is bounded by one shard,
 whatever the number of samples.
@@ -15,26 +15,29 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..io.publish import PartialFolder, write_atomically
+from ..io.publish import PartialFolder, write_atomically, write_errors
 from . import format as store_format
 from .index import read_columns, read_header
-from .open_file import shared_file
+from .lmdb_read import mapped_file
 from .shards import HEADER_FILE, column_file, digest_of_shards
-from .writer import StoreWriter, write_errors
+from .writer import StoreWriter
 
 
-def join(path: str | Path, files: Sequence[str | Path]) -> str:
+def join(path: str | Path, files: Sequence[str | Path], *, overwrite: bool = False) -> str:
     """Make the folder `path`, a store of the samples of these store files in their order; returns its digest.
 
     The files stay where they are; those below the folder that `path` lies in are named relative to it, others by their
-    absolute paths. Raises InputError for a file that is no store, comes twice, or has other classes or annotations
-    than the first, and for a `path` that exists.
+    absolute paths. overwrite: whether a folder of a store that exists at `path` is replaced. Raises InputError for a
+    file that is no store, comes twice, lies in `path`, or has other classes or annotations than the first, and for a
+    `path` that exists.
     """
     target = Path(path)
     if not files:
         raise InputError(f"no files for {target}; name the stores to join")
+    if inside := [file for file in files if Path(file).resolve().is_relative_to(target.resolve())]:
+        raise InputError(f"{inside[0]} lies in {target}, which would be replaced; name another folder")
     with write_errors(target):
-        folder = PartialFolder(target)
+        folder = PartialFolder(target, marker=HEADER_FILE, overwrite=overwrite)
         try:
             digest = _write_index(folder.path, [_name(Path(file), target) for file in files], {"source": "joined"})
             folder.publish()
@@ -56,7 +59,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     headers: list[dict[str, Any]] = []
     parts: list[dict[str, np.ndarray]] = []
     for path in paths:
-        file = shared_file(path)
+        file = mapped_file(path)
         headers.append(read_header(file, path))
         _check_alike(headers, paths)
         parts.append(read_columns(file, path, headers[-1]))
@@ -64,10 +67,10 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     columns = {name: _write_column(column_file(folder, name), name, parts) for name in sorted(first["columns"])}
     shards = [{"file": n, "count": h["count"], "digest": h["digest"]} for n, h in zip(files, headers, strict=True)]
     header = {
-        **first,
+        **{name: value for name, value in first.items() if name != "offsets_crc32"},
         "count": sum(shard["count"] for shard in shards),
         "digest": store_format.digest(columns, first["classes"], first.get("ignore_index")),
-        "record_bytes": sum(own["record_bytes"] for own in headers),
+        "record_bytes": sum(each["record_bytes"] for each in headers),
         "provenance": dict(provenance),
         "shards": shards,
         "shards_digest": digest_of_shards(shards),
@@ -83,18 +86,18 @@ def _check_alike(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> No
         if first.get(entry) != last.get(entry):
             raise InputError(f"{name} has other {what} than {files[0]}; join stores that were built alike")
     digests = [header["digest"] for header in headers]
-    if (place := digests.index(digests[-1])) < len(digests) - 1:
-        raise InputError(f"{name} holds the same images as {files[place]}; name each store once")
+    if (same := digests.index(digests[-1])) < len(digests) - 1:
+        raise InputError(f"{name} holds the same images as {files[same]}; name each store once")
 
 
 def _write_column(path: Path, name: str, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     """Write one column of all shards behind each other, on disk when it returns; read-only array over the file."""
     with open(path, "wb") as file:
         names_before = 0
-        for place, part in enumerate(parts):
+        for number, part in enumerate(parts):
             column = part[name]
             if name == "name_offsets":
-                column = (column if place == 0 else column[1:]) + names_before
+                column = (column if number == 0 else column[1:]) + names_before
                 names_before += len(part["names"])
             column.tofile(file)
         file.flush()
@@ -104,13 +107,20 @@ def _write_column(path: Path, name: str, parts: Sequence[Mapping[str, np.ndarray
 
 
 class ShardedWriter:
-    """As StoreWriter, but for a folder of files that are closed when their records have `shard_bytes` or more.
+    """Builds a folder of store files, as StoreWriter builds one; a file ends when it has `shard_bytes` of records.
 
-    Raises InputError for a target that exists, as a folder is never replaced, and otherwise as StoreWriter does.
+    overwrite: whether a folder of a store that exists there is replaced. Raises InputError for any other target that
+    exists, and otherwise as StoreWriter does.
     """
 
     def __init__(
-        self, path: str | Path, *, shard_bytes: int, provenance: Mapping[str, Any] | None = None, **declaration: Any
+        self,
+        path: str | Path,
+        *,
+        shard_bytes: int,
+        overwrite: bool = False,
+        provenance: Mapping[str, Any] | None = None,
+        **declaration: Any,
     ) -> None:
         self.path = Path(path)
         self._shard_bytes, self._declaration = shard_bytes, declaration
@@ -119,14 +129,14 @@ class ShardedWriter:
         self._count = self._file_bytes = 0
         self._shard: StoreWriter | None = None
         with write_errors(self.path):
-            self._folder = PartialFolder(self.path)
+            self._folder = PartialFolder(self.path, marker=HEADER_FILE, overwrite=overwrite)
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def file_bytes(self) -> int:
-        """Of the finished files."""
+        """Bytes of the finished files."""
         return self._file_bytes
 
     def add(self, data: bytes, **sample: Any) -> None:

@@ -1,17 +1,21 @@
 """Writing an LMDB 0.9 file from its leaves to its root, in one pass and in the order of the bytes.
 
-For files that are written once, with keys that arrive in ascending order. LMDB itself must be ready for any order and
-for readers at any time: it copies each page on its way, and again at each commit. Here a page is written when it is
-full and never touched again; what waits in memory is one leaf page a database and, for the levels above, one (key,
-page) a leaf page. The pages are those that LMDB's own appending makes, and the same for equal content.
-The disk is kept busy on the way, so that little is left to wait for at the end. The meta pages are written last of all,
-when the rest is on disk: an unfinished file begins with zeros and is no LMDB file to anyone.
+Why the writer is ours, when the file is LMDB's: a store is written once, with keys in ascending order. LMDB must be
+ready for any order and for readers at any time, so it copies each page on its way and again at each commit, and it does
+not say where in the file a record lies. Here a page is written when it is full and never touched again, and `offsets`
+says where each record begins, which is what stores are read by. Any LMDB tool reads the file (py-lmdb, `mdb_stat`,
+`mdb_dump`): the pages are those that LMDB's own appending makes, and the same for equal content.
+
+What waits in memory is one leaf page for each database, one (key, page) for each leaf page, and 8 bytes for each
+record. The disk is kept busy on the way, so that little is left to wait for at the end. The meta pages are written last
+of all, when the rest is on disk: an unfinished file begins with zeros, and nobody takes it for an LMDB file.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import InputError
@@ -24,7 +28,7 @@ _BEGIN = 2  # SYNC_FILE_RANGE_WRITE: begin, do not wait
 
 
 class LmdbFile:
-    """Named databases in one new file, which the caller has opened and closes.
+    """Named databases in one new file, which the caller opens before and closes afterwards.
 
     `put` takes each database's keys in ascending order, the databases in any order between them. Raises OSError as the
     system does, InputError for a value of 4 GiB or more.
@@ -37,6 +41,14 @@ class LmdbFile:
     def put(self, name: bytes, key: bytes, value: bytes) -> None:
         """Append one record to the database `name`; bytes must stay as they are until `finish`."""
         self._trees[name].add(key, value)
+
+    def offsets(self, name: bytes) -> array[int]:
+        """Where in the file the value of each record of a database begins, int64 in the order of the keys.
+
+        Closes the database: nothing can be put there afterwards.
+        """
+        self._trees[name].finish()
+        return self._trees[name].offsets
 
     def finish(self) -> None:
         """Write all that waits and make the file durable, then write the meta pages and make them durable."""
@@ -55,14 +67,21 @@ class _Tree:
         self._first = self._last = b""  # keys: of the leaf page that is being filled, of all
         self._room = pages.ROOM
         self._leaves: list[tuple[bytes, int]] = []  # first key and number of each leaf page
-        self._entries = self._big_pages = 0
+        self._big_pages = 0
+        self._record: bytes | None = None  # which describes the finished tree
+        self.offsets = array("q")
+        self._inside: list[int] = []  # the records whose offsets still count from the leaf page that is being filled
+        self._end = PAGE_BYTES  # of the room in that page, whose nodes fill it from its end
 
     def add(self, key: bytes, value: bytes, flags: int = 0) -> None:
         size = len(value)
-        assert self._last < key or not self._entries, f"{key!r} does not come after {self._last!r}"
+        assert self._record is None, "the database is closed"
+        assert self._last < key or not self.offsets, f"{key!r} does not come after {self._last!r}"
         assert 0 < len(key) <= pages.LONGEST_KEY
+        big_page = 0
         if pages.NODE.size + len(key) + size > pages.LARGEST_NODE:
-            value, flags = self._write_big(value), pages.ON_BIG_PAGES
+            big_page = self._write_big(value)
+            value, flags = big_page.to_bytes(8, "little"), pages.ON_BIG_PAGES
         node = pages.leaf_node(key, value, size, flags)
         if len(node) + 2 > self._room:
             self._write_leaf()
@@ -70,26 +89,36 @@ class _Tree:
             self._first = key
         self._nodes.append(node)
         self._room -= len(node) + 2
+        self._end -= len(node)
+        if big_page:
+            self.offsets.append(big_page * PAGE_BYTES + pages.BIG_HEADER.size)
+        else:
+            self._inside.append(len(self.offsets))
+            self.offsets.append(self._end + pages.NODE.size + len(key))
         self._last = key
-        self._entries += 1
 
-    def _write_big(self, value: bytes) -> bytes:
-        """Write a value onto pages of its own; what its node holds instead."""
+    def _write_big(self, value: bytes) -> int:
+        """Write a value onto overflow pages; returns the number of the first."""
         if len(value) > pages.LONGEST_VALUE:
             raise InputError(f"a record has {len(value):,} bytes, and LMDB holds less than 4 GiB; divide the source")
         count = pages.big_pages(len(value))
         head = pages.BIG_HEADER.pack(self._out.next_page, pages.BIG, count)
         padding = bytes(count * PAGE_BYTES - len(head) - len(value))
         self._big_pages += count
-        return self._out.append(count, (head, value, padding)).to_bytes(8, "little")
+        return self._out.append(count, (head, value, padding))
 
     def _write_leaf(self) -> None:
         page = pages.node_page(self._out.next_page, pages.LEAF, self._nodes)
-        self._leaves.append((self._first, self._out.append(1, (page,))))
-        self._nodes, self._room = [], pages.ROOM
+        number = self._out.append(1, (page,))
+        self._leaves.append((self._first, number))
+        for record in self._inside:
+            self.offsets[record] += number * PAGE_BYTES
+        self._nodes, self._inside, self._room, self._end = [], [], pages.ROOM, PAGE_BYTES
 
     def finish(self) -> bytes:
-        """Write the last leaf page and the branch pages, level by level; returns the database's record."""
+        """Write the last leaf page and the branch pages, level by level; returns the record that describes the tree."""
+        if self._record is not None:
+            return self._record
         if self._nodes:
             self._write_leaf()
         level, branches, depth = self._leaves, 0, min(len(self._leaves), 1)
@@ -97,10 +126,12 @@ class _Tree:
             level = [self._write_branch(children) for children in _branches(level)]
             branches, depth = branches + len(level), depth + 1
         root = level[0][1] if level else pages.NO_PAGE
-        return pages.DATABASE.pack(0, depth, branches, len(self._leaves), self._big_pages, self._entries, root)
+        entries = len(self.offsets)
+        self._record = pages.DATABASE.pack(0, depth, branches, len(self._leaves), self._big_pages, entries, root)
+        return self._record
 
     def _write_branch(self, children: Sequence[tuple[bytes, int]]) -> tuple[bytes, int]:
-        nodes = [pages.branch_node(key if place else b"", page) for place, (key, page) in enumerate(children)]
+        nodes = [pages.branch_node(key if number else b"", page) for number, (key, page) in enumerate(children)]
         page = pages.node_page(self._out.next_page, pages.BRANCH, nodes)
         return children[0][0], self._out.append(1, (page,))
 
@@ -108,12 +139,12 @@ class _Tree:
 def _branches(level: Sequence[tuple[bytes, int]]) -> Iterator[Sequence[tuple[bytes, int]]]:
     """Divides the pages of a level among branch pages: full ones, but none with a single child, which LMDB forbids."""
     start, room = 0, pages.ROOM
-    for place, (key, page) in enumerate(level):
-        if place > start and len(pages.branch_node(key, page)) + 2 > room:
-            stop = place - 1 if place == len(level) - 1 else place
+    for child, (key, page) in enumerate(level):
+        if child > start and len(pages.branch_node(key, page)) + 2 > room:
+            stop = child - 1 if child == len(level) - 1 else child
             yield level[start:stop]
             start, room = stop, pages.ROOM
-        room -= len(pages.branch_node(key if place > start else b"", page)) + 2
+        room -= len(pages.branch_node(key if child > start else b"", page)) + 2
     yield level[start:]
 
 
@@ -157,9 +188,9 @@ def _write_all(descriptor: int, buffers: Sequence[bytes | memoryview], offset: i
     while buffers:
         written = os.pwritev(descriptor, buffers, offset)
         offset += written
-        for place, buffer in enumerate(buffers):
+        for number, buffer in enumerate(buffers):
             if len(buffer) > written:
-                buffers = [memoryview(buffer)[written:], *buffers[place + 1 :]]
+                buffers = [memoryview(buffer)[written:], *buffers[number + 1 :]]
                 break
             written -= len(buffer)
         else:

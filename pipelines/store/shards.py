@@ -1,4 +1,4 @@
-"""A store of several files: a folder that opens as one store, with the columns of all samples and a list of the files.
+"""Opening a store of several files: a folder that has the columns of all samples and a list of the files.
 
 The folder holds `header.json`, one file a column (`labels.column`, ...: the raw bytes of its array), and the shards,
 `00000.lmdb`, `00001.lmdb`, ..., each of them a whole store that also opens alone; a joined store names files that lie
@@ -6,8 +6,9 @@ elsewhere. The header is that of a store file, with `shards`: for each file its 
 absolute), its number of samples and its digest, in the order of the samples.
 
 The columns lie together once more, for less than a thousandth of the images' bytes, so that all processes of a machine
-share one copy of them, and opening reads one page of each shard. The digest is that of a store file with the same
-samples: heatmaps, statistics and checkpoints of the one are of the other too.
+share one copy of them. The offsets of records stay with the file in which the records lie: opening reads and checks
+them in each shard. The digest is that of a store file with the same samples, so heatmaps, statistics and checkpoints
+of the one belong to the other too.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ import numpy as np
 from ..errors import InputError
 from ..io.input_files import read_input
 from . import format as store_format
-from .index import check_columns, checked_header, read_header
-from .open_file import SharedFile, shared_file
-from .records import Records
+from .index import Part, Records, check_columns, image_header, read_header, read_offsets
+from .lmdb_read import MappedFile, mapped_file
 
 HEADER_FILE = "header.json"
 
@@ -43,17 +43,23 @@ def column_file(folder: Path, name: str) -> Path:
 
 
 def digest_of_shards(shards: Sequence[dict[str, Any]]) -> str:
-    """SHA-256 (hex) over the shards' digests in their order: one left out, twice there or moved gives another."""
+    """SHA-256 (hex) over the digests of the shards in order, which changes when one is left out, doubled or moved."""
     return hashlib.sha256(json.dumps([shard["digest"] for shard in shards]).encode()).hexdigest()
 
 
 def open_shards(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Records]:
     """Header, columns and records of a sharded store; raises InputError where any part is missing or another's."""
     header = _header(folder)
-    files = [_shard(folder, shard, header) for shard in header["shards"]]
+    shards = [_shard(folder, shard, header) for shard in header["shards"]]
     columns = {name: _column(folder, name, dtype, header["count"]) for name, dtype in header["columns"].items()}
-    check_columns(columns, folder, header, max(len(file.view) for file in files))
-    return header, columns, Records(files, [shard["count"] for shard in header["shards"]])
+    check_columns(columns, folder, header, max(len(file.view) for _, _, file in shards))
+    sizes, parts, begin = store_format.record_bytes(columns), [], 0
+    for path, shard_header, file in shards:
+        end = begin + shard_header["count"]
+        part = {what: size[begin:end] for what, size in sizes.items()}
+        parts.append(Part(begin, file, read_offsets(file, path, shard_header, part)))
+        begin = end
+    return header, columns, Records(parts)
 
 
 def _header(folder: Path) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def _header(folder: Path) -> dict[str, Any]:
         raw = read_input(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    header = checked_header(raw, folder)
+    header = image_header(raw, folder)
     shards = header.get("shards")
     if not (isinstance(shards, list) and shards and all(_is_shard(shard) for shard in shards)):
         raise InputError(f"{path} lists no shards; build or join the store again")
@@ -81,19 +87,19 @@ def _is_shard(shard: Any) -> bool:
     return named and type(count) is int and count > 0
 
 
-def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> SharedFile:
-    """The open file, whose header says that it is the one; its columns are not read."""
+def _shard(folder: Path, shard: dict[str, Any], header: dict[str, Any]) -> tuple[Path, dict[str, Any], MappedFile]:
+    """Path, header and map of a shard, whose header says that it is the one that the folder was made from."""
     path = folder / shard["file"]
     if not path.exists():
         raise InputError(f"{path}, a shard of {folder}, is missing; put it back, or build the store again")
-    file = shared_file(path)
-    own = read_header(file, path)
-    if (own["digest"], own["count"]) != (shard["digest"], shard["count"]) or own["columns"] != header["columns"]:
+    file = mapped_file(path)
+    found = read_header(file, path)
+    if (found["digest"], found["count"]) != (shard["digest"], shard["count"]) or found["columns"] != header["columns"]:
         raise InputError(
             f"{path} does not hold the images that {folder} was made from: it was replaced, or has changed places with "
             "another; put the right file there, or join the store again"
         )
-    return file
+    return path, found, file
 
 
 def _column(folder: Path, name: str, dtype: str, count: int) -> np.ndarray:

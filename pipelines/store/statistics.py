@@ -1,4 +1,4 @@
-"""Mean, standard deviation and RGB PCA over every pixel of a set, exact up to the last rounding.
+"""Colour statistics of a set: mean, standard deviation and RGB PCA over every pixel; those of ImageNet, and their file.
 
 Scale: pixels on [0, 1], R, G, B; `covariance` is E[(x - mean)(x - mean)^T] of single pixels, so its eigenvalues are
 variances. Images count by their pixels, as in "over the whole training set" (Krizhevsky et al., NIPS 2012).
@@ -8,30 +8,21 @@ pixels. Krizhevsky writes so, and the values published in fb.resnet.torch, l = (
 eigenvalues: 256 ImageNet photographs measure (0.2093, 0.0173, 0.0045), with roots (0.458, 0.132, 0.067); V diag(l) V^T
 has the per-channel deviations (0.284, 0.276, 0.290), the photographs' are (0.279, 0.271, 0.282). Pixels divided by
 their deviation would give eigenvalues that sum to 3. The published std (0.229, 0.224, 0.225) is smaller because it is
-the mean of each image's own deviation ((0.234, 0.228, 0.225) on those photographs); `measure` takes the whole set's.
+the mean of each image's own deviation ((0.234, 0.228, 0.225) on those photographs); `measure` takes the set's.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..errors import BadSampleError, InputError
-from ..images.header import fault
+from ..errors import InputError
 from ..io.input_files import read_input
-from ..io.outputs import STATISTICS
-from ..io.parallel import ordered_map
-from ..io.progress import Track, track
-from ..io.small_files import write_output
-
-if TYPE_CHECKING:
-    from .reader import ImageStore
 
 _FIELDS = {"mean": (3,), "std": (3,), "covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
 
@@ -99,109 +90,28 @@ def _published() -> Statistics:
 IMAGENET = _published()
 
 
-def measure(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> Statistics:
-    """Statistics of every pixel of the store, streamed; the same to the last bit whatever the number of workers.
-
-    uint8 pixels make the sums integers, added without any rounding; the one division at the end is rounded once.
-    Raises BadSampleError for an image that cannot be decoded.
-    """
-    images = ordered_map(lambda index: _sums_of(_decoded(store, index)), range(len(store)), workers)
-    total = _Sums(0, [0] * 3, [[0] * 3 for _ in range(3)])
-    with closing(images), closing(progress(images, len(store), "measuring")) as tracked:
-        for sums in tracked:
-            total = total + sums
-    return total.statistics()
-
-
-def _decoded(store: ImageStore, index: int) -> np.ndarray:
-    """uint8 [H, W, 3], B, G, R, EXIF orientation applied."""
-    import cv2  # here, so that reading statistics loads no OpenCV
-
-    (view,) = store.read([index])
-    height, width = store.sizes[index].tolist()
-    why, image = fault(view, (height, width), store.max_pixels), None
-    if why is None:  # before which nothing takes memory for pixels
-        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (height, width):
-        reason = f"cannot be decoded to its size{f' ({why})' if why else ''}; build the store again with --verify"
-        raise BadSampleError(reason, index=index, name=store.names[index], store=store.path)
-    return np.asarray(image)
-
-
-def _sums_of(image: np.ndarray) -> _Sums:
-    """Sums of a uint8 B, G, R image, in R, G, B order.
-
-    Products come from sum (a - b)^2 = sum a^2 + sum b^2 - 2 sum ab, because OpenCV has the squares of uint8 differences
-    vectorised (0.08 ms for 400 x 450 pixels; float64 matrix products take 1.5). It returns the square of a rounded
-    root, which rounds back to the integer below 10^15: 15 gigapixels.
-    """
-    import cv2
-
-    planes = cv2.split(image)[::-1]
-    squares = [round(cv2.norm(plane, cv2.NORM_L2SQR)) for plane in planes]
-    second = [
-        [(squares[i] + squares[j] - round(cv2.norm(planes[i], planes[j], cv2.NORM_L2SQR))) // 2 for j in range(3)]
-        for i in range(3)
-    ]
-    return _Sums(planes[0].size, [round(cv2.sumElems(plane)[0]) for plane in planes], second)
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Exact sums over uint8 pixels: how many, of each channel, of each product of two channels."""
-
-    pixels: int
-    first: list[int]
-    second: list[list[int]]
-
-    def __add__(self, other: _Sums) -> _Sums:
-        first = [a + b for a, b in zip(self.first, other.first, strict=True)]
-        second = [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(self.second, other.second, strict=True)]
-        return _Sums(self.pixels + other.pixels, first, second)
-
-    def statistics(self) -> Statistics:
-        n, first, second = self.pixels, self.first, self.second
-        mean = np.array([value / (255 * n) for value in first])
-        # n * second - first * first is exact; Python rounds the quotient of two integers once.
-        scale = (255 * n) ** 2
-        covariance = np.array([[(n * second[i][j] - first[i] * first[j]) / scale for j in range(3)] for i in range(3)])
-        eigenvalues, eigenvectors = np.linalg.eigh(covariance)
-        eigenvalues, eigenvectors = np.maximum(eigenvalues[::-1], 0.0), eigenvectors[:, ::-1]
-        largest = eigenvectors[np.abs(eigenvectors).argmax(0), range(3)]
-        return Statistics(
-            mean=mean,
-            std=np.sqrt(np.diag(covariance)),
-            covariance=covariance,
-            eigenvalues=eigenvalues,
-            eigenvectors=eigenvectors * np.where(largest < 0, -1.0, 1.0),
-            pixels=n,
-        )
-
-
 def statistics_path(store_path: Path) -> Path:
     """STORE.stats.json, beside the store."""
     return store_path.with_name(store_path.name + ".stats.json")
 
 
-def save(store: ImageStore, statistics: Statistics) -> Path:
-    """Write the statistics beside the store, atomically, bound to its digest; returns the path."""
-    path = statistics_path(store.path)
-    document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
-    write_output(path, (json.dumps(document, indent=2) + "\n").encode(), STATISTICS)
-    return path
+def load(store_path: Path, digest: str) -> Statistics | None:
+    """The statistics beside a store, which `sdali stats` wrote; None where there are none.
 
-
-def load(store: ImageStore) -> Statistics | None:
-    """What `save` wrote for this store, None where nothing was; raises InputError for another store's statistics."""
-    path = statistics_path(store.path)
+    Raises InputError for those of another store, which is to say of another digest.
+    """
+    path = statistics_path(store_path)
+    again = f"run sdali stats {store_path} --overwrite"
     try:
         document = json.loads(read_input(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path} ({error}); run sdali stats {store.path} again") from None
-    if not isinstance(document, dict) or document.get("digest") != store.digest:
-        raise InputError(f"{path} was measured on other images than {store.path} holds; run sdali stats {store.path}")
+        raise InputError(f"cannot read {path} ({error}); {again}") from None
+    if not isinstance(document, dict) or document.get("digest") != digest:
+        raise InputError(
+            f"{path} was measured on other images than {store_path} holds; run sdali stats {store_path} --overwrite"
+        )
     try:
         return Statistics.from_dict(document)
     except InputError as error:

@@ -1,10 +1,10 @@
-"""Some samples of an image store, as a store of their own: a share to train on, what is left to do after a restart."""
+"""Some samples of an image store, in the form of a store: a part to train on, or what is left after a restart."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,28 +13,22 @@ from .boxes import Boxes, Objects
 from .reader import ImageStore
 
 if TYPE_CHECKING:
-    from ..plan.crops.guided import Heatmaps
+    from .heatmaps import Heatmaps
 
 
 class Subset(ImageStore):
     """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
 
-    Indices are any of the whole store's, in any order, also repeated. `path`, `max_pixels`, `classes`, `ignore_index`,
-    `digest`, `header` and `statistics` are the whole store's, and errors in reading name its indices; `identity`, which
-    loaders' states name, is of these samples alone. Raises InputError for an index outside the store, and
-    for what is no ImageStore.
+    Indices may come in any order, and repeatedly. `path`, `max_pixels`, `classes`, `ignore_index`, `digest`, `header`
+    and `statistics` are those of the whole store, and errors in reading name its indices; `identity`, which the state
+    of a loader names, differs with the indices. Raises InputError for an index outside the store, and for a `store`
+    that is no ImageStore.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:
         if not isinstance(store, ImageStore):
             raise InputError(f"a subset is of an ImageStore: Subset(ImageStore(path), indices); got {store!r}")
-        chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
-        if chosen.ndim != 1 or (chosen.dtype.kind not in "iu" and chosen.size):
-            raise InputError(f"the indices of a subset are a list of integers, not {chosen.dtype} {chosen.shape}")
-        outside = chosen[(chosen < 0) | (chosen >= len(store))]
-        if outside.size:
-            raise InputError(f"{store.path} has no sample {outside[0]}: its indices are 0 to {len(store) - 1}")
-        chosen = chosen.astype(np.int64)
+        chosen = store.checked(indices)
         if isinstance(store, Subset):
             store, chosen = store.whole, store.indices[chosen]
         self.whole, self.indices = store, chosen
@@ -42,7 +36,7 @@ class Subset(ImageStore):
         self.max_pixels = store.max_pixels
         self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
         self.byte_sizes = store.byte_sizes[self.indices]
-        self.names = _Names(store.names, self.indices)
+        self.names = store.names.at(self.indices)
         self.has_masks, self.has_boxes, self.ignore_index = store.has_masks, store.has_boxes, store.ignore_index
 
     @property
@@ -84,22 +78,3 @@ class SubsetMaps:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._maps[int(self._indices[index])]
-
-
-class _Names(Sequence[str]):
-    """Looked up one by one: a list of millions would take longer to make than it is used."""
-
-    def __init__(self, names: Sequence[str], indices: np.ndarray) -> None:
-        self._names, self._indices = names, indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._names[int(self._indices[index])]

@@ -1,4 +1,4 @@
-"""Decoding everything in full, by DALI itself: what a header check cannot see, found before training meets it.
+"""Decoding every image in full, with DALI, which finds damage that a check of headers cannot see.
 
 Two facts about DALI 2.4 shape this. A record whose header cannot be parsed, or that is smaller than the window, may
 kill the process (one thread of the decoder raises and takes away what the others still work on). So headers are checked
@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..errors import BadSampleError
-from ..images.header import fault
-from ..images.parts import MAX_PIXELS
+from ..images.header import MAX_PIXELS, fault
 from ..io.dali import require_dali
 from ..io.parallel import worker_count
 from ..io.progress import Track, track
@@ -44,33 +43,28 @@ class FullDecode:
     def __init__(self, workers: int | None = None, *, max_pixels: int = MAX_PIXELS) -> None:
         self._dali, self._max_pixels = require_dali(), max_pixels
         self._threads = worker_count(workers)
-        self._batch: Any = None
-        self._single: Any = None
+        self._pipelines: dict[int, Any] = {}  # by batch size
 
     def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
         """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
         pairs = list(zip(images, sizes, strict=True))
-        found = [fault(image, size, self._max_pixels) for image, size in pairs]
-        places = [place for place, reason in enumerate(found) if reason is None]
-        for place, reason in zip(places, self._decoded([pairs[place] for place in places]), strict=True):
-            found[place] = reason
-        return found
+        reasons = [fault(image, size, self._max_pixels) for image, size in pairs]
+        legible = [number for number, reason in enumerate(reasons) if reason is None]
+        for number, reason in zip(legible, self._decoded([pairs[n] for n in legible], _BATCH), strict=True):
+            reasons[number] = reason
+        return reasons
 
-    def _decoded(self, pairs: list[Pair]) -> list[str | None]:
-        self._batch = self._batch or _pipeline(self._dali, _BATCH, self._threads)
+    def _decoded(self, pairs: list[Pair], batch: int) -> list[str | None]:
+        """The outcomes of images with legible headers, decoded in one batch, or one by one where that fails."""
+        if not pairs:
+            return []
         try:
-            return _outcomes(self._batch, pairs) if pairs else []
+            if batch not in self._pipelines:
+                self._pipelines[batch] = _pipeline(self._dali, batch, self._threads)
+            return _outcomes(self._pipelines[batch], pairs)
         except RuntimeError:
-            self._batch = None  # DALI calls a pipeline invalid after an error
-        return [self._reason(pair) for pair in pairs]
-
-    def _reason(self, pair: Pair) -> str | None:
-        self._single = self._single or _pipeline(self._dali, 1, 1)
-        try:
-            return _outcomes(self._single, [pair])[0]
-        except RuntimeError:
-            self._single = None
-            return _FAILED
+            self._pipelines.pop(batch, None)  # DALI calls a pipeline invalid after an error
+        return [_FAILED] if batch == 1 else [reason for pair in pairs for reason in self._decoded([pair], 1)]
 
 
 def _pipeline(dali: Any, batch: int, threads: int) -> Any:

@@ -1,4 +1,4 @@
-"""Writing an image store: records as they come, then the columns, the header, the meta pages, and the new name.
+"""Writing an image store: records as they come, then the columns, the header, the meta pages, and the final name.
 
 Records go to disk in pages of the final file (lmdb_write), so the memory is bounded and nothing is written twice. No
 half-written file can be mistaken for a store: it still has its partial name and no meta pages.
@@ -6,55 +6,33 @@ half-written file can be mistaken for a store: it still has its partial name and
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import lmdb
 import numpy as np
 
 from ..errors import InputError
-from ..io.outputs import IMAGE_STORE
-from ..io.publish import PartialFile
+from ..io.publish import PartialFile, write_errors
 from . import format as store_format
 from .boxes import Boxes
-from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS
+from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS, RECORDS
 from .lmdb_write import LmdbFile
 
 _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # LMDB reports a short write on a full disk as EIO
-
-
-@contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turn whatever LMDB or the system says about writing into one InputError that names `path` and the reason."""
-    try:
-        yield
-    except lmdb.Error as error:
-        raise InputError(f"cannot write {path}: {_reason(str(error))}") from error
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {_reason(error.strerror or str(error))}") from error
-
-
-def _reason(text: str) -> str:
-    full = any(os.strerror(number).lower() in text.lower() for number in _FULL)
-    return text + (": the disk is full, it seems; free space on it, or choose another folder" if full else "")
 
 
 class StoreWriter:
     """Context manager that builds one store; a clean exit publishes it, an exception removes every trace of it.
 
-    `path`: the store to be. `classes`: class names, () for a store without labels. `ignore_index`: where the classes
-    are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the header, no
-    part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
-    for a full disk, and for a sample that contradicts the store's declaration.
+    `path`: the name of the finished store. `classes`: class names, () for a store without labels. `ignore_index`: where
+    the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the
+    header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
+    for a full disk, and for a sample that contradicts the declaration of the store.
     `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
     """
 
@@ -78,7 +56,7 @@ class StoreWriter:
         self._columns["name_offsets"].append(0)
         self._record_bytes = 0
         with write_errors(self.path):
-            self._file = PartialFile(self.path, IMAGE_STORE, overwrite=overwrite)
+            self._file = PartialFile(self.path, overwrite=overwrite)
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 
@@ -87,12 +65,12 @@ class StoreWriter:
 
     @property
     def record_bytes(self) -> int:
-        """Of all records so far."""
+        """Bytes of all records so far."""
         return self._record_bytes
 
     @property
     def file_bytes(self) -> int:
-        """Of the published file."""
+        """Bytes of the published file."""
         return self.path.stat().st_size
 
     @property
@@ -170,16 +148,27 @@ class StoreWriter:
         """Write columns and header and flush everything to disk, under the partial name; returns the digest."""
         if not len(self):
             raise InputError(f"no image for {self.path}; name a source that has some")
-        columns = {name: self._columns[name] for name in sorted(self._columns)}
-        header = self._header(store_format.digest(columns, self.classes, self.ignore_index))
+        columns: dict[str, Any] = dict(self._columns)
         with write_errors(self.path):
-            for name, column in columns.items():
-                self._lmdb.put(INDEX, name.encode(), column.tobytes())
+            offsets = self._offsets()
+            header = self._header(store_format.digest(columns, self.classes, self.ignore_index), offsets)
+            columns |= {f"{what}_offsets": column for what, column in offsets.items()}
+            for name in sorted(columns):
+                self._lmdb.put(INDEX, name.encode(), columns[name].tobytes())
             self._lmdb.put(HEADER, HEADER_KEY, json.dumps(header).encode())
             self._lmdb.finish()
         return header["digest"]
 
-    def _header(self, digest: str) -> dict[str, Any]:
+    def _offsets(self) -> dict[str, np.ndarray]:
+        """By kind, where each sample's record begins in the file, int64 [N], 0 where there is none."""
+        offsets = {}
+        sizes = store_format.record_bytes({name: np.asarray(column) for name, column in self._columns.items()})
+        for what, size in sizes.items():
+            offsets[what] = np.zeros(len(self), "<i8")
+            offsets[what][size > 0] = self._lmdb.offsets(RECORDS[what])
+        return offsets
+
+    def _header(self, digest: str, offsets: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {
             "format": store_format.FORMAT,
             "schema": store_format.SCHEMA,
@@ -187,6 +176,7 @@ class StoreWriter:
             "classes": list(self.classes),
             "digest": digest,
             "columns": self._dtypes,
+            "offsets_crc32": store_format.offsets_crc32(offsets),
             "record_bytes": self._record_bytes,
             "provenance": self._provenance,
             **({} if self.ignore_index is None else {"ignore_index": self.ignore_index}),

@@ -95,7 +95,7 @@ def test_other_heads_are_refused_by_name(name: str, kwargs: dict) -> None:
     model = timm.create_model(name, **{"num_classes": 3, **kwargs}).eval()
     size = 224 if name.startswith("vit") else 64
     with pytest.raises(
-        NoExactMap, match=f"{name} has no exact activation map: .*; use --method gradcam, or a network with"
+        NoExactMap, match=f"{name} has no exact activation map: .*; use the method gradcam, or a network with"
     ):
         class_activation_maps(model, torch.randn(2, 3, size, size), torch.tensor([0, 2]))
 

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import sdali.trainers.models.classification.classifiers  # noqa: F401  registers convnet4
-from sdali.cams.activation import class_activation_maps
-from sdali.cams.grad_cam import grad_cam
+from sdali.cams.activation import class_activation_maps, grad_cam
 from sdali.pipelines.errors import InputError
 
 

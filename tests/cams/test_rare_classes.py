@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from parsing_stores import CLASSES, IGNORE, make_parsing_store, write_store
 from pictures import jpeg, make_store, photo
 
-from sdali.cams.rare_classes import from_rare_classes, rare_class_heatmap, value_weights
+from sdali.cams.annotation_maps import rare_class_heatmap, value_weights
+from sdali.cams.heatmaps import from_rare_classes
 from sdali.cli.main import main
 from sdali.pipelines import ImageStore, InputError, parsing
 from sdali.pipelines.build.build import build
-from sdali.pipelines.sources.masks import preset
-from sdali.pipelines.store.class_frequencies import class_frequencies
+from sdali.pipelines.sources.masks import images_and_masks
 from sdali.pipelines.store.heatmaps import HeatmapStore
+from sdali.pipelines.store.measure import class_frequencies
 
 
 def true_cells(store: ImageStore, grid: int) -> list[np.ndarray]:
@@ -106,7 +107,7 @@ def test_guided_windows_show_rare_classes_more_often(tmp_path: Path) -> None:
 def test_on_camvid_windows_hold_more_of_the_rarest_classes(tmp_path: Path, real_data: Path) -> None:
     """Of the labelled pixels of windows of half the image's sides, the five rarest classes get half as many again."""
     path, maps = tmp_path / "s.lmdb", tmp_path / "m.lmdb"
-    build(preset("camvid", real_data / "camvid"), path)
+    build(images_and_masks(real_data / "camvid", preset="camvid"), path)
     store = ImageStore(path)
     from_rare_classes(store, maps)
     rarest = np.argsort(class_frequencies(store).pixels)[:5]
@@ -120,6 +121,6 @@ def test_what_has_no_masks_of_classes_is_refused(tmp_path: Path, capsys) -> None
     store = make_store(tmp_path / "s.lmdb", 4)
     sentence = refusal_of(capsys, "cams", store.path, tmp_path / "m.lmdb", "--from", "rare-classes")
     assert "s.lmdb has no masks of classes; build it with sdali build --format masks" in sentence
-    with pytest.raises(InputError, match="grid must be 1 to 65,535 cells a side, got 0"):
+    with pytest.raises(InputError, match="grid must be 1 to 4,096 cells on each side, got 0"):
         from_rare_classes(store, tmp_path / "m.lmdb", grid=0)
     assert os.listdir(tmp_path) == ["s.lmdb"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -12,10 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from commands import refusal_of, result_of
+from commands import refusal_of, report_of
 from pictures import jpeg, make_store, photo
 
-from sdali.cli.main import COMMANDS, main
+from sdali.cli.evaluate import EvaluateClassification
+from sdali.cli.main import COMMANDS, _with_flags, main
+from sdali.cli.train import TrainClassification
 from sdali.pipelines import ImageStore
 
 
@@ -58,11 +61,11 @@ def test_a_bad_image_stops_the_build_with_its_name(tmp_path: Path, capsys, kind:
     sentence = refusal_of(capsys, "build", source, tmp_path / "s.lmdb")
     assert "a/bad.jpg" in sentence and hint in sentence and "--skip-bad" in sentence
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
-    report = result_of("build", source, tmp_path / "s.lmdb", "--skip-bad")
+    report = report_of(capsys, "build", source, tmp_path / "s.lmdb", "--skip-bad")
     assert report["images"] == 1 and [entry["name"] for entry in report["skipped"]] == ["a/bad.jpg"]
 
 
-def test_unusual_but_sound_images_are_built(tmp_path: Path) -> None:
+def test_unusual_but_sound_images_are_built(tmp_path: Path, capsys) -> None:
     """Grey, 16-bit, one pixel high, a Chinese name: converted or kept, and decoded by --verify."""
     image = photo(1, 40, 60)
     files = {
@@ -71,22 +74,22 @@ def test_unusual_but_sound_images_are_built(tmp_path: Path) -> None:
         "sliver__png": cv2.imencode(".png", photo(2, 1, 4000))[1].tobytes(),
         "熊猫__jpg": GOOD,
     }
-    report = result_of("build", folder_of(tmp_path / "photos", **files), tmp_path / "s.lmdb", "--verify")
+    report = report_of(capsys, "build", folder_of(tmp_path / "photos", **files), tmp_path / "s.lmdb", "--verify")
     assert report["images"] == 4
     assert "a/熊猫.jpg" in list(ImageStore(tmp_path / "s.lmdb").names)
-    info = result_of("info", tmp_path / "s.lmdb", "--verify")
+    info = report_of(capsys, "info", tmp_path / "s.lmdb", "--verify")
     assert info["verified"] and info["classes"] == {"a": 4} and info["width"]["max"] == 4000
 
 
-def test_build_split_stats_info(tmp_path: Path) -> None:
+def test_build_split_stats_info(tmp_path: Path, capsys) -> None:
     """The JSON of each command says what was done."""
     for name in ("x", "y"):
         folder_of(tmp_path / "photos" / name, **{f"{i}__jpg": jpeg(photo(i, 30, 30)) for i in range(10)})
-    report = result_of("build", tmp_path / "photos", tmp_path / "s.lmdb", "--split", 0.8)
+    report = report_of(capsys, "build", tmp_path / "photos", tmp_path / "s.lmdb", "--split", 0.8)
     assert report["stores"] == [str(tmp_path / "s.train.lmdb"), str(tmp_path / "s.val.lmdb")]
-    stats = result_of("stats", tmp_path / "s.train.lmdb")
+    stats = report_of(capsys, "stats", tmp_path / "s.train.lmdb")
     assert stats["pixels"] == 16 * 900 and Path(stats["file"]).exists()
-    info = result_of("info", tmp_path / "s.train.lmdb")
+    info = report_of(capsys, "info", tmp_path / "s.train.lmdb")
     assert info["classes"] == {"x": 8, "y": 8} and info["statistics"]
 
 
@@ -119,6 +122,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path, capsys) -> None:
     assert "missing" in refusal_of(capsys, "build", tmp_path / "missing", tmp_path / "s.lmdb")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """A file size limit stands in for a full disk: one sentence, status 2, no store and no leftovers."""
     files = {f"{i}__jpg": jpeg(photo(i, 300, 300), 99) for i in range(20)}
@@ -133,7 +137,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["build", "photos", "s.lmdb", "--split", "1.5"], "split"),
-        (["build", "ten", "s.lmdb", "--format", "scenes"], "takes a number of pictures, got 'ten'"),
+        (["build", "ten", "s.lmdb", "--format", "scenes"], "takes the number of pictures, got 'ten'"),
         (["bench", "throughput", "--images", "photos", "--peers", "nonesuch"], "no peer is called nonesuch"),
         (["bench", "misses", "plain.lmdb", "--crop.gamma", "-1"], "gamma"),
         (
@@ -152,16 +156,17 @@ def test_bad_values_are_named(tmp_path: Path, capsys, monkeypatch, words: list[s
     assert said in printed.err + printed.out and "Traceback" not in printed.err
 
 
+@pytest.mark.slow
 def test_output_that_goes_nowhere_is_no_traceback(tmp_path: Path) -> None:
     """A reader that leaves early is not an error; a full or closed stdout is one sentence."""
     store = make_store(tmp_path / "s.lmdb", 5).path
     command = f"{sys.executable} -m sdali.cli info {store}"
     for redirection, status in (("| head -c 0", 0), (">/dev/full", 2), (">&-", 2)):
         script = f"set -o pipefail; {command} {redirection}"
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300)
         assert done.returncode == status and "Traceback" not in done.stderr, done.stderr
     script = f"set -o pipefail; {sys.executable} -m sdali.cli train classification --help | head -c 0"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -169,14 +174,17 @@ def test_a_pipe_among_the_images_is_refused(tmp_path: Path, capsys) -> None:
     """It would be waited for without end."""
     source = folder_of(tmp_path / "photos", good__jpg=GOOD)
     os.mkfifo(source / "a" / "pipe.jpg")
-    assert "a/pipe.jpg is not a regular file" in refusal_of(capsys, "build", source, tmp_path / "s.lmdb")
+    assert "a/pipe.jpg cannot be read: it is not a regular file" in refusal_of(
+        capsys, "build", source, tmp_path / "s.lmdb"
+    )
 
 
-def test_throughput_has_the_promised_shape(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_throughput_has_the_promised_shape(tmp_path: Path, capsys) -> None:
     """{"machine", "results": [{"peer", "images_per_second", "cpu_ms_per_image", "rounds"}, ...]}, also in the file."""
     source = folder_of(tmp_path / "photos", **{f"{i}__jpg": jpeg(photo(i, 90, 90)) for i in range(20)})
-    record = result_of(
-        "bench", "throughput", "--images", source, "--peers", "sdali,sdali_plain,dali_stock", "--rounds", 2,
+    record = report_of(
+        capsys, "bench", "throughput", "--images", source, "--peers", "sdali,sdali_plain,dali_stock", "--rounds", 2,
         "--images-a-round", 40, "--batch-size", 10, "--size", 32, "--json", tmp_path / "r.json",
     )  # fmt: skip
     assert json.loads((tmp_path / "r.json").read_text()) == record
@@ -184,6 +192,7 @@ def test_throughput_has_the_promised_shape(tmp_path: Path) -> None:
     assert all(r["rounds"] == 2 and r["images_per_second"] > 0 < r["cpu_ms_per_image"] for r in record["results"])
 
 
+@pytest.mark.slow
 def test_help_lists_every_command_and_needs_nothing_heavy() -> None:
     """`sdali --help` answers without torch, DALI or numba."""
     code = "import sys; from sdali.cli.main import main; main(['--help'])\n"
@@ -194,6 +203,26 @@ def test_help_lists_every_command_and_needs_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_its_flags(name: str, capsys) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main([*name.split(), "--help"])
-    assert exit.value.code == 0 and f"usage: sdali {name}" in capsys.readouterr().out
+    """Each command, with a sentence on what it does."""
+    assert main([*name.split(), "--help"]) == 0 and f"usage: sdali {name}" in capsys.readouterr().out
+
+
+def test_the_version_is_the_installed_one(capsys) -> None:
+    assert main(["--version"]) == 0 and capsys.readouterr().out == f"{importlib.metadata.version('sdali')}\n"
+
+
+def test_errors_name_flags() -> None:
+    """Arguments of Python become the command's flags where they are certainly meant; paths and plain words stay."""
+    for sentence, wanted in {
+        "batch_size must be at least 1, got 0": "--batch-size must be at least 1, got 0",
+        "size must be at least 1, got 0": "--size must be at least 1, got 0",
+        "crop area must be two numbers": "--crop.area must be two numbers",
+        "crop.p_sda must be within [0, 1]": "--crop.p-sda must be within [0, 1]",
+        "x.lmdb exists already; pass overwrite=True": "x.lmdb exists already; pass overwrite=True",
+        "/a/batch_size/batch_size.lmdb has no store": "/a/batch_size/batch_size.lmdb has no store",
+        "the size of a.lmdb, its epochs and its crop area": "the size of a.lmdb, its epochs and its --crop.area",
+    }.items():
+        assert _with_flags(sentence, TrainClassification) == wanted
+    assert (
+        _with_flags("a.lmdb exists; pass overwrite=True.", EvaluateClassification) == "a.lmdb exists; pass --overwrite."
+    )

@@ -7,17 +7,17 @@ import dataclasses
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from torchvision.transforms import v2
 
 import sdali.pipelines
 from sdali.cli.store import Build
-from sdali.pipelines import TestLoaderOptions, TrainLoaderOptions, classification, detection, parsing
+from sdali.pipelines import classification, detection, parsing
 from sdali.pipelines.loader.loader import Loader
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "migration.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "integrations" / "migration.md").read_text("utf-8")
 NAMES = {
     **{name: getattr(sdali.pipelines, name) for name in sdali.pipelines.__all__},
     "train_loader": classification.train_loader,
@@ -52,8 +52,17 @@ def tried(said: str) -> None:
     if inspect.isclass(called):
         called(**options)
     else:
-        shared = {"train_loader": TrainLoaderOptions, "test_loader": TestLoaderOptions}[called.__name__]
-        assert set(options) <= {*inspect.signature(called).parameters, *shared.__annotations__}, said
+        assert set(options) <= parameters(called), said
+
+
+def parameters(function: Any) -> set[str]:
+    """The names that a function takes, with those of its **options: Unpack[...]."""
+    signature, hints = inspect.signature(function), get_type_hints(function)
+    names = set(signature.parameters)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            names |= set(get_args(hints[name])[0].__annotations__)
+    return names
 
 
 OURS = [said for said in column(1) if said not in ("for", ".beton")]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sdali.pipelines.store.statistics import IMAGENET
-from sdali.trainers.core.standing import Standing
+from sdali.trainers.core.progress import RunProgress
 
 
 def parts_of_a_run() -> dict[str, Any]:
@@ -17,5 +17,5 @@ def parts_of_a_run() -> dict[str, Any]:
         "identity": {},
         "config": {},
         "ema": None,
-        "standing": asdict(Standing(epoch=1)),
+        "standing": asdict(RunProgress(epoch=1)),
     }

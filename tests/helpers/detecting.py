@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from sdali.trainers.detection.detections import Detections, GroundTruth
 from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import Detections, GroundTruth
 from sdali.trainers.models.detection.network import DetectionConfig
 from sdali.trainers.models.detection.rpn import RPNConfig
 
@@ -67,3 +70,22 @@ def record(some: Images) -> DetectionRecord:
 
 
 ALL_PARTS = dataclasses.replace(SMALL, cascade_rpn=True, constrained="rpn", global_context="random", ohem=True)
+
+
+def read_coco_predictions(path: Path, store: Any) -> list[Detections]:
+    """The detections in each of the store's images, in float32, from a file in COCO's results format."""
+    entries: list[list[dict[str, Any]]] = [[] for _ in store.names]
+    for entry in json.loads(path.read_text()):
+        assert (entry["file_name"], entry["category"]) == (
+            store.names[entry["image_id"]],
+            store.classes[entry["category_id"] - 1],
+        )
+        entries[entry["image_id"]].append(entry)
+    return [
+        Detections(
+            torch.tensor([[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in of_image)]).reshape(-1, 4),
+            torch.tensor([one["score"] for one in of_image], dtype=torch.float32),
+            torch.tensor([one["category_id"] - 1 for one in of_image], dtype=torch.int64),
+        )
+        for of_image in entries
+    ]

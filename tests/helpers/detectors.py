@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdali.trainers.detection.detections import Detections
 from sdali.trainers.detection.fusion import final_detections
+from sdali.trainers.metrics.detections import Detections
 from sdali.trainers.models.detection.detector import Regions
 from sdali.trainers.models.detection.network import DetectionConfig, create_detector
 from sdali.trainers.models.detection.rpn import RPNConfig

@@ -9,7 +9,7 @@ import torch
 from squares import CELLS
 from torch import Tensor, nn
 
-from sdali.cams.generate import generate
+from sdali.cams.heatmaps import generate
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.statistics import IMAGENET
 

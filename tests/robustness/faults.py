@@ -1,4 +1,4 @@
-"""What a trainer can rely on, tried: `python -m robustness.faults stores|images|kills|long ...`, counts as flags.
+"""What a trainer can rely on, tried: `scripts/robustness faults stores|images|kills|long ...`, counts as flags.
 
 The last line of stdout is one JSON document; the exit status is 1 where anything happened that must not.
 """
@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro.extras
-from robustness.fault_images import damaged_images
-from robustness.fault_kills import kills
-from robustness.fault_long import long_run
-from robustness.fault_stores import damaged_stores
+from robustness.images import damaged_images
+from robustness.kills import kills
+from robustness.long_run import long_run
+from robustness.stores import damaged_stores
 from tyro.conf import Positional
 
 from sdali.pipelines.io.progress import track
-from sdali.pipelines.io.streams import print_result, run
-from sdali.pipelines.io.tables import show
+from sdali.pipelines.io.terminal import print_result, print_table, run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class Stores:
         rows = [
             [kind, *(str(found.get(outcome, 0)) for outcome in outcomes)] for kind, found in record["outcomes"].items()
         ]
-        show(f"{self.count:,} damaged stores", ["damage", *outcomes], rows)
+        print_table(f"{self.count:,} damaged stores", ["damage", *outcomes], rows)
         return record
 
 
@@ -60,7 +59,7 @@ class Images:
         record = damaged_images(self.count, seed=self.seed, images=self.images, progress=track)
         columns = ["files", "replaced", "found", "refused"]
         rows = [[kind, *(str(found[name]) for name in columns)] for kind, found in record["outcomes"].items()]
-        show(f"{self.count:,} damaged images", ["damage", *columns], rows)
+        print_table(f"{self.count:,} damaged images", ["damage", *columns], rows)
         return record
 
 
@@ -95,7 +94,7 @@ class Long:
         record = long_run(self.batches, self.reopen, progress=track)
         runs = record["batches"], record["reopenings"]
         rows = [[name, *(str(run[name]) for run in runs)] for name in runs[0]]
-        show("A long run, after the warm-up and at the end", ["", "batches", "reopenings"], rows)
+        print_table("A long run, after the warm-up and at the end", ["", "batches", "reopenings"], rows)
         return record
 
 
@@ -109,4 +108,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

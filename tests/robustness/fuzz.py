@@ -1,4 +1,4 @@
-"""`python -m robustness.fuzz TARGET`: files changed at random, guided by the branches they reach (atheris).
+"""`scripts/robustness fuzz TARGET`: files changed at random, guided by the branches they reach (atheris).
 
 Targets: store (opened and read whole, as images and as heatmaps), heatmap (records), voc (XML), coco (JSON), hdf5,
 webdataset (tar), and header (of image files). InputError is the only exception allowed; any other, a crash, a hang or
@@ -22,7 +22,7 @@ from tyro.conf import Positional
 
 from sdali.benchmarks.throughput.workload import at_least_one
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.io.streams import print_result, run
+from sdali.pipelines.io.terminal import print_result, run_command
 
 SECONDS_A_FILE, MEGABYTES = 20, 2048
 _GRACE = 120  # seconds for the imports, and for libFuzzer to notice a hang
@@ -48,7 +48,7 @@ class Fuzz:
 def fuzz(target: str, seconds: int, findings: Path, *, seed: int = 1) -> dict[str, Any]:
     """Fuzz one target in a process of its own, up to the first finding.
 
-    Returns {"target", "seconds", "seed", "tried", "findings": [{"file", "said"}]}: `tried` files, None where the
+    Returns {"target", "seconds", "seed", "tried", "findings": [{"file", "message"}]}: `tried` files, None where the
     process died before it said how many. Raises InputError where atheris is missing.
     """
     at_least_one("seconds", seconds)
@@ -64,37 +64,37 @@ def fuzz(target: str, seconds: int, findings: Path, *, seed: int = 1) -> dict[st
         limits = {"max_total_time": seconds, "timeout": SECONDS_A_FILE, "rss_limit_mb": MEGABYTES, "seed": seed}
         flags = [f"-{name}={value}" for name, value in {**limits, "max_len": max(sizes) + 1024}.items()]
         command = [sys.executable, "-m", "robustness.fuzz_run", target, scratch, *flags]
-        status, said = _ended([*command, f"-artifact_prefix={kept}/", str(corpus)], seconds + _GRACE)
+        status, message = _ended([*command, f"-artifact_prefix={kept}/", str(corpus)], seconds + _GRACE)
         found = sorted(kept.iterdir())
         if status and not found:
-            raise RuntimeError(f"the fuzzing process ended with {status} and no finding: {said[-2000:]}")
-        tried = re.findall(r"Done (\d+) runs", said)
+            raise RuntimeError(f"the fuzzing process ended with {status} and no finding: {message[-2000:]}")
+        tried = re.findall(r"Done (\d+) runs", message)
         record = {"target": target, "seconds": seconds, "seed": seed, "tried": int(tried[0]) if tried else None}
-        return {**record, "findings": [_kept(path, findings, target, said) for path in found]}
+        return {**record, "findings": [_kept(path, findings, target, message) for path in found]}
 
 
 def _ended(command: list[str], seconds: int) -> tuple[int, str]:
-    """Exit status of the process and what it said; killed where libFuzzer's own alarm does not end it."""
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
+    """Exit status of the process and what it printed; killed where libFuzzer's own alarm does not end it."""
+    with tempfile.TemporaryFile("w+", errors="replace") as message:
+        process = subprocess.Popen(command, stdout=message, stderr=message)
         try:
             status = process.wait(seconds)
         finally:
             process.kill()
             process.wait()
-        said.seek(0)
-        return status, said.read()
+        message.seek(0)
+        return status, message.read()
 
 
-def _kept(path: Path, findings: Path, target: str, said: str) -> dict[str, str]:
-    """Move the file to the findings; `said`: the exception, or what libFuzzer calls it."""
+def _kept(path: Path, findings: Path, target: str, message: str) -> dict[str, str]:
+    """Move the file to the findings; `message`: the exception, or what libFuzzer calls it."""
     findings.mkdir(parents=True, exist_ok=True)
     file = findings / f"{target}-{path.name}"
     file.write_bytes(path.read_bytes())
-    lines = said.splitlines()
+    lines = message.splitlines()
     exceptions = [lines[place + 1] for place, line in enumerate(lines[:-1]) if "Uncaught Python exception" in line]
     errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR: libFuzzer" in line]
-    return {"file": str(file), "said": (exceptions + errors + [""])[0]}
+    return {"file": str(file), "message": (exceptions + errors + [""])[0]}
 
 
 def main() -> int:
@@ -106,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_command(main))

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import partial as bound
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -22,18 +22,18 @@ from zlib import crc32
 import cv2
 import h5py
 import numpy as np
-from robustness.fault_stores import IMAGES, MAPS, images_content, make_stores, maps_content
+from robustness.stores import IMAGES, MAPS, images_content, make_stores, maps_content
 
+from sdali.cams.store.partial import RECORD_HEADER, decode, encode
 from sdali.pipelines.build.prepare import Preparation
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.images import pillow
 from sdali.pipelines.images.header import NeedsTranscoding, probe
-from sdali.pipelines.images.pillow import decode
 from sdali.pipelines.sources.coco import coco
 from sdali.pipelines.sources.hdf5 import hdf5
 from sdali.pipelines.sources.source import Source
 from sdali.pipelines.sources.voc import voc
 from sdali.pipelines.sources.webdataset import webdataset
-from sdali.pipelines.store import heatmap_codec
 
 MAX_PIXELS = 1_000_000
 _HEIGHT, _WIDTH = 32, 40  # the least that JPEG 2000 is written for
@@ -76,35 +76,27 @@ def _store_check(folder: Path) -> Check:
 
 def _heatmap_seeds() -> list[bytes]:
     rng = np.random.default_rng(0)
-    return [heatmap_codec.encode(rng.integers(0, 256, shape, np.uint8)) for shape in ((1, 1), (7, 7), (20, 31))]
+    return [encode(rng.integers(0, 256, shape, np.uint8)) for shape in ((1, 1), (7, 7), (20, 31))]
 
 
 def _heatmap_check(folder: Path) -> Check:
-    """As it is and with a checksum that fits: alone and in a batch it is the same map, which encodes to it, or none."""
+    """A record of a partial file, as it is and with a checksum that fits: a map that encodes to it, or none."""
 
     def check(data: bytes) -> None:
         for record in (data, _sealed(data)):
-            alone = in_batch = None
             with suppress(ValueError):
-                alone = heatmap_codec.decode(record)
-            file = np.frombuffer(record + b"\0", np.uint8)  # a map of a file is never empty
-            with suppress(ValueError):
-                in_batch = heatmap_codec.decode_batch(file, np.zeros(1, np.int64), np.array([len(record)]))
-            assert (alone is None) == (in_batch is None), "alone and in a batch a record is taken differently"
-            if alone is not None and in_batch is not None:
-                assert alone.shape == tuple(in_batch.shapes[0]) and alone.tobytes() == in_batch.values.tobytes()
-                assert heatmap_codec.encode(alone) == record, "another record decodes to the same map"
+                assert encode(decode(record)) == record, "another record decodes to the same map"
 
     return check
 
 
 def _sealed(record: bytes) -> bytes:
     """The record with the checksum of its sizes and body."""
-    if len(record) < heatmap_codec.RECORD_HEADER.size:
+    if len(record) < RECORD_HEADER.size:
         return record
-    height, width, _ = heatmap_codec.RECORD_HEADER.unpack_from(record)
-    body = record[heatmap_codec.RECORD_HEADER.size :]
-    return heatmap_codec.RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
+    height, width, _ = RECORD_HEADER.unpack_from(record)
+    body = record[RECORD_HEADER.size :]
+    return RECORD_HEADER.pack(height, width, crc32(body, height << 16 | width)) + body
 
 
 def _all_prepared(make: Callable[[], Source]) -> None:
@@ -134,7 +126,7 @@ def _voc_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "Annotations" / "a.xml").write_bytes(data)
-        _all_prepared(partial(voc, folder))
+        _all_prepared(bound(voc, folder))
 
     return check
 
@@ -153,7 +145,7 @@ def _coco_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         (folder / "a.json").write_bytes(data)
-        _all_prepared(partial(coco, folder / "images", folder / "a.json"))
+        _all_prepared(bound(coco, folder / "images", annotations=folder / "a.json"))
 
     return check
 
@@ -194,8 +186,12 @@ def _hdf5_check(folder: Path) -> Check:
     def check(data: bytes) -> None:
         path.unlink(missing_ok=True)
         path.write_bytes(data)
-        for options in ({}, {"names": "names", "classes": "classes"}, {"masks": "masks", "labels": None}):
-            _all_prepared(partial(hdf5, path, max_pixels=MAX_PIXELS, **options))
+        for options in (
+            {},
+            {"names_dataset": "names", "classes_dataset": "classes"},
+            {"masks_dataset": "masks", "labels_dataset": None},
+        ):
+            _all_prepared(bound(hdf5, path, max_pixels=MAX_PIXELS, **options))
 
     return check
 
@@ -218,7 +214,7 @@ def _webdataset_check(folder: Path) -> Check:
 
     def check(data: bytes) -> None:
         path.write_bytes(data)
-        _all_prepared(partial(webdataset, path))
+        _all_prepared(bound(webdataset, path))
 
     return check
 
@@ -238,7 +234,7 @@ def _header_check(folder: Path) -> Check:
             header = probe(data, max_pixels=MAX_PIXELS)
         except NeedsTranscoding:
             with suppress(InputError):
-                decode(data, MAX_PIXELS)
+                pillow.decode(data, MAX_PIXELS)
         except InputError:
             return
         else:

@@ -1,7 +1,8 @@
 """Training and evaluating classifiers on image stores.
 
     result = train(TrainConfig(store=Path("pets.lmdb"), val_store=Path("pets.val.lmdb"), out=Path("run")))
-    model, checkpoint = load_classifier("run/best.pt")
+    figures = evaluate(EvaluateConfig(checkpoint=Path("run/best.pt"), store=Path("pets.val.lmdb")))
+    classifier = load_network("run/best.pt").module  # from sdali.trainers
 
 Under torchrun every rank calls the same function and gets the same result.
 """
@@ -11,15 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import training
-from .checkpoint import load_classifier
-from .config import TrainConfig
+from .config import EvaluateConfig, TrainConfig
 from .evaluation import evaluate
-from .evaluation_config import EvaluateConfig
-from .job import prepare
+from .job import ClassificationJob
 
-__all__ = ["EvaluateConfig", "TrainConfig", "evaluate", "load_classifier", "train"]
+__all__ = ["EvaluateConfig", "TrainConfig", "evaluate", "train"]
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
-    """Train a classifier, see training.train; its score is `top1`."""
-    return training.train(config, prepare)
+    """Train a classifier; see core.training.train. Its score is `top1`."""
+    return training.train(config, ClassificationJob)

@@ -16,14 +16,12 @@ import numpy as np
 import torch
 
 from ...pipelines.errors import InputError
-from ..core.classes import class_difference
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
+from ..core.checks import class_difference
+from .figures import Figures
 from .pictures import save_confusion_picture
 from .predictions import Predictions, PredictionWriter, written_predictions
 
-MIXED_SCALES = 0  # what a file of an ensemble says where its members are of several scales
+MIXED_SCALES = 0  # the scale of an ensemble whose members have several
 _IMAGES_AT_A_TIME = 4096
 
 
@@ -39,13 +37,13 @@ def ensemble(
 ) -> dict[str, Any]:
     """Combine files of predictions of the same images.
 
-    weights: of the files, any positive numbers; None: alike. checkpoints, scales: as Predictions.mean takes them, of
-    each file. out: a file of predictions with the ensemble's mean as its only checkpoint, scale and view, so that
-    ensembles can be nested; overwrite: whether it may be replaced. picture: a PNG of the confusion matrix.
+    weights: a positive number for each file; None: all alike. checkpoints, scales: which ones of each file to use, see
+    Predictions.mean. out: a file of predictions to write, with the ensemble's mean as its only checkpoint, scale and
+    view, so that ensembles can be nested. picture: a PNG to write, of the confusion matrix. overwrite: whether files
+    that exist are replaced.
 
-    Returns plain JSON: `top1`, `top1_error`, `top5`, `top5_error` (of more than 5 classes), `loss` (mean negative log
-    of the true class's averaged probability, nats), `ece`, `images`, `per_class` (class name -> top-1, None for a class
-    without images), `members` (for each file: `file`, `weight` as a share of 1, and the same figures but per_class).
+    Returns plain JSON: the figures of Figures.compute, and `members` (for each file: `file`, `weight` as a share of 1,
+    and the same figures but per_class).
     Raises InputError for files that cannot be used or do not fit together, and for what cannot be written.
     """
     members = [Predictions(path) for path in paths]
@@ -55,42 +53,35 @@ def ensemble(
     for member in members[1:]:
         _check_same_images(member, members[0])
     with nullcontext() if out is None else _writer(Path(out), members, shares, scales, overwrite) as writer:
-        labels = torch.from_numpy(members[0].labels)
         mean = np.zeros((len(members[0]), len(members[0].classes)))
         results = []
         for member, share in zip(members, shares, strict=True):
             probabilities = member.mean(checkpoints=checkpoints, scales=scales)
-            figures = measure(torch.from_numpy(probabilities), labels)[0]
+            figures = measure(probabilities, members[0]).compute()
             del figures["per_class"]
             results.append({"file": str(member.path), "weight": share, **figures})
             mean += share * probabilities
-        figures, counts = measure(torch.from_numpy(mean), labels)
+        figures = measure(mean, members[0])
         if picture is not None:
-            save_confusion_picture(picture, counts, members[0].classes)
+            save_confusion_picture(picture, figures.confusion(), members[0].classes, overwrite=overwrite)
         if writer is not None:
             writer.put(np.arange(len(mean)), mean[:, None, None, None])
-    per_class = dict(zip(members[0].classes, figures["per_class"], strict=True))
-    return {**figures, "per_class": per_class, "members": results}
+    return {**figures.compute(), "members": results}
 
 
-def measure(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[dict[str, Any], np.ndarray]:
-    """The figures of float64 [N, K] (per_class a list), and the confusion counts int64 [K, K]."""
-    classes = probabilities.shape[1]
-    accuracy, calibration, confusion = Accuracy.empty(classes), Calibration.empty(), ConfusionCounts.empty(classes)
-    batches = zip(probabilities.split(_IMAGES_AT_A_TIME), labels.split(_IMAGES_AT_A_TIME), strict=True)
-    for batch in batches:
-        accuracy = accuracy.merge(Accuracy.of_probabilities(*batch))
-        calibration = calibration.merge(Calibration.of(*batch))
-        confusion = confusion.merge(ConfusionCounts.of(*batch))
-    found = accuracy.compute()
-    errors = {f"{name}_error": 1 - found[name] for name in ("top1", "top5") if name in found}
-    return {**found, **errors, "ece": calibration.compute()["ece"]}, confusion.compute()
+def measure(probabilities: np.ndarray, images: Predictions) -> Figures:
+    """The figures of float64 [N, K], of the images of a file of predictions."""
+    figures = Figures(images.classes)
+    parts = (torch.from_numpy(part).split(_IMAGES_AT_A_TIME) for part in (probabilities, images.labels))
+    for batch in zip(*parts, strict=True):
+        figures.add(*batch)
+    return figures
 
 
 def _shares(members: Sequence[Predictions], weights: Sequence[float] | None) -> list[float]:
     """The weights, divided by their sum."""
     if not members:
-        raise InputError("an ensemble has one file of predictions at least; name some")
+        raise InputError("an ensemble needs at least one file of predictions; name some")
     given = [1.0] * len(members) if weights is None else [float(weight) for weight in weights]
     if len(given) != len(members):
         raise InputError(f"there are {len(given)} weights for {len(members)} files; give one for each")

@@ -6,88 +6,209 @@ several scales, intermediate checkpoints of the run). That softmax is averaged, 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor, nn
+
+from ...pipelines.classification import test_loader
+from ...pipelines.config import Crop, TestCrop
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
-from ..metrics.accuracy import Accuracy
-from ..metrics.calibration import Calibration
-from ..metrics.confusion_counts import ConfusionCounts
-from .evaluation_config import EvaluateConfig
+from ...pipelines.io.publish import check_outputs
+from ...pipelines.loader.loader import Loader
+from ..core.checkpoint import best_weights, weights_digest
+from ..core.checks import check_labelled
+from ..core.evaluation import Evaluation, opened_evaluation, written_files
+from ..core.networks import LoadedNetwork, check_input
+from ..core.process import Process, autocast
+from ..core.progress import Stopwatch
+from ..metrics.classification import Accuracy
+from .config import ClassifierConfig, EvaluateConfig
+from .figures import Figures
 from .pictures import save_confusion_picture
 from .predictions import PredictionWriter, written_predictions
-from .testing import Test, kept_checkpoints, opened_test
-from .view_scores import view_scores
 
 
 def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, Any]:
     """Evaluate a checkpoint, or several of a run, on a store; writes what the configuration names, else nothing.
 
-    Returns plain JSON: `top1`, `top1_error`, `top5`, `top5_error` (of more than 5 classes), `loss` (mean negative log
-    of the label's averaged probability, nats), `ece` (expected calibration error), `images`, `per_class` (class name ->
-    top-1, None for a class without images), `images_per_second`, `checkpoints` (their files), `scales`, `views`,
-    `crop`, and `predictions` and `picture` where they were written.
+    Returns plain JSON: the figures of Figures.compute, `images_per_second`, `checkpoints` (their files), `scales`,
+    `views`, `crop`, and `predictions` and `picture` where they were written.
     Raises InputError for checkpoints, a store or classes that cannot be used, and files that cannot be written.
     """
-    if config.predictions is not None and config.predictions.exists() and not config.overwrite:
-        raise InputError(f"{config.predictions} exists already; pass --overwrite, or name another file")
-    kept = [] if config.checkpoints is None else kept_checkpoints(config.checkpoint, int(config.checkpoints[4:]))
-    with opened_test(
-        config, checkpoints=kept, scales=config.scales, crops=config.crops, random_flip=not config.flip
-    ) as test:
-        classes, device, begun = len(test.store.classes), test.ranks.device, time.perf_counter()
-        accuracy, calibration = Accuracy.empty(classes, device), Calibration.empty(device)
-        confusion = ConfusionCounts.empty(classes, device)
-        shown = progress if test.ranks.is_first else silent
-        batches = shown(zip(*test.loaders, strict=True), len(test.loaders[0]), "evaluating")
-        with _kept_predictions(config, test) as writer:
-            for scores in view_scores(test, batches, mirrored=config.flip):
-                mean = scores.softmax.double().mean((1, 2, 3))
-                accuracy = accuracy.merge(Accuracy.of_probabilities(mean, scores.labels))
-                calibration = calibration.merge(Calibration.of(mean, scores.labels))
-                confusion = confusion.merge(ConfusionCounts.of(mean, scores.labels))
+    check_outputs(config, "predictions", "picture")
+    paths = [config.checkpoint]
+    if config.checkpoints is not None:
+        paths = kept_checkpoints(config.checkpoint, int(config.checkpoints.removeprefix("last")))
+    with opened_classifiers(config, paths) as evaluation:
+        first, process = evaluation.networks[0], evaluation.process
+        sizes, crop = list(config.scales) or [config.size or first.size], config.crop or first.contents["test_crop"]
+        views = {"crop": crop, "crops": config.crops, "random_flip": not config.flip}
+        loaders = view_loaders(evaluation, batch_size=config.batch_size, sizes=sizes, **views)
+        stopwatch, figures = Stopwatch(), Figures(evaluation.store.classes, process.device)
+        with _prediction_file(config, evaluation, sizes) as writer:
+            for scores in view_scores(evaluation, evaluation.batches(loaders, progress), mirrored=config.flip):
+                figures.add(scores.softmax.double().mean((1, 2, 3)), scores.labels)
                 if config.predictions is not None:
-                    indices, softmax = (test.ranks.gathered(part).cpu() for part in (scores.indices, scores.softmax))
+                    indices, softmax = (process.gathered(part).cpu() for part in (scores.indices, scores.softmax))
                     if writer is not None:
                         writer.put(indices.numpy(), softmax.numpy())
-        seconds = time.perf_counter() - begun
-        for metric in (accuracy, calibration, confusion):
-            test.ranks.sum(metric.totals)
-        if config.picture is not None and test.ranks.is_first:
-            save_confusion_picture(config.picture, confusion.compute(), test.store.classes)
-    result = accuracy.compute()
-    errors = {f"{name}_error": 1 - result[name] for name in ("top1", "top5") if name in result}
-    written = {"predictions": config.predictions, "picture": config.picture}
+        seconds, _ = stopwatch.lap()
+        figures.sum_over(process)
+        if config.picture is not None and process.is_first:
+            save_confusion_picture(
+                config.picture, figures.confusion(), evaluation.store.classes, overwrite=config.overwrite
+            )
+    result = figures.compute()
     return {
         **result,
-        **errors,
-        "ece": calibration.compute()["ece"],
-        "per_class": dict(zip(test.store.classes, result["per_class"], strict=True)),
         "images_per_second": result["images"] / seconds,
-        "checkpoints": [str(path) for path in kept or [config.checkpoint]],
-        "scales": list(test.scales),
+        "checkpoints": [str(path) for path in paths],
+        "scales": sizes,
         "views": config.views,
-        "crop": test.crop,
-        **{name: str(path) for name, path in written.items() if path is not None},
+        "crop": crop,
+        **written_files(config, "predictions", "picture"),
     }
 
 
-@contextmanager
-def _kept_predictions(config: EvaluateConfig, test: Test) -> Iterator[PredictionWriter | None]:
-    """The file of predictions to be, on the first rank, where one is asked for."""
-    if config.predictions is None or not test.ranks.is_first:
-        yield None
-        return
-    with written_predictions(
+def opened_classifiers(config: ClassifierConfig, checkpoints: Sequence[Path]) -> AbstractContextManager[Evaluation]:
+    """Open classifiers and a store of labelled images; see opened_evaluation."""
+    return opened_evaluation(config, checkpoints, task="classification", check_store=check_labelled)
+
+
+def view_loaders(
+    evaluation: Evaluation,
+    *,
+    batch_size: int,
+    sizes: Sequence[int] = (),
+    crop: TestCrop | None = None,
+    crops: int = 1,
+    random_flip: bool = True,
+) -> list[Loader]:
+    """A loader for each side of the input, () for that of the first network's training, with the same batches.
+
+    crop: None for that of its evaluations; crops: as of test_loader; random windows are drawn as in its training.
+    Raises InputError where a network does not take such images.
+    """
+    first = evaluation.networks[0]
+    sizes = sizes or [first.contents["size"]]
+    for network in evaluation.networks:
+        for side in sizes:
+            check_input(network.module, network.contents["model"]["name"], side, evaluation.process.device)
+    options: dict[str, Any] = {
+        "batch_size": -(-batch_size // crops),
+        "crop": crop or first.contents["test_crop"],
+        "crops": crops,
+        "random_crop": trained_crop(first.contents["config"]),
+        "random_flip": random_flip,
+    }
+    return [evaluation.loader(test_loader, size=side, **options) for side in sizes]
+
+
+def kept_checkpoints(checkpoint: Path, count: int) -> list[Path]:
+    """The last `count` networks that a run kept beside its checkpoint, oldest first; InputError where it has fewer."""
+    kept = sorted(checkpoint.parent.glob("epoch-*.pt"))
+    if len(kept) < count:
+        raise InputError(
+            f"{checkpoint.parent} holds {len(kept)} networks of past epochs (epoch-0010.pt, ...) and {count} are asked "
+            "for; train with --keep-every, or ask for fewer"
+        )
+    return kept[-count:]
+
+
+def trained_crop(config: dict[str, Any]) -> Crop:
+    """How a run drew its windows, from its checkpoint's flattened configuration."""
+    prefix = "augmentation.crop."
+    return Crop(**{name[len(prefix) :]: value for name, value in config.items() if name.startswith(prefix)})
+
+
+class Scores(NamedTuple):
+    """The predictions for B images, perhaps none: all on the device."""
+
+    indices: Tensor
+    """int64 [B], indices in the store."""
+    labels: Tensor
+    """int64 [B]."""
+    softmax: Tensor
+    """float32 [B, networks, scales, views, K]; mirrored views come after the others."""
+
+
+@torch.inference_mode()
+def view_scores(
+    evaluation: Evaluation, batches: Iterable[tuple[dict[str, Any], ...]], *, mirrored: bool
+) -> Iterator[Scores]:
+    """The softmax of every network for every view, batch by batch; each batch is given once for each scale.
+
+    Every rank gets as many batches, so that ranks may work together on each.
+    """
+    device = evaluation.process.device
+    for scales in batches:
+        indices, labels = (scales[0][name].to(device, non_blocking=True) for name in ("index", "label"))
+        images = [batch["image"].to(device, non_blocking=True) for batch in scales]
+        softmax = [
+            torch.stack([_softmax(evaluation, model, at_scale, mirrored) for at_scale in images], 1)
+            for model in evaluation.modules
+        ]
+        yield Scores(indices, labels, torch.stack(softmax, 1))
+
+
+def _softmax(evaluation: Evaluation, model: nn.Module, images: Tensor, mirrored: bool) -> Tensor:
+    """float32 [B, views, K] of images [B, 3, S, S], or [B, V, 3, S, S]."""
+    classes = len(evaluation.store.classes)
+    if not len(images):
+        views = (images.shape[1] if images.ndim == 5 else 1) * (1 + mirrored)
+        return torch.zeros(0, views, classes, device=images.device)
+    flat = images.flatten(0, -4)
+    with autocast(evaluation.process.device, evaluation.precision):
+        passes = [model(view) for view in ([flat, flat.flip(-1)] if mirrored else [flat])]
+    return torch.cat([logits.float().softmax(1).view(len(images), -1, classes) for logits in passes], 1)
+
+
+@torch.inference_mode()
+def count_hits(
+    model: nn.Module, batches: Iterable[dict[str, Any]], *, classes: int, process: Process, precision: str
+) -> Accuracy:
+    """The accuracy over all ranks' batches, on each rank; the model is in evaluation mode afterwards.
+
+    batches: of a test loader; each image is in exactly one batch of one rank, which may be empty.
+    """
+    model.eval()
+    accuracy = Accuracy.empty(classes, process.device)
+    for batch in batches:
+        if len(batch["index"]):
+            images = batch["image"].to(process.device, non_blocking=True)
+            with autocast(process.device, precision):
+                logits = model(images)
+            accuracy = accuracy.merge(Accuracy.of(logits, batch["label"].to(process.device, non_blocking=True)))
+    return Accuracy(process.sum(accuracy.totals))
+
+
+def _prediction_file(
+    config: EvaluateConfig, evaluation: Evaluation, sizes: Sequence[int]
+) -> AbstractContextManager[PredictionWriter | None]:
+    """The file of predictions to be, on the first rank, where one is asked for; else None."""
+    if config.predictions is None or not evaluation.process.is_first:
+        return nullcontext()
+    return written_predictions(
         config.predictions,
-        store=test.store,
-        checkpoints=test.origins,
-        scales=test.scales,
+        store=evaluation.store,
+        checkpoints=[_origin(network) for network in evaluation.networks],
+        scales=sizes,
         views=config.views,
         views_per_image=config.crops * (1 + config.flip),
         overwrite=config.overwrite,
-    ) as writer:
-        yield writer
+    )
+
+
+def _origin(network: LoadedNetwork) -> dict[str, Any]:
+    """What a file of predictions says about a network: its file, weights, epoch and training images."""
+    return {
+        "name": network.path.name,
+        "weights_digest": weights_digest(best_weights(network.contents)),
+        "epoch": network.contents["standing"]["epoch"],
+        "trained_on": network.contents["store"],
+    }

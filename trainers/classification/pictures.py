@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...cams.drawing.sheet import GAP, INK, MARGIN, SOFT, TITLE_SIZE, font
 from ...pipelines.errors import InputError
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
+from ..core.pictures import printable
 
 ALL_UP_TO, WORST = 40, 30  # classes
 RIGHT, WRONG, EMPTY = (11, 114, 133), (201, 60, 44), (238, 238, 240)
@@ -26,7 +27,7 @@ LEGEND, TICKS, BAR_WIDTH = ((RIGHT, "right"), (WRONG, "taken for another")), (0.
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What is drawn: counts [R, C], R classes and perhaps a column of the others; images, right [R]; the text."""
+    """What is drawn: counts [R, C] of R classes, perhaps with a column of the others; right images [R]; texts."""
 
     counts: np.ndarray
     right: np.ndarray
@@ -45,18 +46,20 @@ class Shown:
         return 84 if len(self.rows) <= 6 else 56 if len(self.rows) <= 15 else 36
 
 
-def save_confusion_picture(path: str | Path, counts: np.ndarray, classes: Sequence[str]) -> None:
+def save_confusion_picture(
+    path: str | Path, counts: np.ndarray, classes: Sequence[str], *, overwrite: bool = False
+) -> None:
     """Write a PNG of counts int [K, K] (true class -> predicted class), replacing what was there.
 
     Raises InputError where counts and classes do not fit, or the file cannot be written.
     """
     if counts.shape != (len(classes), len(classes)) or not len(classes):
         raise InputError(f"confusion counts of {len(classes)} classes cannot be {list(counts.shape)}; give [K, K]")
-    write_png(path, _drawn(_shown(counts, classes)))
+    write_png(path, _drawn(_shown(counts, classes)), overwrite=overwrite)
 
 
 def _shown(counts: np.ndarray, classes: Sequence[str]) -> Shown:
-    names = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in classes]
+    names = [printable(name) for name in classes]
     images, right = int(counts.sum()), int(counts.trace())
     share = f"{_percent(right, images)} right: " if images else ""
     captions = ["Rows: true class, columns: predicted class", "Numbers: images, shades: share of the row"]
@@ -91,16 +94,16 @@ def _drawn(shown: Shown) -> Image.Image:
     picture = Image.new("RGB", (width, bottom + 3 * GAP + 3 * line + MARGIN), "white")
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), shown.title, INK, font(TITLE_SIZE))
-    for place, caption in enumerate(shown.captions):
-        draw.text((MARGIN, MARGIN + TITLE_SIZE + 2 * GAP + place * (line + 2)), caption, SOFT, text)
-    for place, name in enumerate(columns):
-        _write_upwards(picture, (left + place * shown.cell + shown.cell // 2, top - GAP), name, text)
-    for place, (name, (share, count)) in enumerate(zip(rows, sides, strict=True)):
-        middle = top + place * shown.cell + shown.cell // 2
+    for number, caption in enumerate(shown.captions):
+        draw.text((MARGIN, MARGIN + TITLE_SIZE + 2 * GAP + number * (line + 2)), caption, SOFT, text)
+    for column, name in enumerate(columns):
+        _write_upwards(picture, (left + column * shown.cell + shown.cell // 2, top - GAP), name, text)
+    for row, (name, (share, count)) in enumerate(zip(rows, sides, strict=True)):
+        middle = top + row * shown.cell + shown.cell // 2
         draw.text((left - GAP, middle), name, INK, text, anchor="rm")
         draw.text((right + 2 * GAP + side_width, middle), count, SOFT, text, anchor="rm")
         draw.text((right + 2 * GAP, middle), share, INK, text, anchor="lm")
-        _draw_row(draw, (left, top + place * shown.cell), shown, place)
+        _draw_row(draw, (left, top + row * shown.cell), shown, row)
     _draw_legend(draw, (legend_left, bottom + 3 * GAP), text)
     return picture
 

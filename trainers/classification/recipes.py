@@ -4,31 +4,23 @@
     config = TrainConfig(**recipe("inception_v3"), **paths)
 
 All train as the talk does (Hikvision 2016): scale-and-aspect crops, colour 0.4, lighting 0.1, a kernel at random, SGD,
-and four last epochs without augmentation. The talk names the networks' families and no hyperparameters: those are of
-the sources that the docstrings name, always with momentum 0.9. Where the sources take the learning rate down in steps,
-a warm-up of five epochs and a cosine do here, from 0.1 for each 256 images of a step (Goyal et al. 2017). Costs are
-computed for 1,000 classes: a multiplication with its addition is one MAC, and an image one forward pass.
+and four last epochs without augmentation. The talk names the families of networks but no hyperparameters: those come
+from the sources in the docstrings, always with momentum 0.9. Where the sources lower the learning rate in steps, these
+recipes use a warm-up of five epochs and a cosine, with a peak of 0.1 for each 256 images of a step (Goyal et al. 2017).
+Costs are computed for 1,000 classes: one forward pass for each image; a multiplication with its addition is one MAC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ...pipelines.config import INTERPOLATIONS, Augmentation, Colour, Crop
-from ...pipelines.errors import InputError
+from ..core.checks import checked_recipe
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """The recipe of this name, one of RECIPES; raises InputError for another, listing them."""
-    return chosen(RECIPES, name)()
-
-
-def chosen(recipes: dict[str, Callable[[], dict[str, Any]]], name: str) -> Callable[[], dict[str, Any]]:
-    """The one of this name; raises InputError for another, listing them."""
-    if name not in recipes:
-        raise InputError(f"there is no recipe {name!r}; choose one of {', '.join(recipes)}")
-    return recipes[name]
+    """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
+    return checked_recipe(name, RECIPES)()
 
 
 def inception_v3() -> dict[str, Any]:
@@ -121,28 +113,28 @@ def small_cpu() -> dict[str, Any]:
     return _resnet(model="resnet10t", size=96, batch_size=64, epochs=30, warmup_epochs=1.0)
 
 
-def _inception(**own: Any) -> dict[str, Any]:
-    return _talk(**{"size": 299, "epochs": 100, "weight_decay": 0.00004, "label_smoothing": 0.1, **own})
+def _inception(**values: Any) -> dict[str, Any]:
+    return _talk(**{"size": 299, "epochs": 100, "weight_decay": 0.00004, "label_smoothing": 0.1, **values})
 
 
-def _resnet(**own: Any) -> dict[str, Any]:
-    return _talk(**{"size": 224, "epochs": 90, "weight_decay": 0.0001, **own})
+def _resnet(**values: Any) -> dict[str, Any]:
+    return _talk(**{"size": 224, "epochs": 90, "weight_decay": 0.0001, **values})
 
 
-def _talk(**own: Any) -> dict[str, Any]:
-    """What the talk says, stated in full so that other defaults would not change a recipe."""
+def _talk(**values: Any) -> dict[str, Any]:
+    """The talk's settings, stated in full so that a change of the defaults does not change a recipe."""
     augmentation = Augmentation(
         crop=Crop(kind="scale_aspect", area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)),
         colour=Colour(brightness=0.4, contrast=0.4, saturation=0.4, lighting=0.1),
         interpolations=INTERPOLATIONS,
     )
     talk = {"optimizer": "sgd", "momentum": 0.9, "augmentation": augmentation, "plain_epochs": 4}
-    return {**talk, "batch_size": 32, "warmup_epochs": 5.0, **own}
+    return {**talk, "batch_size": 32, "warmup_epochs": 5.0, **values}
 
 
 RECIPES = {
-    made.__name__: made
-    for made in (
+    function.__name__: function
+    for function in (
         inception_v3, inception_resnet_v2, wide_resnet50_2, wide_resnet101_2, resnetv2_101, wide_resnet65_2,
         wide_resnet50_3, small_cpu,
     )

@@ -1,24 +1,29 @@
-"""Checkpoints: dictionaries of tensors and plain values, whole or not there, loaded without unpickling any code."""
+"""Checkpoints: dictionaries of tensors and plain values, written whole or not at all, read without running any code."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...pipelines.errors import InputError
 from ...pipelines.io.input_files import open_input
-from ...pipelines.io.publish import open_no_link, sync_folder
-from ...pipelines.store.writer import write_errors
-from .checkpoint_keys import OF_TASK, check_keys
+from ...pipelines.io.publish import whole_file, write_errors
 
 FORMAT = "sdali checkpoint"
 VERSION = 1
+
+ANY_TASK = ("classes", "statistics", "store", "identity", "config", "state_dict", "ema", "standing")
+OF_TASK = {
+    "classification": ("model", "size", "test_crop"),
+    "parsing": ("network", "shorter_side"),
+    "detection": ("network", "shorter_side", "longer_side"),
+}
+"""The keys of a run's checkpoints beside those of ANY_TASK, by task."""
 
 
 def save(path: str | Path, contents: dict[str, Any]) -> None:
@@ -28,22 +33,12 @@ def save(path: str | Path, contents: dict[str, Any]) -> None:
     is full or the folder cannot be written; what `path` held before is then still there.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with write_errors(path):
-        file = open(partial, "wb", opener=open_no_link)  # noqa: SIM115
-        try:
-            with file:
-                _save({"format": FORMAT, "version": VERSION, **contents}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-            sync_folder(path.parent)
-        finally:
-            partial.unlink(missing_ok=True)
+    with write_errors(path), whole_file(path) as file:
+        _save({"format": FORMAT, "version": VERSION, **contents}, file)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes had half written of checkpoints in `folder`; no other may write there."""
+    """Remove the half-written checkpoints that killed processes left in `folder`; no other process may write there."""
     for partial in folder.glob("*.pt.*.partial"):
         partial.unlink(missing_ok=True)
 
@@ -59,11 +54,12 @@ def _save(contents: dict[str, Any], file: Any) -> None:
 
 
 def load(path: str | Path, task: str | None = None) -> dict[str, Any]:
-    """What `save` wrote, tensors on the CPU; InputError for a file that is missing, damaged or of another kind or task.
+    """What `save` wrote, with tensors on the CPU.
 
-    Keys of any training run, see checkpoint_keys: `task`, `classes`, `statistics` (for Statistics.from_dict), `store`,
-    `identity` and `config`, `state_dict`, `ema` (a state_dict, None without an average), `standing`; in last.pt also
-    `optimizer` and `loader`.
+    The keys of any training run: `task`, `classes`, `statistics` (for Statistics.from_dict), `store` (its digest),
+    `identity` and `config` (options by name), `state_dict`, `ema` (a state_dict, None without an average), `standing`
+    (the fields of RunProgress); in last.pt also `optimizer` and `loader`. Those of each task: OF_TASK.
+    Raises InputError for a file that is missing, damaged, no checkpoint, or of another task than `task`.
     """
     path = Path(path)
     try:
@@ -81,23 +77,19 @@ def load(path: str | Path, task: str | None = None) -> dict[str, Any]:
         raise InputError(f"{path} was not written by sdali; give last.pt or best.pt of a run")
     if (found := contents.get("version")) != VERSION:
         raise InputError(
-            f"{path} has checkpoint version {found} and this sdali reads {VERSION}; use the one of its time"
+            f"{path} has checkpoint version {found} and this sdali reads {VERSION}; use the sdali that wrote it"
         )
     if task is not None and contents.get("task") != task:
-        raise InputError(f"{path} is a checkpoint of {contents.get('task')}, not of {task}; give one of those")
-    if contents.get("task") in OF_TASK:
-        check_keys(contents, path)
+        raise InputError(f"{path} is a checkpoint of {contents.get('task')}, not of {task}; give one of {task}")
+    wanted = (*ANY_TASK, *OF_TASK[contents["task"]]) if contents.get("task") in OF_TASK else ()
+    if missing := [name for name in wanted if name not in contents]:
+        raise InputError(f"{path} is not a whole checkpoint: it lacks {missing[0]}; give last.pt or best.pt of a run")
     return contents
 
 
-def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
-    """Fill the network; raises InputError where the names or shapes of the weights differ."""
-    try:
-        model.load_state_dict(state_dict)
-    except RuntimeError:
-        raise InputError(
-            f"the weights in {path} do not fit the network of that name here; use the version of timm that trained it"
-        ) from None
+def best_weights(contents: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights of a run's checkpoint that are to be used: the average where there is one."""
+    return contents["ema"] or contents["state_dict"]
 
 
 def weights_digest(state_dict: dict[str, Tensor]) -> str:

@@ -1,21 +1,23 @@
-"""What a user may choose about any training run, whatever its task."""
+"""The options of every training run and every evaluation, whatever its task; the command line is made from them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed
 from .checks import check_choice, check_count, check_least, check_share, take_python_numbers
-from .machine import Precision
-from .schedule import Schedule
 
 Optimizer = Literal["sgd", "adamw"]
 OnError = Literal["raise", "skip"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["cosine", "poly", "step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,82 +28,86 @@ class TrainingConfig:
     """Image store to train on."""
 
     val_store: Path
-    """Image store to evaluate on, with the same classes."""
+    """Image store to evaluate on; it must have the same classes."""
 
     out: Path
-    """Folder for last.pt (to resume from), best.pt (best score), networks kept, log.jsonl; made where it is missing."""
+    """Folder of the run, made where it is missing. It holds last.pt (to resume from), best.pt (the best score so far)
+    and log.jsonl."""
 
     epochs: int = 30
-    """Passes over the training images."""
+    """Number of epochs."""
 
     batch_size: int = 64
-    """Images a step, on each rank."""
+    """Images in each step, on each rank (process)."""
 
     epoch_length: int | None = None
-    """Images an epoch, over all ranks; the next epoch goes on in the order where it ended. None: a whole pass."""
+    """Images in each epoch, over all ranks; the next epoch continues in the order where the last one ended. None: the
+    whole order, usually every training image once."""
 
     optimizer: Optimizer = "sgd"
-    """sgd is with Nesterov momentum."""
+    """sgd (with Nesterov momentum) or adamw."""
 
     lr: float | None = None
-    """Peak learning rate. None: for sgd 0.1 an each 256 images of a step over all ranks (Goyal et al. 2017), for adamw
-    0.001 times the square root of that number of 256s (our choice)."""
+    """Peak learning rate. None: it follows from the number of images in a step over all ranks: for sgd 0.1 for every
+    256 images (Goyal et al. 2017), for adamw 0.001 times the square root of images / 256 (our choice)."""
 
     momentum: float = 0.9
-    """Of sgd."""
+    """Momentum of sgd."""
 
     weight_decay: float | None = None
-    """Of weights; norms and biases have none. None: 0.0001 for sgd (fb.resnet.torch), 0.05 for adamw."""
+    """Weight decay; it does not apply to norms and biases. None: 0.0001 for sgd (fb.resnet.torch), 0.05 for adamw."""
 
     warmup_epochs: float = 1.0
-    """Epochs over which the learning rate rises linearly."""
+    """Epochs over which the learning rate rises linearly to its peak."""
 
     schedule: Schedule = "cosine"
-    """How it then falls: cosine, poly, (1 - done) to the power of 0.9, or step, by 10 at 2/3 and 8/9 of the run."""
+    """How the learning rate falls after the warm-up. cosine: along half a cosine to 0; poly: as (1 - the share of the
+    run that is done) to the power of 0.9; step: to a tenth after 2/3 of the run, and again after 8/9."""
 
     ema: float = 0.0
-    """Decay a step of the average of the weights that is then evaluated, saved and used, such as 0.999; its start is
-    faster. 0: no average."""
+    """Decay per step of a moving average of the weights, such as 0.999; the first steps use a smaller decay. The
+    average is then what is evaluated and used. 0: no average."""
 
     precision: Precision = "auto"
-    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
+    """Arithmetic of the forward pass. auto: bfloat16 where the GPU or CPU supports it in hardware, else float32."""
 
     channels_last: bool = True
-    """Keep activations in NHWC order, which is faster on most devices."""
+    """Keep activations in NHWC memory order, which is faster on most devices."""
 
     evaluate_every: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
 
     save_every: int = 1
-    """Epochs between writes of last.pt; Ctrl-C, SIGTERM and the end write it too."""
+    """Epochs between writes of last.pt. It is also written at the end of the run, after Ctrl-C and after SIGTERM."""
 
     keep_every: int = 0
-    """Epochs between networks that are kept as epoch-0010.pt and so on, for a test ensemble. 0: none."""
+    """Epochs between networks that are kept for an ensemble, as epoch-0010.pt and so on. 0: none is kept."""
 
     save_minutes: float = 10.0
-    """Minutes after which last.pt is also written in mid-epoch, against kills that send no signal. 0: never."""
+    """Minutes after which last.pt is also written within an epoch, in case the process is killed. 0: never."""
 
     seed: int = 0
-    """Of everything random: initial weights, order, crops, colours, dropout."""
+    """Seed of everything random: initial weights, order, crops, colours, dropout."""
 
     device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
+    """auto (a GPU where there is one), cpu, cuda, or one GPU such as cuda:1."""
 
     threads: int | None = None
-    """CPU threads of each rank. None: its share of the cores."""
+    """CPU threads of each rank. None: the cores, divided by the ranks on this machine."""
 
     deterministic: bool = False
-    """Use only deterministic kernels, which may be slower: two runs on one machine then agree bit for bit."""
+    """Use only deterministic kernels, which may be slower: two runs on the same machine then agree bit for bit."""
 
     on_error: OnError = "raise"
-    """A training image, mask or box record that cannot be read ends the run, or is replaced by another, counted, and
-    listed in skipped.txt. Evaluations never replace any."""
+    """What to do with a training image, mask or box record that cannot be read. raise: end the run; skip: train on
+    another sample in its place, count it and list it in skipped.txt. Evaluations never skip."""
 
     max_bad_share: float = 0.01
-    """--on-error skip: share of the training images beyond which bad ones end the run; a single one never does."""
+    """With --on-error skip, the run ends once more than this share of the training images is bad; one bad image never
+    ends it."""
 
     resume: bool = False
-    """Continue from last.pt in the output folder, or start where there is none."""
+    """Continue from last.pt in the output folder, or start from the beginning where there is none."""
 
     def __post_init__(self) -> None:
         take_python_numbers(self)
@@ -127,24 +133,82 @@ class TrainingConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a resumed run cannot change, by names for people."""
+        """What a resumed run cannot change, under names for people."""
         return {"optimizer": self.optimizer, "seed": self.seed, "averaged weights": yes(self.ema)}
 
     @property
     def resolved_weight_decay(self) -> float:
-        """`weight_decay`, or the optimizer's own."""
+        """`weight_decay`, or the default of the optimizer."""
         if self.weight_decay is not None:
             return self.weight_decay
         return 1e-4 if self.optimizer == "sgd" else 0.05
 
     def peak_learning_rate(self, world_size: int) -> float:
-        """`lr`, or the rule that stands in for it."""
+        """`lr`, or what follows from the number of images in a step over all ranks."""
         scale = self.batch_size * world_size / 256
         if self.lr is not None:
             return self.lr
         return 0.1 * scale if self.optimizer == "sgd" else 0.001 * math.sqrt(scale)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """An evaluation of trained networks on an image store."""
+
+    store: Path
+    """Image store to evaluate on, with the classes that the networks were trained on."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the forward pass. auto: bfloat16 where the GPU or CPU supports it in hardware, else float32."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, or one GPU such as cuda:1."""
+
+    threads: int | None = None
+    """CPU threads of each rank. None: the cores, divided by the ranks on this machine."""
+
+    overwrite: bool = False
+    """Replace files that exist."""
+
+    def __post_init__(self) -> None:
+        take_python_numbers(self)
+        check_count("threads", self.threads, MOST_THREADS)
+        check_choice("precision", self.precision, Precision)
+
+
+def parse_sides(texts: list[str]) -> tuple[int, ...]:
+    """["224,256"] -> (224, 256); raises InputError for anything but whole numbers."""
+    try:
+        return tuple(int(part) for part in texts[0].split(",") if part.strip())
+    except ValueError:
+        raise InputError(f"sides are whole numbers of pixels with commas, such as 224,256, got {texts[0]!r}") from None
+
+
+Sides = Annotated[
+    tuple[int, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PX,PX,...",
+        instance_from_str=parse_sides,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(side, int) for side in value),
+        str_from_instance=lambda sides: [",".join(map(str, sides)) or "None"],
+    ),
+]
+"""Several sides of a network's input in pixels; on the command line a list with commas: 224,256,288."""
+
+
 def yes(value: object) -> str:
-    """Whether there is one, for people."""
+    """Whether there is such a thing, for people."""
     return "yes" if value else "no"
+
+
+def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every field of a configuration as `name` or `outer.name`, in values that JSON holds; paths become strings."""
+    values: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            values |= flattened(value, f"{prefix}{field.name}.")
+        else:
+            values[prefix + field.name] = str(value) if isinstance(value, Path) else value
+    return values

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +25,19 @@ from torch import Tensor, nn
 from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from . import checkpoint
-from .distributed import Ranks
-from .log import RunLog
+from .job import Job
+from .log import RunLog, write_skipped
+from .progress import RunProgress, Stopwatch
 from .signals import Stopped, StopSignals
-from .skipped import write_skipped
-from .standing import Standing, Stopwatch
 
 DIVERGED = "training has diverged; lower --lr or raise --warmup-epochs, with --resume to go on from the last checkpoint"
 
 
 @dataclass(kw_only=True)
 class Run:
-    """A training run: its parts, its rules, and where it stands (`at`)."""
+    """A training run: the job, everything that it changes, and how far it has come."""
+
+    job: Job
 
     model: nn.Module
     """The network itself, on the device."""
@@ -48,35 +48,12 @@ class Run:
     ema: ModelEmaV3 | None
     optimizer: torch.optim.Optimizer
     loader: Loader
-    at: Standing
-    epochs: int
-    seed: int
-
-    loss: Callable[[nn.Module, dict[str, Any]], Tensor | dict[str, Tensor]]
-    """Mean loss of a batch, with gradients; of several by name it is their sum, and the log has each."""
+    test_loader: Loader
+    progress: RunProgress
 
     learning_rate: Callable[[int], float]
-    """Of a step."""
+    """The learning rate of a step."""
 
-    evaluate: Callable[[nn.Module], dict[str, Any]]
-    """Result of a network, with `score`, the same on every rank; may raise Stopped."""
-
-    score: str
-    """The figure of a result that best.pt is best in."""
-
-    evaluate_every: int
-    save_every: int
-    keep_every: int
-    """Epochs between checkpoints under names of their own, 0: none."""
-    save_minutes: float
-
-    out: Path
-    """Folder of the checkpoints."""
-
-    facts: dict[str, Any]
-    """What every checkpoint of the run says beside its state."""
-
-    ranks: Ranks
     signals: StopSignals
     log: RunLog
     stopwatch: Stopwatch
@@ -88,8 +65,8 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
-        return self.epochs * len(self.loader)
+        """Steps of the whole run."""
+        return self.job.config.epochs * len(self.loader)
 
     @property
     def best_weights(self) -> nn.Module:
@@ -104,112 +81,126 @@ def fit(run: Run) -> dict[str, Any]:
     """
     result: dict[str, Any] = {}
     try:
-        while run.at.epoch < run.epochs:
-            if run.loader.epoch == run.at.epoch:  # else a stop came between the last step and the end of evaluation
+        while run.progress.epoch < run.job.config.epochs:
+            # The loader is an epoch ahead where a stop came between the last step and the end of the evaluation.
+            if run.loader.epoch == run.progress.epoch:
                 train_epoch(run)
             result = finish_epoch(run) or result
     except Stopped:
         save(run)
-        run.ranks.barrier()
+        run.job.process.barrier()
         raise
     return result
 
 
 def train_epoch(run: Run) -> None:
-    """The rest of the epoch that the loader stands in."""
-    spend(run)
+    """Train on the rest of the epoch, from the loader's position on."""
+    add_time(run)
     run.trained.train()
-    for batch in timed(run.loader, run.at):
-        seed_step(run.seed, run.at.step, run.ranks.rank)
-        rate = run.learning_rate(run.at.step)
+    progress, config, process = run.progress, run.job.config, run.job.process
+    for batch in timed(run.loader, progress):
+        seed_step(config.seed, progress.step, process.rank)
+        rate = run.learning_rate(progress.step)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        found = run.loss(run.trained, batch)
-        parts = found if isinstance(found, dict) else {}
-        loss = torch.stack(list(parts.values())).sum() if isinstance(found, dict) else found
+        losses = run.job.loss(run.trained, batch)
+        parts = losses if isinstance(losses, dict) else {}
+        loss = torch.stack(list(losses.values())).sum() if isinstance(losses, dict) else losses
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()
-        run.at.step += 1
+        progress.step += 1
         if run.ema is not None:
-            run.ema.update(run.model, run.at.step)
-        note_skipped(run)
+            run.ema.update(run.model, progress.step)
+        list_skipped(run)
         mean_loss, means, stop = agree(run, loss, parts)
-        check_finite(mean_loss, run.at.step, rate)
-        run.at.images += len(batch["index"]) * run.ranks.world_size
-        run.log.step(run.at, mean_loss, rate, means, skipped=run.skipped)
+        check_finite(mean_loss, progress.step, rate)
+        progress.images += len(batch["index"]) * process.world_size
+        run.log.step(progress, mean_loss, rate, means, skipped=run.skipped)
         if stop:
             raise Stopped(stop)
-        if run.save_minutes and time.monotonic() - run.saved_at >= 60 * run.save_minutes:
+        if config.save_minutes and time.monotonic() - run.saved_at >= 60 * config.save_minutes:
             save(run)
 
 
 def finish_epoch(run: Run) -> dict[str, Any] | None:
-    """Evaluate and save, where it is time to; the result of the evaluation."""
-    epoch, result = run.at.epoch + 1, None
-    last = epoch == run.epochs
-    if last or epoch % run.evaluate_every == 0:
+    """Evaluate and save where it is time to; returns the result of the evaluation, None without one."""
+    config, progress, score = run.job.config, run.progress, run.job.score
+    epoch, result = progress.epoch + 1, None
+    last = epoch == config.epochs
+    if last or epoch % config.evaluate_every == 0:
         check_weights(run)
-        run.ranks.share_buffers(run.best_weights)
-        result = run.evaluate(run.best_weights)
-    run.at.epoch = epoch
-    spend(run)
+        run.job.process.share_buffers(run.best_weights)
+        result = run.job.evaluate(run.best_weights, stoppable(run, run.test_loader))
+    progress.epoch = epoch
+    add_time(run)
     if result:
-        run.log.evaluated(run.at, result)
-        run.at.score = result[run.score]
-        if run.at.best_score is None or result[run.score] > run.at.best_score:
-            run.at.best_score = result[run.score]
+        run.log.evaluated(progress, result)
+        progress.score = result[score]
+        if progress.best_score is None or result[score] > progress.best_score:
+            progress.best_score = result[score]
             write(run, "best.pt", whole=False)  # before last.pt, which says that this best exists
-    if run.keep_every and epoch % run.keep_every == 0:
+    if config.keep_every and epoch % config.keep_every == 0:
         check_weights(run)
-        write(run, kept_name(epoch), whole=False)
-    if last or epoch % run.save_every == 0:
+        write(run, f"epoch-{epoch:04}.pt", whole=False)
+    if last or epoch % config.save_every == 0:
         save(run)
     return result
 
 
-def timed(loader: Loader, at: Standing) -> Iterator[dict[str, Any]]:
-    """The loader's batches, adding the time blocked in waiting for each of them to `at.wait_seconds`."""
+def timed(loader: Loader, progress: RunProgress) -> Iterator[dict[str, Any]]:
+    """The loader's batches, adding the time blocked in waiting for each of them to `progress.wait_seconds`."""
     batches = iter(loader)
     while True:
         begun = time.perf_counter()
         batch = next(batches, None)
-        at.wait_seconds += time.perf_counter() - begun
+        progress.wait_seconds += time.perf_counter() - begun
         if batch is None:
             return
         yield batch
 
 
-def note_skipped(run: Run) -> None:
-    """List the bad samples that have been replaced since the last step."""
-    if found := run.loader.skipped[run.listed :]:
-        write_skipped(run.out, found)
-        run.listed += len(found)
+def stoppable(run: Run, batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The batches of an evaluation; after each the ranks agree whether a signal asks to stop, which raises Stopped.
+
+    Every rank has as many batches, of which the last may be empty.
+    """
+    for batch in batches:
+        yield batch
+        if number := run.signals.agreed(run.job.process.total(run.signals.received)):
+            raise Stopped(number)
+
+
+def list_skipped(run: Run) -> None:
+    """Write to skipped.txt the bad samples that have been replaced since the last step."""
+    if bad := run.loader.skipped[run.listed :]:
+        write_skipped(run.job.config.out, bad)
+        run.listed += len(bad)
 
 
 def agree(run: Run, loss: Tensor, parts: dict[str, Tensor]) -> tuple[float, dict[str, float], int]:
-    """What the ranks tell each other after a step: the mean loss and its parts, the signal to stop for, 0 for none."""
+    """Sum over the ranks after a step: returns the mean loss, its mean parts, and the signal to stop for or 0."""
     wall, cpu = run.stopwatch.lap()
     own = torch.tensor([run.signals.received, cpu, run.listed], dtype=torch.float64, device=loss.device)
     losses = torch.stack([value.detach().double() for value in (loss, *parts.values())])
-    *totals, stop, cpu, skipped = run.ranks.sum(torch.cat([losses, own])).tolist()
-    run.at.loop_seconds += wall
-    run.at.wall_seconds += wall
-    run.at.cpu_seconds += cpu
+    *totals, stop, cpu, skipped = run.job.process.sum(torch.cat([losses, own])).tolist()
+    run.progress.loop_seconds += wall
+    run.progress.wall_seconds += wall
+    run.progress.cpu_seconds += cpu
     run.skipped = round(skipped)
-    mean, *means = (total / run.ranks.world_size for total in totals)
+    mean, *means = (total / run.job.process.world_size for total in totals)
     return mean, dict(zip(parts, means, strict=True)), run.signals.agreed(stop)
 
 
-def spend(run: Run) -> None:
-    """Book the time since the last lap, which was not training."""
+def add_time(run: Run) -> None:
+    """Add the time since the last lap of the stopwatch, which was not training."""
     wall, cpu = run.stopwatch.lap()
-    run.at.wall_seconds += wall
-    run.at.cpu_seconds += run.ranks.total(cpu)
+    run.progress.wall_seconds += wall
+    run.progress.cpu_seconds += run.job.process.total(cpu)
 
 
 def save(run: Run) -> None:
-    """Write last.pt, unless the weights are of no use: then the one before is kept."""
+    """Write last.pt; raises InputError, keeping the one before, where the weights are not finite."""
     check_weights(run)
     write(run, "last.pt", whole=True)
     run.saved_at = time.monotonic()
@@ -217,18 +208,13 @@ def save(run: Run) -> None:
 
 def write(run: Run, name: str, *, whole: bool) -> None:
     """Write a checkpoint, on rank 0; `whole`: with all that resuming needs."""
-    if not run.ranks.is_first:
+    if not run.job.process.is_first:
         return
     ema = None if run.ema is None else run.ema.module.state_dict()
-    contents = {**run.facts, "state_dict": run.model.state_dict(), "ema": ema, "standing": asdict(run.at)}
+    contents = {**run.job.facts, "state_dict": run.model.state_dict(), "ema": ema, "standing": asdict(run.progress)}
     if whole:
         contents |= {"optimizer": run.optimizer.state_dict(), "loader": run.loader.state_dict()}
-    checkpoint.save(run.out / name, contents)
-
-
-def kept_name(epoch: int) -> str:
-    """The file of the network after so many epochs; names sort by epoch."""
-    return f"epoch-{epoch:04}.pt"
+    checkpoint.save(run.job.config.out / name, contents)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -246,5 +232,6 @@ def check_weights(run: Run) -> None:
     """Raise InputError where the last step, whose loss was still finite, has left weights that are not."""
     tensors = run.model.state_dict().values()
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point()):
-        rate = run.learning_rate(max(run.at.step - 1, 0))
-        raise InputError(f"weights are not finite after step {run.at.step} with learning rate {rate:.3g}: {DIVERGED}")
+        step = run.progress.step
+        rate = run.learning_rate(max(step - 1, 0))
+        raise InputError(f"weights are not finite after step {step} with learning rate {rate:.3g}: {DIVERGED}")

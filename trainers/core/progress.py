@@ -1,73 +1,60 @@
-"""How a run is doing, on stderr: one live line with a bar on a terminal, else a line a minute."""
+"""How far a run has come and what it has cost; saved in its checkpoints (as `standing`), so it goes on when resumed."""
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-SECONDS_BETWEEN_LINES = 60.0
+from dataclasses import dataclass
 
 
-class Display(Protocol):
-    """Shows the run's step and a few words on how it is doing; `say` leaves a line that stays."""
+@dataclass(kw_only=True)
+class RunProgress:
+    """Counts since the very first start of a run."""
 
-    def show(self, step: int, text: str) -> None: ...
-    def say(self, line: str) -> None: ...
-    def close(self) -> None: ...
+    epoch: int = 0
+    """Epochs finished, their evaluation included."""
 
+    step: int = 0
+    """Steps taken, which is also the number of the next step."""
 
-class Silent:
-    """For the ranks that do not report."""
+    images: int = 0
+    """Images trained on, over all ranks."""
 
-    def show(self, step: int, text: str) -> None: ...
-    def say(self, line: str) -> None: ...
-    def close(self) -> None: ...
+    loop_seconds: float = 0.0
+    """Time within training epochs, by this rank's clock."""
 
+    wait_seconds: float = 0.0
+    """The part of it in which training waited for a batch."""
 
-class Bar:
-    """A live line: bar, steps, words, remaining time."""
+    wall_seconds: float = 0.0
+    """All time, with start and evaluations, but without what was lost between the last save and a kill."""
 
-    def __init__(self, steps: int, done: int, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        columns = BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
-        self._task = self._progress.add_task("starting", total=steps, completed=done)
-        self._progress.start()
+    cpu_seconds: float = 0.0
+    """CPU time of all threads of all ranks."""
 
-    def show(self, step: int, text: str) -> None:
-        self._progress.update(self._task, completed=step, description=text)
+    score: float | None = None
+    """Score of the last evaluation."""
 
-    def say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    best_score: float | None = None
+    """The highest score of the run."""
 
-    def close(self) -> None:
-        self._progress.stop()
-
-
-class Lines:
-    """For a file or a pipe: a line at most every minute, with the remaining time at the pace since the start."""
-
-    def __init__(self, steps: int, done: int) -> None:
-        self._steps, self._done = steps, done
-        self._begun = self._shown = time.monotonic()
-
-    def show(self, step: int, text: str) -> None:
-        now = time.monotonic()
-        if now - self._shown >= SECONDS_BETWEEN_LINES:
-            self._shown = now
-            left = (now - self._begun) / max(step - self._done, 1) * (self._steps - step)
-            self.say(f"step {step:,} of {self._steps:,}, {text}, {left:,.0f} s left")
-
-    def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    def close(self) -> None: ...
+    def rates_since(self, then: RunProgress) -> dict[str, float]:
+        """Images a second, and the share of the time in which training waited for data, since `then`."""
+        seconds = self.loop_seconds - then.loop_seconds
+        images, wait = self.images - then.images, self.wait_seconds - then.wait_seconds
+        if seconds <= 0:
+            return {"images_per_second": 0.0, "data_wait_share": 0.0}
+        return {"images_per_second": images / seconds, "data_wait_share": wait / seconds}
 
 
-def display(steps: int, done: int) -> Display:
-    """What suits stderr, for a run of `steps` steps of which `done` are done."""
-    return Bar(steps, done) if sys.stderr.isatty() else Lines(steps, done)
+class Stopwatch:
+    """Wall and CPU seconds (of all threads of this process) since the last lap."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def lap(self) -> tuple[float, float]:
+        """Wall and CPU seconds since the last call, or since this was made."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        since = wall - self._wall, cpu - self._cpu
+        self._wall, self._cpu = wall, cpu
+        return since

@@ -1,10 +1,8 @@
-"""Going on from a checkpoint: what must be the same, what may differ, and how the run is put back."""
+"""Resuming a run from its last checkpoint: what must be the same, what may differ, and how its state is put back."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +13,37 @@ from torch.optim import Optimizer
 from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
-from .checkpoint import load, load_weights
-from .classes import class_difference
-from .config import TrainingConfig
-from .skipped import NAME as SKIPPED
-from .standing import Standing
+from .checkpoint import load
+from .checks import class_difference
+from .config import TrainingConfig, flattened
+from .log import SKIPPED
+from .networks import load_weights
+from .optimizer import load_optimizer
+from .progress import RunProgress
 
-FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "device", "threads"}  # places, and how fast
+FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "device", "threads"}
+"""Options that change without a word when a run is resumed: where files lie, and what only costs time."""
 
 
-def earlier(config: TrainingConfig, task: str) -> dict[str, Any] | None:
-    """The contents of out/last.pt, of a run of this task, where it shall be resumed and there is one.
+def saved_run(config: TrainingConfig, task: str) -> dict[str, Any] | None:
+    """The contents of out/last.pt where the run is to be resumed; None where it begins.
 
-    Raises InputError where there is one, or anything else that a run leaves, and it shall not be resumed, so that
-    nothing is lost.
+    Raises InputError where the folder holds files of a run that is not to be resumed, so that nothing is lost, and
+    where last.pt is of another task or is not a checkpoint to resume from.
     """
-    path, left = config.out / "last.pt", left_by_a_run(config.out)
-    if left and not config.resume:
-        raise InputError(f"{left[0]} exists already; pass --resume to go on with it, or another --out to start anew")
-    if special := [each for each in left if each.is_symlink() or not each.is_file()]:
-        raise InputError(f"{special[0]} is no regular file, as a run's are; remove it, or give another --out")
-    return load(path, task) if path in left else None
+    path, files = config.out / "last.pt", run_files(config.out)
+    if files and not config.resume:
+        raise InputError(f"{files[0]} exists already; pass --resume to go on with it, or another --out to start anew")
+    if path not in files:
+        return None
+    contents = load(path, task)
+    if missing := [name for name in ("optimizer", "loader") if not isinstance(contents.get(name), dict)]:
+        raise InputError(f"{path} lacks the state of the {missing[0]}, as best.pt does; give another --out")
+    return contents
 
 
-def left_by_a_run(out: Path) -> list[Path]:
-    """What lies in a folder under the names of a run's files, last.pt first; a folder that is not there has nothing."""
+def run_files(out: Path) -> list[Path]:
+    """The files of a run that lie in a folder, last.pt first; none where the folder does not exist."""
     names = ["last.pt", "best.pt", "log.jsonl", SKIPPED, *sorted(path.name for path in out.glob("epoch-*.pt"))]
     return [out / name for name in names if os.path.lexists(out / name)]
 
@@ -57,8 +61,8 @@ def check_resumable(saved: dict[str, Any], config: TrainingConfig, store: ImageS
 
 
 def changes(saved: dict[str, Any], config: TrainingConfig) -> list[str]:
-    """What else differs, as `name before -> now`: allowed, but worth a line."""
-    now = plain(config)
+    """Options that differ and may, as `name before -> now`: worth a line to the user."""
+    now = flattened(config)
     return [f"{name} {old} -> {now.get(name)}" for name, old in saved["config"].items()
             if name not in FREE and old != now.get(name)]  # fmt: skip
 
@@ -72,41 +76,17 @@ def restore(
     optimizer: Optimizer,
     loader: Loader,
 ) -> None:
-    """Put weights, average, momenta and the loader's place back."""
+    """Put back the weights, their average, the state of the optimizer, and the loader's position."""
     path = config.out / "last.pt"
     load_weights(model, saved["state_dict"], path)
     if ema is not None:
         load_weights(ema.module, saved["ema"], path)
-    try:
-        load_optimizer(optimizer, saved["optimizer"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not hold the optimizer's state ({error!r}); give another --out") from None
-    if not isinstance(saved.get("loader"), dict):
-        raise InputError(f"{path} does not hold the loader's place; give another --out")
+    load_optimizer(optimizer, saved["optimizer"])
     loader.load_state_dict(saved["loader"])
 
 
-def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Momenta as saved, options as configured now; but the learning rate, which each step sets, is the last step's."""
-    pairs = zip(optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True)
-    groups = [{**now, "lr": before["lr"]} for now, before in pairs]
-    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
-
-
-def standing(saved: dict[str, Any], loader: Loader, images_a_step: int) -> Standing:
-    """Where the restored run stands: the step is that of the loader's place, whatever a step was before."""
-    place = loader.state_dict()
-    step = place["epoch"] * len(loader) + place["position"] // images_a_step
-    return Standing(**{**saved["standing"], "step": step})
-
-
-def plain(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Every field as `name` or `outer.name`: numbers, strings, None, tuples of them; paths become strings."""
-    values: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            values |= plain(value, f"{prefix}{field.name}.")
-        else:
-            values[prefix + field.name] = str(value) if isinstance(value, Path) else value
-    return values
+def restored_progress(saved: dict[str, Any], loader: Loader, images_a_step: int) -> RunProgress:
+    """The progress of the resumed run; its step follows from the loader's position, as the batch size may differ."""
+    state = loader.state_dict()
+    step = state["epoch"] * len(loader) + state["position"] // images_a_step
+    return RunProgress(**{**saved["standing"], "step": step})

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (what a preemptible machine sends) end a run after the step under way, with a checkpoint."""
+"""Ctrl-C and SIGTERM (what a preemptible machine sends) end a run after the current step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """The run was asked to end and stands between two steps; `signal` is what asked."""
+    """The run ends between two steps, or two batches of an evaluation; `signal` is the signal that asked for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -21,7 +21,7 @@ class Stopped(Exception):
 class StopSignals:
     """Context manager: a first signal is only remembered in `received`, a second Ctrl-C interrupts at once.
 
-    Python lets only the main thread handle signals: elsewhere nothing is changed.
+    Python lets only the main thread handle signals; in other threads nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def agreed(self, total: float) -> int:
-        """The signal to stop for, given the sum over the ranks of what they received; 0 for none."""
+        """The signal to stop for, 0 for none; `total` is the sum over the ranks of what they received."""
         return self.received or (signal.SIGTERM if total else 0)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What a user may choose about training and testing a detector; the command line is made from these."""
+"""The options of training and evaluating a detector; the command line is made from these."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import LARGEST_SIDE, MOST_THREADS, DetectionAugmentation
+from ...pipelines.config import LARGEST_SIDE, DetectionAugmentation
 from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
-from ..core.checks import check_choice, check_count, check_share, take_python_numbers
-from ..core.config import TrainingConfig, yes
-from ..core.machine import Precision
-from ..core.resume import plain
-from ..core.schedule import Schedule
-from ..core.sides import Sides
+from ..core.checks import check_choice, check_count, check_differ, check_share, check_threshold
+from ..core.config import EvaluationConfig, Schedule, Sides, TrainingConfig, flattened, yes
 from ..models.detection.network import DetectionConfig
-from ..models.detection.rpn import check_threshold
 
 OrderName = Literal["shuffle", "class_balanced", "repeat_factor", "label_shuffle"]
 
@@ -28,38 +23,39 @@ SMALLEST_SIDE = 64  # px: two cells of stride 32, without which norms have nothi
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(TrainingConfig):
-    """Train a detector on a store of images with objects; difficult ones are left out."""
+    """Train a detector on a store of images with objects; objects marked difficult are left out."""
 
     network: Annotated[DetectionConfig, arg(name="")] = field(default_factory=DetectionConfig)
     """Backbone, head, and the parts of the talk."""
 
     start_from: Path | None = None
-    """Checkpoint (last.pt or best.pt) whose weights the network starts from where they fit: a detector's, of any
-    classes, or a classifier's, of the same backbone. None: random weights."""
+    """Checkpoint (last.pt or best.pt) of a detector or classifier with the same backbone, whose weights the network
+    starts from as far as they fit; its classes may be others. None: random weights."""
 
     batch_size: int = 2
-    """Images a step, on each rank."""
+    """Images in each step, on each rank (process)."""
 
     shorter_side: Sides = (600,)
-    """Shorter side of the images, pixels; of several, one is drawn each time: multi-scale training. Evaluations take
-    the middle one."""
+    """Shorter side of the images, pixels. Of several one is drawn each time (multi-scale training); evaluations use the
+    middle one."""
 
     longer_side: int = 1000
-    """No side of an image gets longer than this, pixels."""
+    """Limit of the longer side, pixels: an image that would exceed it is made smaller."""
 
     side_per: SidePer = "step"
-    """Whether the shorter side is drawn for each step, or for each sample."""
+    """Whether the shorter side is drawn once for each step or for each sample."""
 
     order: OrderName = "shuffle"
-    """shuffle: every image once an epoch; class_balanced: a class at random, then one of its images; repeat_factor:
-    images of rare classes more often; label_shuffle: every class as often as the largest."""
+    """In which order images come. shuffle: every image once an epoch; class_balanced: a class at random, then one of
+    its images; repeat_factor: images of rare classes more often; label_shuffle: every class as often as the largest."""
 
     lr: float | None = None
-    """Peak learning rate. None: for sgd 0.02 an each 16 images of a step over all ranks (Detectron), for adamw 0.001
-    times the square root of their number of 256s (our choice)."""
+    """Peak learning rate. None: it follows from the number of images in a step over all ranks: for sgd 0.02 for every
+    16 images (Detectron), for adamw 0.001 times the square root of images / 256 (our choice)."""
 
     schedule: Schedule = "step"
-    """How the learning rate falls: cosine, poly, (1 - done) to the power of 0.9, or step, by 10 at 2/3 and 8/9."""
+    """How the learning rate falls after the warm-up. cosine: along half a cosine to 0; poly: as (1 - the share of the
+    run that is done) to the power of 0.9; step: to a tenth after 2/3 of the run, and again after 8/9."""
 
     augmentation: Annotated[DetectionAugmentation, arg(name="")] = field(default_factory=DetectionAugmentation)
     """Everything random about a training image."""
@@ -73,12 +69,12 @@ class TrainConfig(TrainingConfig):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a resumed run cannot change, by names for people."""
-        return {**plain(self.network), **super().identity, "order": self.order, "start": yes(self.start_from)}
+        """What a resumed run cannot change, under names for people."""
+        return {**flattened(self.network), **super().identity, "order": self.order, "start": yes(self.start_from)}
 
     @property
     def tested_side(self) -> int:
-        """Shorter side in evaluations, pixels."""
+        """Shorter side of the images in evaluations, pixels."""
         return sorted(self.shorter_side)[len(self.shorter_side) // 2]
 
     def peak_learning_rate(self, world_size: int) -> float:
@@ -89,28 +85,26 @@ class TrainConfig(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionRules:
-    """Which proposals are looked at, and which of what is said of them is a detection: average precision depends on
-    all of it.
-    """
+    """Which proposals are classified, and which of them become detections; average precision depends on all of it."""
 
     proposals: int = 300
-    """Of an image, at most, that are classified; a network makes no more than its own rpn.proposals in a view."""
+    """Most proposals of an image that are classified; a network makes at most its rpn.proposals in each view."""
 
     proposal_nms: float = 0.7
-    """IoU with a better proposal, of any network, scale or mirror image, above which one is dropped."""
+    """A proposal is dropped whose IoU with a better one, of any network, scale or mirror image, is above this."""
 
     score_threshold: float = 0.01
-    """Detections score more than this. Our choice: low, since average precision only gains by more of them."""
+    """Detections must score more than this. Low (our choice), since average precision only gains from more of them."""
 
     nms: float = 0.5
-    """IoU with a better detection of its class above which one is dropped."""
+    """A detection is dropped whose IoU with a better one of its class is above this."""
 
     detections: int = 100
-    """Of an image, at most; COCO counts no more of a class."""
+    """Most detections in an image; COCO counts at most 100 of each class."""
 
     voting: float | None = None
-    """Box voting: a detection moves to the mean of the boxes of its class that overlap it by this IoU or more, 0.5 in
-    the paper. None: no voting."""
+    """Box voting: a detection moves to the mean of the boxes of its class whose IoU with it is this or more (0.5 in the
+    paper). None: no voting."""
 
     def __post_init__(self) -> None:
         check_count("proposals", self.proposals)
@@ -122,22 +116,22 @@ class DetectionRules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Evaluate detectors: whole images, boxes compared in the originals; what views and networks say is fused."""
+class EvaluateConfig(EvaluationConfig):
+    """Evaluate detectors on whole images; the predictions of all networks and views are fused.
+
+    Boxes are compared in the original images.
+    """
 
     checkpoint: tuple[Path, ...]
-    """last.pt or best.pt of a run, or several: the proposals of all are fused, then all score the same ones, and
-    scores and boxes are averaged. The average of the weights is used where there is one."""
-
-    store: Path
-    """Store of images with objects, of the classes that the networks were trained on."""
+    """last.pt or best.pt of a run, or several. The proposals of all networks are pooled, every network scores all of
+    them, and scores and boxes are averaged. The moving average of the weights is used where a run has one."""
 
     scales: Sides = ()
-    """Shorter sides of the images that are all tried, pixels; the limit of the longer side grows with them. None: as in
-    the evaluations of the first network's training."""
+    """Shorter sides of the images, pixels, which are all tried; the limit of the longer side grows with them. None: as
+    in the evaluations of the first network's training run."""
 
     flip: bool = False
-    """Try mirror images too."""
+    """Also try the mirror image at each scale."""
 
     rules: Annotated[DetectionRules, arg(name="")] = field(default_factory=DetectionRules)
     """Thresholds and limits."""
@@ -146,21 +140,10 @@ class EvaluateConfig:
     """Write the detections into this file, JSON in COCO's results format."""
 
     picture: Path | None = None
-    """Draw a few images, their objects and what was found into this PNG."""
-
-    precision: Precision = "auto"
-    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
-
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
-
-    threads: int | None = None
-    """CPU threads of each rank. None: its share of the cores."""
+    """Draw a few images, their objects and the detections into this PNG."""
 
     def __post_init__(self) -> None:
-        take_python_numbers(self)
-        check_count("threads", self.threads, MOST_THREADS)
-        check_choice("precision", self.precision, Precision)
+        super().__post_init__()
         if not self.checkpoint:
             raise InputError("checkpoint must be one file or several, got none")
         if self.scales:
@@ -168,13 +151,12 @@ class EvaluateConfig:
 
 
 def check_sides(name: str, sides: tuple[int, ...]) -> None:
-    """Raise InputError unless there is one, and all differ and are large enough."""
+    """Raise InputError unless there is a side, all sides differ, and all are large enough."""
     if not sides:
         raise InputError(f"{name} must be one side or several, got none")
     for side in sides:
         check_side(name, side)
-    if len(set(sides)) < len(sides):
-        raise InputError(f"{name} must differ, got {', '.join(map(str, sides))}")
+    check_differ(name, sides)
 
 
 def check_side(name: str, side: int) -> None:

@@ -1,41 +1,124 @@
-"""What detectors find in whole images, at several scales, mirrored, by several networks, and how right that is.
+"""Evaluating detectors on whole images, at several scales, mirrored, with several networks.
 
-The proposals of all are fused, every one of them scores the same ones, and scores and boxes are averaged (see
-detection_fusion): one network and one view are the least of it. Boxes are in the original's pixels throughout.
+The proposals of all are pooled, every network scores the same ones in every view, and scores and boxes are averaged
+(see fusion). Boxes are in the pixels of the original image unless a docstring says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ...pipelines.detection import test_loader
+from ...pipelines.errors import InputError
+from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.publish import check_outputs
+from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
-from ..core.distributed import Ranks
-from ..core.machine import autocast
-from ..core.signals import Stopped
-from ..metrics.coco_ap import coco_ap
+from ..core.evaluation import Evaluation, opened_evaluation, written_files
+from ..core.pictures import decoded, shown_samples
+from ..core.process import Process, autocast
+from ..core.progress import Stopwatch
+from ..metrics.coco_ap import coco_ap, proposal_recall
 from ..metrics.detection_record import DetectionRecord
-from ..metrics.proposal_recall import proposal_recall
+from ..metrics.detections import Detections, GroundTruth
 from ..metrics.voc_ap import voc_ap
 from ..models.detection.detector import Detector
-from .config import DetectionRules
-from .detections import Detections, GroundTruth, Scored
-from .fusion import averaged, final_detections, fused_proposals
+from .config import DetectionRules, EvaluateConfig
+from .fusion import Scored, averaged, final_detections, fused_proposals
+from .pictures import DetectionPicture, save_detection_pictures
+from .predictions import write_predictions
 from .views import View
+
+SHOWN = 0.5  # least score of a detection that is drawn
+
+
+def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, Any]:
+    """Evaluate trained detectors on a store, all networks and views fused.
+
+    Returns plain JSON: what `figures` returns, the thresholds and limits of DetectionRules; `checkpoints`, `scales`
+    (px), `longer_sides` (px), `flip`, `images`, `images_per_second`; `predictions` and `picture` where they were
+    written. Raises InputError for what cannot be used or does not fit together.
+    """
+    check_outputs(config, "predictions", "picture")
+    with opened_evaluation(config, config.checkpoint, task="detection", check_store=check_objects) as evaluation:
+        store, process = evaluation.store, evaluation.process
+        views = view_loaders(evaluation, scales=config.scales, flip=config.flip)
+        stopwatch = Stopwatch()
+        records = record_detections(
+            evaluation.modules,
+            evaluation.batches(views.loaders, progress),
+            store=store,
+            rules=config.rules,
+            process=process,
+            precision=evaluation.precision,
+        )
+        seconds, _ = stopwatch.lap()
+        result = figures(records, store.classes, config.rules)
+        if process.is_first and config.predictions is not None:
+            write_predictions(config.predictions, records.detections, store, overwrite=config.overwrite)
+        if process.is_first and config.picture is not None:
+            _draw(config.picture, records.detections, store, overwrite=config.overwrite)
+    return {
+        **result,
+        **vars(config.rules),
+        "checkpoints": [str(path) for path in config.checkpoint],
+        "scales": views.scales,
+        "longer_sides": views.longer_sides,
+        "flip": config.flip,
+        "images": len(store),
+        "images_per_second": len(store) / seconds,
+        **written_files(config, "predictions", "picture"),
+    }
+
+
+class ViewLoaders(NamedTuple):
+    """Loaders of the same images in several views."""
+
+    loaders: list[Loader]
+    """One for each scale, and one for its mirror images: one image at a time, so that none is padded because of
+    another."""
+    scales: list[int]
+    """Shorter sides, px."""
+    longer_sides: list[int]
+    """Limits of the longer sides, px; they grow with the scales."""
+
+
+def view_loaders(evaluation: Evaluation, *, scales: Sequence[int], flip: bool) -> ViewLoaders:
+    """The loaders of an evaluation of detectors; scales: () for that of the evaluations in the first one's training."""
+    first = evaluation.networks[0].contents
+    scales = list(scales) or [first["shorter_side"]]
+    longer = [round(first["longer_side"] * max(side / first["shorter_side"], 1)) for side in scales]
+    loaders = [
+        evaluation.loader(test_loader, shorter_side=shorter_side, longer_side=longer_side, flip=mirrored)
+        for shorter_side, longer_side in zip(scales, longer, strict=True)
+        for mirrored in (False, True)[: 1 + flip]
+    ]
+    return ViewLoaders(loaders, scales, longer)
+
+
+def check_objects(store: ImageStore) -> None:
+    """Raise InputError unless the store has an object that is not difficult."""
+    if not store.has_boxes:
+        raise InputError(
+            f"{store.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or --annotations"
+        )
+    if store.objects().difficult.all():
+        raise InputError(f"{store.path} has no object that is to be found; build it from images with objects")
 
 
 class Records(NamedTuple):
-    """Of the same images."""
+    """The detections and the proposals in the same images; proposals are all of class 0."""
 
     detections: DetectionRecord
     proposals: DetectionRecord
-    """All of class 0."""
 
 
-class _Look(NamedTuple):
+class _Features(NamedTuple):
     """One network's features of one view of a batch."""
 
     model: Detector
@@ -51,39 +134,36 @@ def record_detections(
     *,
     store: ImageStore,
     rules: DetectionRules,
-    ranks: Ranks,
+    process: Process,
     precision: str,
-    stop: Callable[[], int] = lambda: 0,
 ) -> Records:
-    """What is found in all ranks' batches, on each rank, on the CPU; the models are in evaluation mode afterwards.
+    """The detections in all ranks' batches, on each rank, on the CPU; the models are in evaluation mode afterwards.
 
-    batches: of test loaders, the same images in each view; each image in exactly one batch of one rank, which may be
-    empty. stop: asked after each batch, the same answer on every rank; a signal's number raises Stopped.
+    batches: of test loaders, the same images in each view; each image is in exactly one batch of one rank, which may be
+    empty.
     """
     for model in models:
         model.eval()
     images: list[int] = []
-    found: list[tuple[Detections, Detections]] = []
+    pairs: list[tuple[Detections, Detections]] = []
     for views in batches:
         if len(views[0]["index"]):
             images += views[0]["index"].tolist()
-            with autocast(ranks.device, precision):
-                found += find(models, views, rules, ranks.device)
-        if number := stop():
-            raise Stopped(number)
+            with autocast(process.device, precision):
+                pairs += detect(models, views, rules, process.device)
     objects = [truth_of(store, image) for image in images]
-    detections, proposals = ([pair[part] for pair in found] for part in (0, 1))
+    detections, proposals = ([pair[part] for pair in pairs] for part in (0, 1))
     return Records(
-        _gathered(DetectionRecord.of(images, detections, objects), ranks),
-        _gathered(DetectionRecord.of(images, proposals, objects), ranks),
+        _gathered(DetectionRecord.of(images, detections, objects), process),
+        _gathered(DetectionRecord.of(images, proposals, objects), process),
     )
 
 
-def find(
+def detect(
     models: Sequence[Detector], batches: Sequence[dict[str, Any]], rules: DetectionRules, device: torch.device
 ) -> list[tuple[Detections, Detections]]:
     """Detections, and the proposals they were chosen from, in each image of a batch that is given in several views."""
-    found = []
+    pairs = []
     for original, scored in zip(_originals(batches[0]), score(models, batches, rules, device), strict=True):
         detections = final_detections(
             scored.softmax,
@@ -94,31 +174,30 @@ def find(
             limit=rules.detections,
             voting_threshold=rules.voting,
         )
-        boxes, scores = scored.proposals, scored.scores
-        proposals = Detections(boxes, scores, torch.zeros_like(scores, dtype=torch.int64))
-        found.append((_on_cpu(detections), _on_cpu(proposals)))
-    return found
+        proposals = Detections(scored.proposals, scored.scores, torch.zeros_like(scored.scores, dtype=torch.int64))
+        pairs.append((_on_cpu(detections), _on_cpu(proposals)))
+    return pairs
 
 
 def score(
     models: Sequence[Detector], batches: Sequence[dict[str, Any]], rules: DetectionRules, device: torch.device
 ) -> list[Scored]:
-    """What all models say of the proposals that they share, in each image of a batch that is given in several views."""
-    looks = [_look(model, batch, device) for batch in batches for model in models]
-    proposed = [look.model.proposals(look.features, look.sizes) for look in looks]
+    """The proposals of each image, shared and classified by all models; the batch is given in several views."""
+    seen = [_features(model, batch, device) for batch in batches for model in models]
+    proposed = [one.model.proposals(one.features, one.sizes) for one in seen]
     fused = []
     for image in range(len(batches[0]["index"])):
-        parts = [(look.views[image].to_original(own[image][0]), own[image][1])
-                 for look, own in zip(looks, proposed, strict=True)]  # fmt: skip
+        parts = [(one.views[image].to_original(proposals[image][0]), proposals[image][1])
+                 for one, proposals in zip(seen, proposed, strict=True)]  # fmt: skip
         fused.append(fused_proposals(parts, nms_threshold=rules.proposal_nms, limit=rules.proposals))
-    said = []
-    for look in looks:
-        regions = [view.from_original(boxes) for view, (boxes, _) in zip(look.views, fused, strict=True)]
-        said.append(look.model.classify(look.features, regions, look.sizes))
+    classified = []
+    for one in seen:
+        regions = [view.from_original(boxes) for view, (boxes, _) in zip(one.views, fused, strict=True)]
+        classified.append(one.model.classify(one.features, regions, one.sizes))
     scored = []
     for image, (boxes, scores) in enumerate(fused):
-        views = [(own[image].scores, look.views[image].to_original(own[image].boxes))
-                 for look, own in zip(looks, said, strict=True)]  # fmt: skip
+        views = [(regions[image].scores, one.views[image].to_original(regions[image].boxes))
+                 for one, regions in zip(seen, classified, strict=True)]  # fmt: skip
         softmax, moved = averaged(views)
         scored.append(Scored(boxes, scores, softmax, moved))
     return scored
@@ -147,18 +226,18 @@ def figures(records: Records, classes: Sequence[str], rules: DetectionRules) -> 
 
 
 def truth_of(store: ImageStore, image: int) -> GroundTruth:
-    """The objects of one image, in the original's pixels."""
+    """The objects of one image."""
     boxes = store.boxes(image)
     return GroundTruth(*(torch.from_numpy(part) for part in (boxes.xyxy, boxes.labels, boxes.difficult)))
 
 
-def _look(model: Detector, batch: dict[str, Any], device: torch.device) -> _Look:
+def _features(model: Detector, batch: dict[str, Any], device: torch.device) -> _Features:
     flips, sizes = batch["plan"]["flip"].tolist(), batch["size"]
     views = [
         View(original=original, size=tuple(size), mirrored=bool(flip))
         for original, size, flip in zip(_originals(batch), sizes.tolist(), flips, strict=True)
     ]
-    return _Look(model, model.features(batch["image"].to(device, non_blocking=True)), sizes, views)
+    return _Features(model, model.features(batch["image"].to(device, non_blocking=True)), sizes, views)
 
 
 def _originals(batch: dict[str, Any]) -> list[tuple[int, int]]:
@@ -166,10 +245,20 @@ def _originals(batch: dict[str, Any]) -> list[tuple[int, int]]:
     return [(height, width) for height, width in batch["original_size"].tolist()]
 
 
-def _on_cpu(found: Detections) -> Detections:
-    return Detections(*(part.cpu() for part in found))
+def _on_cpu(detections: Detections) -> Detections:
+    return Detections(*(part.cpu() for part in detections))
 
 
-def _gathered(record: DetectionRecord, ranks: Ranks) -> DetectionRecord:
+def _gathered(record: DetectionRecord, process: Process) -> DetectionRecord:
     parts = (record.images, record.objects, record.detections)
-    return DetectionRecord(*(ranks.gathered(part.to(ranks.device)).cpu() for part in parts))
+    return DetectionRecord(*(process.gathered(part.to(process.device)).cpu() for part in parts))
+
+
+def _draw(path: Path, record: DetectionRecord, store: ImageStore, *, overwrite: bool) -> None:
+    shown = set(shown_samples(store).tolist())
+    pictures = [
+        DetectionPicture(store.names[image], decoded(store, image), detections, objects)
+        for image, detections, objects in record.by_image()
+        if image in shown
+    ]
+    save_detection_pictures(path, pictures, store.classes, least_score=SHOWN, overwrite=overwrite)

@@ -1,33 +1,51 @@
-"""Fusing what several models, scales and mirror images say of one image, then making detections of it.
+"""Fusing the predictions of several models, scales and mirror images for one image, and making detections of them.
 
-The way of the team's VOC article: the proposals of all are fused by suppression; then every one of them scores the SAME
-proposals, and scores and boxes are averaged for each proposal. That is better than to pool finished detections.
+As in the team's VOC article, the proposals of all are pooled and suppressed; then every model scores the SAME proposals
+in every view, and scores and boxes are averaged for each proposal. That is better than pooling finished detections.
 
     proposals, _ = fused_proposals([(view.to_original(boxes), scores), ...], nms_threshold=0.7, limit=300)
-    # of each view: what it says of view.from_original(proposals), its boxes brought back by view.to_original
+    # then in each view: classify view.from_original(proposals), and bring the boxes back with view.to_original
     softmax, boxes = averaged([(softmax, boxes), ...])
-    found = final_detections(softmax, boxes, size, score_threshold=0.05, nms_threshold=0.3, limit=100)
+    detections = final_detections(softmax, boxes, size, score_threshold=0.05, nms_threshold=0.3, limit=100)
 
-Nothing depends on the order in which views or proposals are given, but for the last bit of a mean. What is not finite,
-or has no area, is left out: where a model has diverged its proposals do not count, and means with it detect nothing.
+The result does not depend on the order of views or proposals, but for the last bit of a mean. Boxes and scores that are
+not finite, and boxes without area, are left out: the proposals of a model that has diverged do not count, and means
+with it detect nothing.
+
+Box voting (Gidaris and Komodakis, ICCV 2015): each detection that survives suppression moves to the score-weighted mean
+of the boxes of its class, from before suppression, that overlap it by an IoU of t or more, itself among them. t is 0.5
+in the paper, 0.8 in Detectron. Scores and classes stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image, nms
+from torchvision.ops import box_iou, clip_boxes_to_image, nms
 
-from .box_voting import voted
-from .detections import Detections
+from ..metrics.detections import Detections
+
+
+class Scored(NamedTuple):
+    """R classified proposals of one image, perhaps none."""
+
+    proposals: Tensor
+    """float [R, 4], the best first."""
+    scores: Tensor
+    """float [R], by which the proposals were chosen."""
+    softmax: Tensor
+    """float [R, C + 1], the background last."""
+    boxes: Tensor
+    """float [R, C, 4], one for each class, not clipped."""
 
 
 def fused_proposals(
     proposals: Sequence[tuple[Tensor, Tensor]], *, nms_threshold: float = 0.7, limit: int = 300
 ) -> tuple[Tensor, Tensor]:
-    """Boxes float [R, 4] and scores [R], falling, of what remains of all views' proposals; R is `limit` at most.
+    """Boxes float [R, 4] and falling scores [R] of the proposals that remain after suppression, at most `limit`.
 
     proposals: boxes [N, 4] in the original image and scores [N] of each view, N may be 0; one view at least.
     """
@@ -59,34 +77,49 @@ def final_detections(
 
     Args:
         softmax: float [R, C + 1], the background last.
-        boxes: float [R, C, 4], for each class its own; they are clipped to the image.
+        boxes: float [R, C, 4], one for each class; they are clipped to the image.
         size: of the image, height and width, in the boxes' pixels.
-        score_threshold: a detection scores more than this.
-        nms_threshold: of two of a class with a greater IoU the one of the lower score goes.
-        voting_threshold: of box voting, by all that is above the score threshold; None: boxes stay as they are.
+        score_threshold: detections must score more than this.
+        nms_threshold: of two detections of a class with a greater IoU the one of the lower score is dropped.
+        limit: the largest number of detections.
+        voting_threshold: IoU for box voting by all boxes above the score threshold; None: boxes stay as they are.
     """
     scores, boxes = softmax.detach().float()[:, :-1], boxes.detach().float()
     clipped = clip_boxes_to_image(boxes, size)  # makes infinite edges finite, so these are looked for before
-    rows, places = torch.where((scores > score_threshold) & boxes.isfinite().all(-1) & _usable(clipped, scores))
-    candidates = Detections(clipped[rows, places], scores[rows, places], places)
-    parts = [_suppressed(candidates, place, nms_threshold) for place in places.unique()]
-    kept = torch.cat([places[:0], *parts])
+    rows, classes = torch.where((scores > score_threshold) & boxes.isfinite().all(-1) & _usable(clipped, scores))
+    candidates = Detections(clipped[rows, classes], scores[rows, classes], classes)
+    parts = [_suppressed(candidates, label, nms_threshold) for label in classes.unique()]
+    kept = torch.cat([classes[:0], *parts])
     kept = kept[candidates.scores[kept].argsort(descending=True, stable=True)][:limit]
-    found = Detections(*(part[kept] for part in candidates))
+    survivors = Detections(*(part[kept] for part in candidates))
     if voting_threshold is None:
-        return found
-    return found._replace(boxes=voted(found, candidates, voting_threshold))
+        return survivors
+    return survivors._replace(boxes=voted(survivors, candidates, voting_threshold))
 
 
-def _suppressed(candidates: Detections, place: Tensor, nms_threshold: float) -> Tensor:
-    """int64: which of one class survive."""
-    own = torch.where(candidates.classes == place)[0]
-    own = own[_by_score(candidates.boxes[own], candidates.scores[own])]
-    return own[nms(candidates.boxes[own], candidates.scores[own], nms_threshold)]
+def voted(survivors: Detections, candidates: Detections, iou_threshold: float = 0.5) -> Tensor:
+    """float [M, 4]: the boxes of M survivors after the vote of N candidates, on their device; computed in float64.
+
+    candidates: the input of the suppression, with scores of 0 or more. A survivor that gets no vote (it has no area, or
+    all scores are 0) stays where it is.
+    """
+    boxes = candidates.boxes.double()
+    overlaps = box_iou(survivors.boxes.double(), boxes) >= iou_threshold
+    votes = torch.where(overlaps & (survivors.classes[:, None] == candidates.classes), candidates.scores.double(), 0.0)
+    total = votes.sum(1, keepdim=True)
+    means = (votes @ boxes / total).to(survivors.boxes.dtype)
+    return torch.where(total > 0, means, survivors.boxes)
+
+
+def _suppressed(candidates: Detections, label: Tensor, nms_threshold: float) -> Tensor:
+    """int64: the rows of the candidates of one class that survive."""
+    rows = torch.where(candidates.classes == label)[0]
+    rows = rows[_by_score(candidates.boxes[rows], candidates.scores[rows])]
+    return rows[nms(candidates.boxes[rows], candidates.scores[rows], nms_threshold)]
 
 
 def _by_score(boxes: Tensor, scores: Tensor) -> Tensor:
-    """int64 [N]: by falling score, equal ones by their boxes, so that the order given does not decide what survives."""
+    """int64 [N]: rows by falling score, equal ones by box, so that the given order does not decide what survives."""
     order = torch.arange(len(scores), device=scores.device)
     for key in (*boxes.unbind(1)[::-1], -scores):
         order = order[key[order].argsort(stable=True)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,62 +14,61 @@ from ...pipelines.detection import test_loader, train_loader
 from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
-from ..core.distributed import Ranks
-from ..core.job import Job, opened_parts
-from ..core.machine import autocast
+from ..core import checkpoint
+from ..core.job import Job
+from ..core.process import Process, autocast
+from ..models.backbones import Taken
+from ..models.detection.detector import Detector, start_from_classifier, start_from_detector
 from ..models.detection.network import create_detector
-from .checkpoint import TASK, start_from
 from .config import DetectionRules, TrainConfig
-from .evaluation import figures, record_detections
+from .evaluation import check_objects, figures, record_detections
 
 logger = logging.getLogger("sdali")
 RULES = DetectionRules()
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectionJob(Job):
+class DetectionJob(Job[TrainConfig]):
     """See Job."""
 
-    config: TrainConfig
+    task, score = "detection", "ap50"
 
-    task, score = TASK, "ap50"
+    def __init__(self, config: TrainConfig, process: Process) -> None:
+        if config.start_from is None and config.network.global_context == "pretrained":
+            raise InputError("global_context pretrained needs start_from; give a checkpoint, or random in its place")
+        if config.start_from is None and config.network.frozen_norm:
+            raise InputError("frozen_norm keeps statistics that only trained weights have; give start_from too")
+        super().__init__(config, process)
+
+    def check_store(self, store: ImageStore) -> None:
+        check_objects(store)
 
     def train_loader(self) -> Loader:
         config = self.config
         return train_loader(
             self.store,
-            batch_size=config.batch_size,
             shorter_side=config.shorter_side,
             longer_side=config.longer_side,
             side_per=config.side_per,
-            seed=config.seed,
-            augmentation=config.augmentation,
             order=config.order,
-            epoch_length=config.epoch_length,
-            **self.skipping,
-            **self.loading,
+            **self.training_options,
         )
 
     def test_loader(self) -> Loader:
-        config = self.config
-        sides = {"shorter_side": config.tested_side, "longer_side": config.longer_side}
-        return test_loader(self.val_store, **sides, **self.loading)
+        return test_loader(self.val_store, **self._sides, **self.loading)
 
     def network(self) -> nn.Module:
         config = self.config
         model = create_detector(config.network, len(self.store.classes))
         if config.start_from is not None and not self.saved:
-            found = start_from(model, config.start_from, config.network.backbone)
-            if self.ranks.is_first:
-                count, left = len(found.taken), len(found.left)
-                logger.info(
-                    "%s: %d weights are taken, %d have no place or another shape", config.start_from, count, left
-                )
-        return model.to(self.ranks.device)
+            weights = start_from(model, config.start_from, config.network.backbone)
+            if self.process.is_first:
+                counts = len(weights.taken), len(weights.left)
+                logger.info("%s: %d weights are used, %d do not fit the network", config.start_from, *counts)
+        return model.to(self.process.device)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The detector's losses, each a mean; difficult objects are neither learnt nor known as such."""
-        device = self.ranks.device
+        """The detector's losses, each a mean; difficult objects are left out, as if they were background."""
+        device = self.process.device
         regular = [~difficult for difficult in batch["difficult"]]
         boxes, labels = (
             [of_image[kept].to(device) for of_image, kept in zip(batch[name], regular, strict=True)]
@@ -77,16 +77,15 @@ class DetectionJob(Job):
         with autocast(device, self.precision):
             return model(batch["image"].to(device, non_blocking=True), batch["size"], boxes, labels)
 
-    def evaluate(self, model: nn.Module, loader: Loader, stop: Callable[[], int]) -> dict[str, Any]:
-        """One scale, no mirror images, no voting."""
+    def evaluate(self, model: nn.Module, batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """At one scale, without mirror images and voting."""
         records = record_detections(
             [model],  # type: ignore[list-item]
-            ([batch] for batch in loader),
+            ([batch] for batch in batches),
             store=self.val_store,
             rules=RULES,
-            ranks=self.ranks,
+            process=self.process,
             precision=self.precision,
-            stop=stop,
         )
         return figures(records, self.val_store.classes, RULES)
 
@@ -95,9 +94,12 @@ class DetectionJob(Job):
 
     @property
     def about(self) -> dict[str, Any]:
-        config = self.config
-        sides = {"shorter_side": config.tested_side, "longer_side": config.longer_side}
-        return {"network": asdict(config.network), **sides}
+        return {"network": asdict(self.config.network), **self._sides}
+
+    @property
+    def _sides(self) -> dict[str, int]:
+        """Sizes of the images in evaluations."""
+        return {"shorter_side": self.config.tested_side, "longer_side": self.config.longer_side}
 
     @property
     def title(self) -> str:
@@ -112,20 +114,22 @@ class DetectionJob(Job):
         return f"Faster R-CNN ({network.neck}) on {network.backbone}" + (f" with {used}" if used else "")
 
 
-def prepare(config: TrainConfig, ranks: Ranks, threads: int) -> DetectionJob:
-    """The job; raises InputError for what a user can get wrong, before anything is written."""
-    if config.start_from is None and config.network.global_context == "pretrained":
-        raise InputError("global_context pretrained needs start_from; give a checkpoint, or random in its place")
-    if config.start_from is None and config.network.frozen_norm:
-        raise InputError("frozen_norm keeps statistics that only trained weights have; give start_from too")
-    return DetectionJob(**opened_parts(config, ranks, threads, task=TASK, check=check_objects))
+def start_from(model: Detector, path: str | Path, backbone: str) -> Taken:
+    """Fill a detector on this backbone with what fits of a detector's or a classifier's weights.
 
-
-def check_objects(store: ImageStore) -> None:
-    """Raise InputError unless the store has an object that is to be found."""
-    if not store.has_boxes:
-        raise InputError(
-            f"{store.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or --annotations"
-        )
-    if store.objects().difficult.all():
-        raise InputError(f"{store.path} has no object that is to be found; build it from images with objects")
+    Raises InputError for a checkpoint of another task or backbone, or that lacks weights of the backbone.
+    """
+    contents = checkpoint.load(path)
+    if contents.get("task") == "detection":
+        name, fill, prefix = contents["network"].get("backbone"), start_from_detector, "backbone.network."
+    elif contents.get("task") == "classification":
+        name, fill, prefix = contents["model"]["name"], start_from_classifier, ""
+    else:
+        raise InputError(f"{path} is a checkpoint of {contents.get('task')}; give one of detection or classification")
+    if name != backbone:
+        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
+    weights = fill(model, checkpoint.best_weights(contents))
+    wanted = (prefix + name for name in model.backbone.network.state_dict())
+    if missing := sorted(set(wanted) - set(weights.taken)):
+        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
+    return weights

@@ -1,7 +1,7 @@
-"""Pictures of detections: what an image holds beside what was found in it, and which of that is right.
+"""Pictures of detections: the objects of an image beside the detections in it, and which of these are right.
 
-Colours of Okabe and Ito, which colour-blind people tell apart, and never the colour alone: what is right has a solid
-line, what is wrong a dashed one, what is missed a dotted one, and each says so beside its class.
+The colours are those of Okabe and Ito, which colour-blind people can tell apart, and never the only sign: right
+detections have a solid line, wrong ones a dashed line, missed objects a dotted line, and a word beside the class.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw
 
 from ...cams.drawing.overlay import SUPERSAMPLED, Colour
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, font
-from ...pipelines.io.small_files import write_png
-from ..metrics.matching import judged
-from .detections import Detections, GroundTruth
+from ...pipelines.io.publish import write_png
+from ..core.pictures import printable
+from ..metrics.detections import Detections, GroundTruth
+from ..metrics.voc_ap import judged
 
 RIGHT, WRONG, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)
 TRUTH, DIFFICULT = (240, 228, 66), (204, 121, 167)
@@ -52,11 +53,12 @@ def save_detection_pictures(
     classes: Sequence[str],
     iou_threshold: float = 0.5,
     least_score: float = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write a PNG with a row for each image, one at least: its objects, then its detections and what they missed.
 
-    Detections of less than the least score, which the title names, are taken for not made. Right, wrong and missed are
-    as in voc_ap. Raises InputError where the file cannot be written.
+    Detections below the least score, which the title names, are ignored. Right, wrong and missed: see voc_ap. Raises
+    InputError where the file cannot be written.
     """
     names = [printable(name) for name in classes]
     rows = [_row(_sure(one, least_score), names, iou_threshold) for one in pictures]
@@ -64,14 +66,14 @@ def save_detection_pictures(
         "Objects",
         f"Detections of score {least_score:g} or more: right (IoU above {iou_threshold:g}), wrong, missed",
     )
-    write_png(path, contact_sheet([(title, 1) for title in titles], rows, HEIGHT))
+    write_png(path, contact_sheet([(title, 1) for title in titles], rows, HEIGHT), overwrite=overwrite)
 
 
 def object_marks(objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:
     """The objects of an image, difficult ones in another colour."""
     return [
-        Mark(box, DIFFICULT if hard else TRUTH, classes[place] + " difficult" * hard)
-        for box, place, hard in zip(*(part.tolist() for part in objects), strict=True)
+        Mark(box, DIFFICULT if hard else TRUTH, classes[label] + " difficult" * hard)
+        for box, label, hard in zip(*(part.tolist() for part in objects), strict=True)
     ]
 
 
@@ -81,8 +83,8 @@ def detection_marks(
     """The objects that are missed, then the detections by rising score: right, wrong, or of a difficult object."""
     right, ignored, missed = judged(detections, objects, iou_threshold)
     marks = [
-        Mark(box, MISSED, f"{classes[place]} missed")
-        for box, place, lost in zip(objects.boxes.tolist(), objects.classes.tolist(), missed.tolist(), strict=True)
+        Mark(box, MISSED, f"{classes[label]} missed")
+        for box, label, lost in zip(objects.boxes.tolist(), objects.classes.tolist(), missed.tolist(), strict=True)
         if lost
     ]
     for number in detections.scores.argsort(stable=True).tolist():
@@ -162,7 +164,3 @@ def _row(one: DetectionPicture, classes: Sequence[str], iou_threshold: float) ->
     counts = [sum(mark.colour == colour for mark in made) for colour in (RIGHT, WRONG, MISSED)]
     details = "{} right, {} wrong, {} missed".format(*counts)
     return Row(name=printable(one.name), details=details, cells=sides)
-
-
-def printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...pipelines.config import Colour, DetectionAugmentation
-from ..classification.recipes import chosen
+from ..core.checks import checked_recipe
 from ..models.detection.network import DetectionConfig
 from ..models.detection.rpn import RPNConfig
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """The recipe of this name, one of RECIPES; raises InputError for another, listing them."""
-    return chosen(RECIPES, name)()
+    """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
+    return checked_recipe(name, RECIPES)()
 
 
 def bccd_cpu() -> dict[str, Any]:
@@ -92,5 +92,5 @@ def voc_resnet101() -> dict[str, Any]:
     }
 
 
-RECIPES = {made.__name__: made for made in (bccd_cpu, voc_resnet101)}
+RECIPES = {function.__name__: function for function in (bccd_cpu, voc_resnet101)}
 """Every recipe, by its name."""

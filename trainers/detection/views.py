@@ -10,19 +10,19 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """An image of `original` height and width, brought to `size` height and width, then mirrored if so: all pixels."""
+    """An image of `original` height and width, resized to `size` height and width and perhaps mirrored; pixels."""
 
     original: tuple[int, int]
     size: tuple[int, int]
     mirrored: bool = False
 
     def from_original(self, boxes: Tensor) -> Tensor:
-        """Boxes float [..., 4], xyxy in the original image, as they lie in the view."""
+        """Boxes float [..., 4], xyxy: from the original image into the view."""
         scaled = boxes * self._factors(boxes)
         return self._flipped(scaled) if self.mirrored else scaled
 
     def to_original(self, boxes: Tensor) -> Tensor:
-        """Boxes float [..., 4], xyxy in the view, as they lie in the original image."""
+        """Boxes float [..., 4], xyxy: from the view into the original image."""
         straight = self._flipped(boxes) if self.mirrored else boxes
         return straight / self._factors(boxes)
 

@@ -15,17 +15,16 @@ from typing import Any
 from ...pipelines.store.reader import ImageStore
 from .. import detection
 from .config import EvaluateConfig, TrainConfig
-from .rule import answers
-from .testing import check_boxed, evaluate
+from .evaluation import check_boxed, evaluate
 
-__all__ = ["EvaluateConfig", "TrainConfig", "answers", "evaluate", "train"]
+__all__ = ["EvaluateConfig", "TrainConfig", "evaluate", "train"]
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
     """Train a detector as detection.train does, on stores in which every image has a class and a box of it.
 
-    Its score is COCO's AP50: boxes and classes, without a classifier. Raises InputError as that does, and for an image
-    without such a box.
+    Its score is COCO's AP50: boxes and classes, without a classifier. Raises InputError as detection.train does, and
+    for an image without such a box.
     """
     for path in (config.store, config.val_store):
         check_boxed(ImageStore(path))

@@ -11,11 +11,11 @@ import numpy as np
 
 
 def cam_box(heatmap: np.ndarray, height: int, width: int, share: float = 0.2) -> np.ndarray:
-    """float32 [4]: xyxy pixels, whole ones, of the oriented original image of height x width.
+    """float32 [4]: a box xyxy in whole pixels of the oriented original image of height x width.
 
-    A pixel belongs where the map, interpolated linearly between the centres of its cells, is above `share` of the
-    enlarged map's maximum; pixels connect over corners too; of pieces of equal area the first by top, then left,
-    counts. The whole image where the map is nowhere positive. What is no number counts as 0.
+    A pixel belongs to a piece where the map, interpolated linearly between the centres of its cells, is above `share`
+    of the enlarged map's maximum; pixels also connect over corners. Of pieces of equal area the first by top, then
+    left, is chosen. The box is the whole image where the map is nowhere positive. NaN counts as 0.
 
     heatmap: float or uint8 [h, w] over the whole image.
     """

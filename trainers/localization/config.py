@@ -1,88 +1,76 @@
-"""What a user may choose about object localization; the command line is made from these."""
+"""The options of object localization; the command line is made from these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
+from ...pipelines.config import MOST_IN_A_BATCH
 from ...pipelines.errors import InputError
 from ...pipelines.plan.classification import MOST_VIEWS
-from ..core.checks import check_choice, check_count, take_python_numbers
-from ..core.machine import Precision
-from ..core.sides import Sides
+from ..core.checks import check_count, check_threshold
+from ..core.config import EvaluationConfig, Sides
 from ..detection import config as detection_config
 from ..detection.config import check_sides
-from ..models.detection.rpn import check_threshold
-from .answers import MOST
+from .predictions import MOST
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(detection_config.TrainConfig):
-    """Train a detector for object localization: every image has a class and boxes of it, most have one box."""
+    """Train a detector for object localization: every image has a class and boxes of it, most images one box."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Evaluate object localization: a classifier's best classes, each with a detector's box; or a file of answers."""
+class EvaluateConfig(EvaluationConfig):
+    """Evaluate object localization: a classifier's best classes, each with a detector's box; or a file of predictions.
 
-    store: Path
-    """Store of images with a class and boxes of it."""
+    Every image of the store needs a class and a box of it.
+    """
 
     classifier: tuple[Path, ...] = ()
-    """Classification checkpoint (last.pt or best.pt), or several, whose softmax is averaged. The first one's activation
-    maps are the baseline of boxes."""
+    """Classification checkpoint (last.pt or best.pt), or several, whose softmax is averaged. A baseline takes its boxes
+    from the activation maps of the first."""
 
     detector: tuple[Path, ...] = ()
-    """Detection checkpoint, or several: their proposals are fused, all score the same ones, and scores and boxes are
-    averaged."""
+    """Detection checkpoint, or several: the proposals of all are pooled, every detector scores all of them, and scores
+    and boxes are averaged."""
 
     classifier_crops: int = 1
-    """Views of each image that the classifiers see: 1 as in training's evaluations; 10: corners and centre, also
-    mirrored; any other number: random windows drawn as in training, such as 32."""
+    """Views of each image for the classifiers. 1: as in the evaluations of the training run; 10: corners and centre,
+    also mirrored; another number, such as 32: as many random windows, drawn as in training."""
 
     scales: Sides = ()
-    """Shorter sides of the images that the detectors see, all of them tried, pixels. None: as in the evaluations of the
-    first detector's training."""
+    """Shorter sides of the images for the detectors, pixels, which are all tried. None: as in the evaluations of the
+    first detector's training run."""
 
     flip: bool = False
-    """Show the detectors mirror images too."""
+    """Also show the detectors the mirror image at each scale."""
 
     voting: float | None = 0.5
-    """Box voting: a box moves to the mean of those of its class that overlap it by this IoU or more. None: no
+    """Box voting: a box moves to the mean of the boxes of its class whose IoU with it is this or more. None: no
     voting."""
 
     top: int | None = None
-    """Answers to an image, 5 at most, of which one must be right. None: 5 of more than 10 classes, else 1."""
+    """Predictions for each image, at most 5, of which one must be right. None: 5 where there are more than 10 classes,
+    else 1."""
 
     answers: Path | None = None
-    """Write the answers into this file, as text of ILSVRC's development kit."""
+    """Write the predictions into this file, in the text format of ILSVRC's development kit."""
 
     read: Path | None = None
-    """Count the answers in such a file, in place of a classifier's and a detector's."""
+    """Evaluate the predictions in this file, of the same format, in place of those of a classifier and a detector."""
 
     picture: Path | None = None
-    """Draw a few right and wrong answers, and what is wrong with them, into this PNG."""
+    """Draw a few right and wrong predictions, and what is wrong with them, into this PNG."""
 
     batch_size: int = 64
-    """Images, or views of images, that the classifiers see at a time, on each rank."""
-
-    precision: Precision = "auto"
-    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
-
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
-
-    threads: int | None = None
-    """CPU threads of each rank. None: its share of the cores."""
+    """Images, or views of images, at a time for the classifiers, on each rank."""
 
     def __post_init__(self) -> None:
-        take_python_numbers(self)
+        super().__post_init__()
         check_count("classifier_crops", self.classifier_crops, MOST_VIEWS)
         check_count("top", self.top)
         check_count("batch_size", self.batch_size, MOST_IN_A_BATCH)
-        check_count("threads", self.threads, MOST_THREADS)
-        check_choice("precision", self.precision, Precision)
         if self.top is not None and self.top > MOST:
             raise InputError(
                 f"top must be at most {MOST}, of which the development kit's files have room, got {self.top}"
@@ -96,8 +84,8 @@ class EvaluateConfig:
         if self.read is not None and (self.classifier or self.detector or self.answers):
             raise InputError("read takes the place of classifier, detector and answers; give the one or the others")
 
-    def answers_of(self, classes: int) -> int:
-        """How many answers to an image; raises InputError where the label would always be among them."""
+    def predictions_of(self, classes: int) -> int:
+        """The number of predictions for each image; raises InputError where the label would always be among them."""
         top = self.top or (MOST if classes > 2 * MOST else 1)
         if top >= classes:
             raise InputError(

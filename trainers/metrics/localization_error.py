@@ -1,65 +1,68 @@
-"""Object localization as ILSVRC's development kit counts it, and where an error comes from.
+"""Object localization as ILSVRC's development kit scores it, and where the errors come from.
 
-An answer is right if its label is the image's and its box has IoU >= 0.5 with any of the image's boxes, all of that
-class; an image errs if none of its answers is right. Boxes are the kit's, see localization_answers: the last pixel lies
-inside, so a side is x_max - x_min + 1. Of an image that errs exactly one thing is said:
-    box wrong    the label is among the answers, but no answer of that label has a right box
-    label wrong  the label is not among them, but the box of one of them is right
-    both wrong   neither the label nor a right box is among them
-A perfect classifier would put the true label on every answer: what it still errs on are images without any right box.
-Empty, merge, compute, as Accuracy: any split of the images agrees, and ranks add their `totals`.
+A prediction is a label and a box. It is right if its label is the image's and its box has IoU >= 0.5 with any of the
+image's boxes, all of which are of that class. An image is an error if none of its predictions is right; each error has
+exactly one of three causes:
+
+    box wrong    the label is among the predictions, but no prediction with that label has a right box
+    label wrong  the label is not among the predictions, but the box of one of them is right
+    both wrong   neither the label nor a right box is among the predictions
+
+A perfect classifier would put the true label on every prediction; it still errs on images without any right box. Boxes
+are the kit's (see `inclusive_pixels` in localization): the last pixel lies inside, so a side is x_max - x_min + 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..localization.answers import Answers
+from .totals import Totals, share
 
 COLUMNS = ("images", "box_wrong", "label_wrong", "both_wrong", "no_right_box")
 
 
-@dataclass(frozen=True, eq=False)
-class LocalizationError:
-    """`totals` float64 [K, 5], a row for each true class: images, those of each kind of error, those without a right
-    box.
-    """
-
-    totals: Tensor
+class LocalizationError(Totals):
+    """`totals` is float64 [K, 5] with a row for each true class and the counts of images named in COLUMNS."""
 
     @classmethod
     def empty(cls, classes: int) -> LocalizationError:
-        """Of no image."""
+        """The metric of no images."""
         return cls(torch.zeros(classes, len(COLUMNS), dtype=torch.float64))
 
     @classmethod
     def of(
-        cls, answers: Sequence[Answers], truth: Sequence[tuple[int, np.ndarray]], classes: int, top: int = 5
+        cls,
+        predictions: Sequence[tuple[np.ndarray, np.ndarray]],
+        truth: Sequence[tuple[int, np.ndarray]],
+        classes: int,
+        top: int = 5,
     ) -> LocalizationError:
-        """Of B images, which may be none.
+        """The metric of B images; B may be 0.
 
-        truth: the label of each, and its boxes float [G, 4] in the kit's pixels; an image without boxes always errs.
-        top: so many answers to each count, the first; there may be fewer, or none.
+        Args:
+            predictions: for each image the labels int64 [A] and boxes float [A, 4] of its predictions, the most certain
+                first; there may be none.
+            truth: for each image its label, and its boxes float [G, 4]; an image without boxes is always an error.
+            classes: number of classes.
+            top: how many predictions of an image count at most.
         """
         totals = cls.empty(classes).totals
-        for own, (label, boxes) in zip(answers, truth, strict=True):
-            totals[label] += _counts(own.labels[:top] == label, _fits(own.boxes[:top], boxes))
+        for (labels, boxes), (label, true_boxes) in zip(predictions, truth, strict=True):
+            box_right = np.any(inclusive_iou(boxes[:top], true_boxes) >= 0.5, axis=1)
+            totals[label] += _counts(labels[:top] == label, box_right)
         return cls(totals)
 
-    def merge(self, other: LocalizationError) -> LocalizationError:
-        """Of both sets of images, which must not share any."""
-        return LocalizationError(self.totals + other.totals)
-
     def compute(self) -> dict[str, Any]:
-        """Shares of the images in [0, 1]: error, the sum of box_wrong, label_wrong and both_wrong; classification_error
-        (the label not among the answers); perfect_classifier_error; per_class, a list of K errors. images: their
-        number. A share is None where there is no image.
+        """Shares of the images in [0, 1], and `images`, their number.
+
+        `error` is the sum of `box_wrong`, `label_wrong` and `both_wrong`; `classification_error` is the share of images
+        whose label is not among the predictions; then `perfect_classifier_error`, and `per_class`, a list of K errors.
+        A share is None where there are no images.
         """
         images, box, label, both, no_box = self.totals.sum(0).tolist()
         counts = {
@@ -71,9 +74,9 @@ class LocalizationError:
             "perfect_classifier_error": no_box,
         }
         return {
-            **{name: _share(count, images) for name, count in counts.items()},
+            **{name: share(count, images) for name, count in counts.items()},
             "images": int(images),
-            "per_class": [_share(sum(errors), count) for count, *errors, _ in self.totals.tolist()],
+            "per_class": [share(sum(errors), count) for count, *errors, _ in self.totals.tolist()],
         }
 
 
@@ -86,17 +89,8 @@ def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / (areas[0] + areas[1] - shared)
 
 
-def _fits(answers: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """bool [A]: which boxes are right."""
-    return np.any(inclusive_iou(answers, boxes) >= 0.5, axis=1)
-
-
 def _counts(label_right: np.ndarray, box_right: np.ndarray) -> Tensor:
-    """float64 [5]: the columns of one image, from what is right of each of its answers, bool [A]."""
+    """The columns of one image, float64 [5], from what is right about each of its predictions, bool [A]."""
     label, box, both = bool(label_right.any()), bool(box_right.any()), bool((label_right & box_right).any())
     columns = [True, label and not both, box and not label, not label and not box, not box]
     return torch.tensor(columns, dtype=torch.float64)
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None

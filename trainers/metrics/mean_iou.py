@@ -1,44 +1,44 @@
-"""Mean intersection over union and pixel accuracy, counted so that any split of the images agrees.
+"""The metric of scene parsing: mean intersection over union and pixel accuracy.
 
-Source: the ADE20K development kit: pixels without a class are left out, intersections and unions are totals over the
-set, and the score is the mean of mean IoU and pixel accuracy. Empty, merge, compute, as Accuracy; ranks add `totals`.
+Source: the development kit of ADE20K. Pixels without a class are left out, intersections and unions are summed over the
+whole set before they are divided, and the score is the mean of mean IoU and pixel accuracy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .totals import Totals
 
-@dataclass(frozen=True, eq=False)
-class MeanIou:
-    """`totals` int64 [K, K]: pixels of the row's class that are predicted as the column's."""
 
-    totals: Tensor
+class MeanIou(Totals):
+    """IoU of class k = right_k / (true_k + predicted_k - right_k), in pixels.
+
+    `totals` is int64 [K, K]: entry (i, j) counts the pixels of class i that are predicted as class j.
+    """
 
     @classmethod
     def empty(cls, classes: int, device: torch.device | str = "cpu") -> MeanIou:
-        """Of no pixel."""
+        """The metric of no pixels."""
         return cls(torch.zeros(classes, classes, dtype=torch.int64, device=device))
 
     @classmethod
     def of(cls, predictions: Tensor, masks: Tensor, *, classes: int) -> MeanIou:
-        """Of pixels in any order: int64 of one shape, predictions in [0, K); a mask of K or more has no class."""
+        """The metric of pixels in any order: int64 tensors of one shape, predictions in [0, K).
+
+        Pixels whose mask is K or more have no class and do not count.
+        """
         labelled = masks < classes
         cells = masks[labelled] * classes + predictions[labelled]
         return cls(torch.bincount(cells, minlength=classes**2).view(classes, classes))
 
-    def merge(self, other: MeanIou) -> MeanIou:
-        """Of both sets of pixels, which must not share any."""
-        return MeanIou(self.totals + other.totals)
-
     def compute(self) -> dict[str, Any]:
-        """Shares in [0, 1]: score, mean_iou, pixel_accuracy, per_class (list of K IoUs); pixels with a class.
+        """Shares in [0, 1]: `score`, `mean_iou`, `pixel_accuracy`, `per_class` (K IoUs); `pixels` that have a class.
 
-        A class with neither true nor predicted pixels has an IoU of 0, and so lowers the mean, as in ADE20K's kit.
+        A class with neither true nor predicted pixels has an IoU of 0 and so lowers the mean, as in ADE20K's kit.
         """
         totals = self.totals.double()
         right, true, predicted = totals.diag(), totals.sum(1), totals.sum(0)

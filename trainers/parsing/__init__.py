@@ -1,7 +1,8 @@
 """Training and evaluating networks of scene parsing on stores of images and masks.
 
     result = train(TrainConfig(store=Path("camvid.train.lmdb"), val_store=Path("camvid.val.lmdb"), out=Path("run")))
-    network, checkpoint = load_parser("run/best.pt")
+    figures = evaluate(EvaluateConfig(checkpoint=Path("run/best.pt"), store=Path("camvid.val.lmdb")))
+    network = load_network("run/best.pt").module  # from sdali.trainers
 
 Under torchrun every rank calls the same function and gets the same result.
 """
@@ -11,14 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import training
-from .checkpoint import load_parser
 from .config import EvaluateConfig, TrainConfig
-from .job import prepare
-from .testing import evaluate
+from .evaluation import evaluate
+from .job import ParsingJob
 
-__all__ = ["EvaluateConfig", "TrainConfig", "evaluate", "load_parser", "train"]
+__all__ = ["EvaluateConfig", "TrainConfig", "evaluate", "train"]
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
-    """Train a network of scene parsing, see training.train; its score is the mean of mean IoU and pixel accuracy."""
-    return training.train(config, prepare)
+    """Train a network of scene parsing; see core.training.train. Its score: (mean IoU + pixel accuracy) / 2."""
+    return training.train(config, ParsingJob)

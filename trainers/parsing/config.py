@@ -1,4 +1,4 @@
-"""What a user may choose about training and testing a network of scene parsing; the command line is made from these."""
+"""The options of training and evaluating a network of scene parsing; the command line is made from these."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ...pipelines.config import LARGEST_OUTPUT, MOST_THREADS, ParsingAugmentation
+from ...pipelines.config import LARGEST_OUTPUT, ParsingAugmentation
 from ...pipelines.errors import InputError
-from ..core.checks import check_choice, check_count, check_least, take_python_numbers
-from ..core.config import TrainingConfig, yes
-from ..core.machine import Precision
-from ..core.resume import plain
-from ..core.schedule import Schedule
+from ..core.checks import check_choice, check_count, check_differ, check_least
+from ..core.config import EvaluationConfig, Schedule, TrainingConfig, flattened, yes
 from ..models.parsing.network import ParsingConfig
 
 Balance = Literal["none", "median_frequency"]
@@ -25,31 +22,34 @@ class TrainConfig(TrainingConfig):
     """Train a network of scene parsing on a store of images and masks."""
 
     heatmaps: Annotated[Path | None, arg(name="cams")] = None
-    """Heatmap store of the training images: windows follow it (SDA). None: plain crops."""
+    """Heatmap store of the training images, which the crops then follow (supervised data augmentation). None: crops
+    are drawn without heatmaps."""
 
     network: Annotated[ParsingConfig, arg(name="")] = field(default_factory=ParsingConfig)
     """Backbone and head."""
 
     backbone_weights: Path | None = None
-    """Classification checkpoint (last.pt or best.pt) that the backbone starts from. None: random weights."""
+    """Classification checkpoint (last.pt or best.pt) whose weights the backbone starts from. None: random weights."""
 
     batch_size: int = 16
-    """Images a step, on each rank."""
+    """Images in each step, on each rank (process)."""
 
     size: tuple[int, int] = (473, 473)
     """Height and width of the training windows, pixels."""
 
     schedule: Schedule = "poly"
-    """How the learning rate falls: cosine, poly, (1 - done) to the power of 0.9, or step, by 10 at 2/3 and 8/9."""
+    """How the learning rate falls after the warm-up. cosine: along half a cosine to 0; poly: as (1 - the share of the
+    run that is done) to the power of 0.9; step: to a tenth after 2/3 of the run, and again after 8/9."""
 
     class_balance: Balance = "none"
-    """Weight of a pixel in the loss; median_frequency: median frequency of the classes by its own (SegNet)."""
+    """Weight of each pixel in the loss. none: 1; median_frequency: the median of the classes' frequencies divided by
+    the frequency of the pixel's class (SegNet)."""
 
     auxiliary_weight: float = 0.4
-    """Of the auxiliary head's loss (PSPNet)."""
+    """Weight of the auxiliary head's loss (PSPNet)."""
 
     augmentation: Annotated[ParsingAugmentation, arg(name="")] = field(default_factory=ParsingAugmentation)
-    """Everything random about a training image. crop.shorter_side, where given, is the side in evaluations too."""
+    """Everything random about a training image. Where crop.shorter_side is given, evaluations resize to it too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,46 +60,32 @@ class TrainConfig(TrainingConfig):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a resumed run cannot change, by names for people."""
-        return {**plain(self.network), **super().identity, "heatmaps": yes(self.heatmaps)}
+        """What a resumed run cannot change, under names for people."""
+        return {**flattened(self.network), **super().identity, "heatmaps": yes(self.heatmaps)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """Evaluate a network of scene parsing: whole images, predictions compared at their original size."""
+class EvaluateConfig(EvaluationConfig):
+    """Evaluate a network of scene parsing on whole images; predictions are compared at the images' original size."""
 
     checkpoint: Path
-    """last.pt or best.pt of a run; the average of the weights is used where there is one."""
-
-    store: Path
-    """Store of images and masks with the classes that the network was trained on."""
+    """last.pt or best.pt of a run. The moving average of the weights is used where the run has one."""
 
     scales: tuple[float, ...] = (1.0,)
-    """Factors on the size that training evaluated at; what the network says at each of them is averaged."""
+    """Factors by which images are scaled, relative to the size in the evaluations of the training run. The softmax of
+    all of them is averaged."""
 
     flip: bool = False
-    """Try mirror images too."""
+    """Also try the mirror image at each scale."""
 
     predictions: Path | None = None
-    """Write the predictions into this folder, PNG of class indices under the images' names."""
+    """Write the predictions into this folder, as PNG files of class indices under the images' names."""
 
     picture: Path | None = None
     """Draw a few images, their masks, the predictions and where these are wrong into this PNG."""
 
-    precision: Precision = "auto"
-    """Of the forward pass; auto: bfloat16 where the GPU or CPU has arithmetic for it, else float32."""
-
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, or cuda:1."""
-
-    threads: int | None = None
-    """CPU threads of each rank. None: its share of the cores."""
-
     def __post_init__(self) -> None:
-        take_python_numbers(self)
-        check_count("threads", self.threads, MOST_THREADS)
-        check_choice("precision", self.precision, Precision)
+        super().__post_init__()
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
             raise InputError(f"scales must be numbers above 0, got {' '.join(map(str, self.scales)) or 'none'}")
-        if len(set(self.scales)) < len(self.scales):
-            raise InputError(f"scales must differ, got {' '.join(map(str, self.scales))}")
+        check_differ("scales", self.scales)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,44 +12,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from ...pipelines.parsing import test_loader, train_loader
-from ...pipelines.sources.mask_classes import check_masks_of_classes
-from ...pipelines.store.class_frequencies import class_frequencies
-from ...pipelines.store.reader import ImageStore
-from ..classification.checkpoint import check_training
-from ..core.distributed import Ranks
-from ..core.job import Job, opened_parts
-from ..core.machine import autocast
-from ..models.parsing.network import create_parser
-from .checkpoint import TASK, load_backbone
+from ...pipelines.store.measure import class_frequencies
+from ...pipelines.store.reader import ImageStore, check_masks_of_classes
+from ..core import checkpoint
+from ..core.job import Job
+from ..core.networks import check_training
+from ..core.process import Process, autocast
+from ..models.parsing.network import ParsingNetwork, create_parser
 from .config import TrainConfig
 from .evaluation import count_pixels, whole_image_batch
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParsingJob(Job):
-    """See Job."""
+class ParsingJob(Job[TrainConfig]):
+    """See Job; `class_weights`: float32 [K] on the device, of a pixel of each class in the loss; None for 1 each."""
 
-    config: TrainConfig
-    class_weights: Tensor | None
-    """float32 [K], on the device: of a pixel of each class in the loss."""
+    task, score = "parsing", "score"
 
-    task, score = TASK, "score"
+    def __init__(self, config: TrainConfig, process: Process) -> None:
+        super().__init__(config, process)
+        self.class_weights: Tensor | None = None
+        if config.class_balance == "median_frequency":  # a class that no training pixel has weighs 0
+            weights = class_frequencies(self.store).median_frequency_weights()
+            self.class_weights = torch.from_numpy(weights.astype(np.float32)).to(process.device)
+
+    def check_store(self, store: ImageStore) -> None:
+        check_masks_of_classes(store)
 
     def train_loader(self) -> Loader:
         config = self.config
-        return train_loader(
-            self.store,
-            heatmaps=config.heatmaps,
-            batch_size=config.batch_size,
-            size=config.size,
-            seed=config.seed,
-            augmentation=config.augmentation,
-            epoch_length=config.epoch_length,
-            **self.skipping,
-            **self.loading,
-        )
+        return train_loader(self.store, heatmaps=config.heatmaps, size=config.size, **self.training_options)
 
     def test_loader(self) -> Loader:
         batch_size = whole_image_batch(self.val_store, self.config.batch_size)
@@ -56,7 +51,7 @@ class ParsingJob(Job):
         return test_loader(self.val_store, batch_size=batch_size, shorter_side=shorter_side, **self.loading)
 
     def network(self) -> nn.Module:
-        config, device = self.config, self.ranks.device
+        config, device = self.config, self.process.device
         model = create_parser(config.network, len(self.store.classes), std=self.statistics.std.tolist())
         if config.backbone_weights is not None and not self.saved:
             load_backbone(model, config.backbone_weights, config.network.backbone)
@@ -65,12 +60,12 @@ class ParsingJob(Job):
         return model
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """Mean cross-entropy of the pixels that have a class, 0 where none has; an auxiliary head adds its own.
+        """Mean cross-entropy of the pixels that have a class, 0 where none has; an auxiliary head adds its loss.
 
         The mean is over the pixels of all ranks, since one may have few: a rank divides its sum by the mean over the
         ranks of their pixels, so that DDP's mean of the gradients is the gradient that one process would get.
         """
-        device = self.ranks.device
+        device = self.process.device
         images, masks = (batch[name].to(device, non_blocking=True) for name in ("image", "mask"))
         with autocast(device, self.precision):
             scores = model(images)
@@ -90,18 +85,12 @@ class ParsingJob(Job):
         """float32: the pixels that have a class, weighted by it, a mean over the ranks; 1 where there are none."""
         labelled, weights = masks[masks != self.store.ignore_index], self.class_weights
         own = labelled.new_tensor(len(labelled)) if weights is None else weights[labelled].sum()
-        total = self.ranks.sum(own.double()) / self.ranks.world_size
+        total = self.process.sum(own.double()) / self.process.world_size
         return torch.where(total > 0, total, torch.ones_like(total)).float()
 
-    def evaluate(self, model: nn.Module, loader: Loader, stop: Callable[[], int]) -> dict[str, Any]:
-        return count_pixels(
-            model,
-            ([batch] for batch in loader),
-            classes=len(self.store.classes),
-            ranks=self.ranks,
-            precision=self.precision,
-            stop=stop,
-        ).compute()
+    def evaluate(self, model: nn.Module, batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        views, classes = ([batch] for batch in batches), len(self.store.classes)
+        return count_pixels(model, views, classes=classes, process=self.process, precision=self.precision).compute()
 
     def describe(self, result: dict[str, Any]) -> str:
         return (
@@ -119,15 +108,13 @@ class ParsingJob(Job):
         return f"{self.config.network.backbone} with {self.config.network.head}"
 
 
-def prepare(config: TrainConfig, ranks: Ranks, threads: int) -> ParsingJob:
-    """The job; raises InputError for what a user can get wrong, before anything is written."""
-    parts = opened_parts(config, ranks, threads, task=TASK, check=check_masks_of_classes)
-    return ParsingJob(**parts, class_weights=_class_weights(config, parts["store"], ranks))
-
-
-def _class_weights(config: TrainConfig, store: ImageStore, ranks: Ranks) -> Tensor | None:
-    """The weights of the classes that were asked for; one that no training pixel has weighs 0."""
-    if config.class_balance == "none":
-        return None
-    weights = class_frequencies(store).median_frequency_weights()
-    return torch.from_numpy(weights.astype(np.float32)).to(ranks.device)
+def load_backbone(model: ParsingNetwork, path: Path, backbone: str) -> None:
+    """Fill the backbone with the weights of a trained classifier; raises InputError for one of another network."""
+    contents = checkpoint.load(path, "classification")
+    if (name := contents["model"]["name"]) != backbone:
+        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
+    weights = checkpoint.best_weights(contents)
+    wanted = model.backbone.state_dict()
+    if missing := [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]:
+        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
+    model.backbone.load_state_dict({name: weights[name] for name in wanted})

@@ -1,4 +1,4 @@
-"""A picture of what a network of scene parsing says: images, true masks, predictions, and where they differ."""
+"""A picture of predictions of scene parsing: images, true masks, predicted masks, and where they differ."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import numpy as np
 
 from ...cams.drawing.mask_colours import OKABE_ITO, legend, mask_overlay
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, stacked
-from ...pipelines.io.small_files import write_png
+from ...pipelines.io.publish import write_png
 from ...pipelines.store.reader import ImageStore
+from ..core.pictures import decoded
 
-COUNT, HEIGHT, ASPECT = 6, 200, 1.5  # images; height of a row and widest shape of a picture, pixels
+HEIGHT, ASPECT = 200, 1.5  # of a row, pixels; widest shape of a picture
 WRONG = OKABE_ITO[5]
 
 
-def shown_samples(store: ImageStore) -> np.ndarray:
-    """int64 [at most 6]: samples evenly spread over the store."""
-    return np.unique(np.linspace(0, len(store) - 1, COUNT).round().astype(np.int64))
-
-
-def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np.ndarray]) -> None:
+def save_parsing_picture(
+    path: Path, store: ImageStore, predictions: Iterable[np.ndarray], *, overwrite: bool = False
+) -> None:
     """Write the PNG; predictions: uint8 [H, W] of class indices for each sample of the store, in order."""
     classes, rows, values = len(store.classes), [], set()
     for index, prediction in enumerate(predictions):
@@ -30,8 +28,7 @@ def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np
         labelled = mask < classes
         wrong = labelled & (prediction != mask)
         values |= {*np.unique(mask[labelled]).tolist(), *np.unique(prediction).tolist()}
-        picture = cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR)
-        shown = fitted(np.asarray(picture)[:, :, ::-1], HEIGHT, round(HEIGHT * ASPECT))
+        shown = fitted(decoded(store, index), HEIGHT, round(HEIGHT * ASPECT))
         rows.append(
             Row(
                 name=store.names[index],
@@ -45,7 +42,7 @@ def save_parsing_picture(path: Path, store: ImageStore, predictions: Iterable[np
             )
         )
     sheet = contact_sheet([("Image", 1), ("Truth", 1), ("Prediction", 1), ("Wrong pixels", 1)], rows, HEIGHT)
-    write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]))
+    write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]), overwrite=overwrite)
 
 
 def _errors(picture: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:

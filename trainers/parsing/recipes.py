@@ -12,15 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 from ...pipelines.config import ParsingAugmentation, ParsingCrop
-from ..classification.recipes import chosen
+from ..core.checks import checked_recipe
 from ..models.parsing.message_passing import MessagePassingConfig
 from ..models.parsing.mixed_context import MixedContextConfig
 from ..models.parsing.network import ParsingConfig
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """The recipe of this name, one of RECIPES; raises InputError for another, listing them."""
-    return chosen(RECIPES, name)()
+    """The TrainConfig arguments of a recipe, by its name in RECIPES; raises InputError for an unknown name."""
+    return checked_recipe(name, RECIPES)()
 
 
 def ade20k_vgg16() -> dict[str, Any]:
@@ -72,5 +72,5 @@ def _ade20k(backbone: str) -> dict[str, Any]:
     }
 
 
-RECIPES = {made.__name__: made for made in (ade20k_vgg16, ade20k_resnet101)}
+RECIPES = {function.__name__: function for function in (ade20k_vgg16, ade20k_resnet101)}
 """Every recipe, by its name."""

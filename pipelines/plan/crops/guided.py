@@ -9,28 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Protocol
 
 import numba
 import numpy as np
 
 from ...errors import InputError
 from ...io.numba_cache import CACHE
-from ...store.heatmap_codec import Cells
+from ...store.heatmaps import Cells
 
 WORDS = 4  # follow the heatmap or not, cell, y in the cell, x in the cell
-
-
-class Heatmaps(Protocol):
-    """Where the object is, image by image: CAMs, masks, boxes or a user's own arrays."""
-
-    def __len__(self) -> int:
-        """As many as the store has images."""
-        ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        """uint8 [h, w], any h and w, over the whole (EXIF-oriented) image of that index in the store."""
-        ...
 
 
 def cells_of(maps: Sequence[np.ndarray]) -> Cells:

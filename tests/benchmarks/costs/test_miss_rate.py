@@ -68,7 +68,7 @@ def test_a_store_without_masks_is_refused(tmp_path: Path) -> None:
 
 def test_real_pets(real_data: Path, tmp_path: Path) -> None:
     """On pets, trimap-guided windows miss under 0.2 % of the time, plain ones several times as often."""
-    from sdali.cams.from_annotations import mask_heatmap
+    from sdali.cams.annotation_maps import mask_heatmap
     from sdali.pipelines.build.build import build
     from sdali.pipelines.io.progress import silent
     from sdali.pipelines.sources.folder import folder

@@ -43,7 +43,9 @@ def test_settings_are_measured_on_photographs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(scale, "THREADS", (1,))
     monkeypatch.setattr(scale, "BATCH_SIZES", (2,))
     monkeypatch.setattr(scale, "SIDES", (60, 600))
-    record = scale.scale(tmp_path, samples=[100], orders=[100], shards=[2], rounds=1, images_a_round=12)
+    record = scale.scale(
+        scale.ScaleConfig(images=tmp_path, samples=(100,), orders=(100,), shards=(2,), rounds=1, images_a_round=12)
+    )
     assert record["orders"][0]["samples"] == 100 and record["shards"][0]["shards"] == 2
     results = {result["peer"]: result for result in record["photographs"]}
     names = ["threads 1", "batch size 2", "shorter side 60", "shorter side 600"]
@@ -55,8 +57,8 @@ def test_settings_are_measured_on_photographs(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"samples": [0]}, "samples must be at least 1, got 0"), ({"rounds": 0}, "rounds must be at least 1, got 0")],
+    [({"samples": (0,)}, "samples must be at least 1, got 0"), ({"rounds": 0}, "rounds must be at least 1, got 0")],
 )
 def test_bad_options_are_refused(options: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        scale.scale(None, **options)
+        scale.scale(scale.ScaleConfig(**options))

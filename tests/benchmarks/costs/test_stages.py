@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pictures import jpeg, photo
 
-from sdali.benchmarks.costs.stages import stages
+from sdali.benchmarks.costs.stages import StagesConfig, stages
 from sdali.pipelines.errors import InputError
 
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_stages_add_up(folder: Path) -> None:
     """The parts sum to the whole; decoding costs more than reading; colour stays below 0.05 ms at 224 px."""
-    record = stages(folder, rounds=1, images_a_round=100, batch_size=5, model="convnet4", steps=2)
+    record = stages(StagesConfig(images=folder, rounds=1, images_a_round=100, batch_size=5, model="convnet4", steps=2))
     costs = record["cpu_ms_per_image"]
     parts = ("read", "plan", "decode", "resize", "colour", "hand_over")
     assert list(costs) == [*parts, "whole"]
@@ -40,4 +40,4 @@ def test_the_stages_add_up(folder: Path) -> None:
 )
 def test_bad_options_are_refused(folder: Path, options: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        stages(folder, **options)
+        stages(StagesConfig(images=folder, **options))

@@ -156,7 +156,7 @@ def test_colour_does_not_give_the_class_away() -> None:
 def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
     """What cannot be generated is refused in one sentence, before anything is."""
     with pytest.raises(InputError, match=message):
-        scenes(**arguments)
+        scenes(arguments.pop("count"), **arguments)
 
 
 def test_several_objects_lie_in_one_picture() -> None:

@@ -15,7 +15,7 @@ import pytest
 from pictures import jpeg, photo
 
 from sdali.benchmarks.throughput.chart import save_chart
-from sdali.benchmarks.throughput.measure import PEERS, throughput
+from sdali.benchmarks.throughput.measure import PEERS, ThroughputConfig, throughput
 from sdali.cli.main import main
 from sdali.pipelines.errors import InputError
 
@@ -38,7 +38,7 @@ def installed(peer: str) -> bool:
 
 def test_every_peer_serves_or_says_why_not(folder: Path, tmp_path: Path) -> None:
     """Each peer in its own process; its images are checked for shape and dtype on the way."""
-    record = throughput(folder, peers=PEERS, rounds=1, images_a_round=8, batch_size=4, size=32)
+    record = throughput(ThroughputConfig(images=folder, rounds=1, images_a_round=8, batch_size=4, size=32))
     assert [result["peer"] for result in record["results"]] == list(PEERS)
     for result in record["results"]:
         if "failure" not in result:
@@ -63,23 +63,23 @@ def test_every_peer_serves_or_says_why_not(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"peers": ("stock",)}, "no peer is called stock; there are sdali,"),
-        ({"peers": ()}, "no peer is called"),
-        ({"peers": ("sdali", "sdali")}, "named once each"),
+        ({"peers": "stock"}, "no peer is called stock; there are sdali,"),
+        ({"peers": " ,"}, "no peer is called"),
+        ({"peers": "sdali, sdali"}, "named once each"),
         ({"rounds": 0}, "rounds must be at least 1, got 0"),
-        ({"batch_size": 0}, "batch size must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
     ],
 )
 def test_bad_options_are_refused(folder: Path, options: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        throughput(folder, **options)
+        throughput(ThroughputConfig(images=folder, **options))
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "cuda:abc"])
 def test_a_device_that_is_not_there_is_refused_at_once(folder: Path, device: str) -> None:
     with pytest.raises(InputError, match=device):
-        throughput(folder, device=device)
+        throughput(ThroughputConfig(images=folder, device=device))
 
 
 def test_a_chart_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
@@ -146,7 +146,8 @@ def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: si
 def test_images_that_cannot_be_used_are_named_and_left_out(folder: Path, tmp_path: Path, caplog) -> None:
     shutil.copytree(folder, tmp_path / "photos")
     (tmp_path / "photos" / "class" / "note.jpg").write_text("hello")
-    record = throughput(tmp_path / "photos", peers=("sdali",), rounds=1, images_a_round=8, batch_size=4, size=32)
+    options = {"peers": "sdali", "rounds": 1, "images_a_round": 8, "batch_size": 4, "size": 32}
+    record = throughput(ThroughputConfig(images=tmp_path / "photos", **options))
     assert record["workload"]["images"] == 12
     assert "left out: class/note.jpg is not an image" in caplog.text
 

@@ -15,7 +15,7 @@ import pytest
 from building import built, decoded, encoded, picture
 from PIL import Image
 
-from sdali.pipelines.build.split import is_validation
+from sdali.pipelines.build.build import split_parts
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.sources.folder import folder
 from sdali.pipelines.sources.source import Loaded, SourceItem
@@ -42,8 +42,8 @@ _BAD = {
     "a text.jpg": (b"this is text", "is not an image"),
     "cut.jpg": (encoded(picture())[:-200], "is truncated: the JPEG has no end marker"),
     "zero.jpg": (b"", "is empty"),
-    "bomb.png": (_bomb(), "has 40,000 x 40,000 px, more than the 178,956,970 allowed (--max-pixels)"),
-    "动画.gif": (b"GIF89a" + bytes(100), r"format GIF, which DALI does not decode (--transcode converts it)"),
+    "bomb.png": (_bomb(), "has 40,000 x 40,000 px, more than the 178,956,970 allowed (max_pixels)"),
+    "动画.gif": (b"GIF89a" + bytes(100), r"format GIF, which DALI does not decode (transcode=True converts it)"),
 }
 
 
@@ -52,7 +52,7 @@ def test_a_bad_file_stops_the_build(tmp_path: Path, name: str) -> None:
     """The sentence names the file, the reason and the way out; nothing is published and nothing left over."""
     data, reason = _BAD[name]
     (_photographs(tmp_path / "p") / "cat" / name).write_bytes(data)
-    with pytest.raises(InputError, match=f"cat/{name} .*{re.escape(reason)}; correct or remove it, or pass --skip-bad"):
+    with pytest.raises(InputError, match=f"cat/{name} .*{re.escape(reason)}; correct or remove it, or pass skip_bad"):
         built(tmp_path / "p", tmp_path / "s.lmdb")
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
@@ -78,7 +78,7 @@ def test_when_all_are_bad_nothing_is_published(tmp_path: Path) -> None:
     """Skipping everything is an error that gives the first reason."""
     (tmp_path / "p" / "cat").mkdir(parents=True)
     (tmp_path / "p" / "cat" / "1.jpg").write_bytes(b"text")
-    with pytest.raises(InputError, match=r"nothing is left for .*: all 1 samples are bad, .*cat/1.jpg is not an image"):
+    with pytest.raises(InputError, match=r"no sample is left for .*: 1 are bad, .*cat/1.jpg is not an image"):
         built(tmp_path / "p", tmp_path / "s.lmdb", skip_bad=True)
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
@@ -142,18 +142,18 @@ def _items(counts: list[int]) -> list[SourceItem]:
 def test_splits_keep_their_laws() -> None:
     """Every class of two or more is on both sides, shares are rounded, and a growing set moves few images."""
     items = _items([1, 2, 3, 100, 1000])
-    chosen = np.array(is_validation(items, 0.9, seed=3))
+    chosen = np.array(split_parts(items, 0.9, seed=3))
     labels = np.array([item.label for item in items])
     assert [int(chosen[labels == c].sum()) for c in range(5)] == [0, 1, 1, 10, 100]
     larger = _items([1, 2, 3, 100, 1100])
     moved = dict(zip((item.name for item in items), chosen, strict=True))
-    after = dict(zip((item.name for item in larger), is_validation(larger, 0.9, seed=3), strict=True))
+    after = dict(zip((item.name for item in larger), split_parts(larger, 0.9, seed=3), strict=True))
     assert sum(moved[name] != after[name] for name in moved) <= 20
     for share in (0.0, 1.0, 1.5):
         with pytest.raises(InputError, match="split must lie between 0 and 1"):
-            is_validation(items, share, seed=0)
+            split_parts(items, share, seed=0)
     with pytest.raises(InputError, match="two images or more"):
-        is_validation(_items([1, 1]), 0.5, seed=0)
+        split_parts(_items([1, 1]), 0.5, seed=0)
 
 
 def test_a_mask_of_another_size_names_both_files(tmp_path: Path) -> None:
@@ -194,12 +194,13 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, int], reason: s
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
+@pytest.mark.slow
 def test_a_killed_build_publishes_nothing(tmp_path: Path) -> None:
     """SIGKILL in mid-build: no store; the next build of the same target works."""
     root = _photographs(tmp_path / "p")
     script = """
 import os, signal, sys
-from sdali.pipelines import lmdb_write
+from sdali.pipelines.store import lmdb_write
 from sdali.pipelines.store.boxes import Boxes
 from sdali.pipelines.build.build import build
 from sdali.pipelines.sources.folder import folder

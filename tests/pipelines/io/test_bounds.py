@@ -20,7 +20,7 @@ from sdali.pipelines.config import Augmentation, Crop
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.io.bounds import MOST, at_most, checked_seed, whole_number
 from sdali.trainers.classification import TrainConfig
-from sdali.trainers.core.resume import plain
+from sdali.trainers.core.config import flattened
 
 HUGE = 10**23
 
@@ -113,7 +113,7 @@ def test_a_configuration_takes_numpys_numbers_and_no_others(tmp_path: Path) -> N
     options |= {"epochs": np.int64(3), "seed": np.uint64(2**63), "lr": np.float32(0.5), "sizes": (np.int32(32), 64)}
     crop: dict[str, Any] = {"area": (np.float64(0.5), 1.0)}
     options["augmentation"] = Augmentation(crop=Crop(**crop))
-    found = plain(TrainConfig(**options))
+    found = flattened(TrainConfig(**options))
     assert json.loads(json.dumps(found))["seed"] == 2**63
     assert not [name for name, value in found.items() if isinstance(value, np.generic)]
     assert type(found["sizes"][0]) is int and type(found["augmentation.crop.area"][0]) is float

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.io.hdf5 import dataset, open_hdf5, text, text_attribute
+from sdali.pipelines.io.hdf5 import Rows, dataset, open_hdf5, text, text_attribute
 from sdali.pipelines.io.hdf5_write import write_text
 
 ROWS = np.arange(24, dtype=np.int64).reshape(8, 3)
@@ -176,3 +176,19 @@ def test_our_own_sentences_pass_unchanged(tmp_path: Path) -> None:
     path = written(tmp_path / "a.h5", lambda file: None)
     with pytest.raises(InputError, match=r"^as it is$"), open_hdf5(path, "rows", "make it again"):
         raise InputError("as it is")
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("options", [{}, {"chunks": (2,)}, {"chunks": (2,), "compression": "gzip"}])
+def test_rows_of_variable_length_come_back(tmp_path: Path, libver: str, options: dict[str, Any]) -> None:
+    """Bytes, the last row larger than one of HDF5's heaps (4,096 bytes), and names."""
+    values = [np.arange(size, dtype=np.uint8) for size in (5, 200, 250)] + [np.zeros(9000, np.uint8)]
+    with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
+        data = file.create_dataset("images", (4,), h5py.vlen_dtype(np.uint8), **options)
+        for row, value in enumerate(values):
+            data[row] = value
+        file.create_dataset("names", data=["a", "bb", "ccc", "dddd"], **options)
+    with open_hdf5(tmp_path / "a.h5", "images", "make it again") as file:
+        rows = Rows(dataset(file, "images"))
+        assert [rows[row].tobytes() for row in range(4)] == [value.tobytes() for value in values]
+        assert text(dataset(file, "names")) == ["a", "bb", "ccc", "dddd"]

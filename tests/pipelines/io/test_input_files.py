@@ -14,8 +14,7 @@ from pictures import jpeg, make_store, photo
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.io.input_files import open_input, read_input
 from sdali.pipelines.store.statistics import statistics_path
-from sdali.trainers.detection.predictions import read_coco_predictions
-from sdali.trainers.localization.answers import read_answers
+from sdali.trainers.localization.predictions import read_predictions
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
@@ -25,21 +24,22 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert read_input(tmp_path / "file") == read_input(tmp_path / "link") == b"content"
     before = os.listdir("/proc/self/fd")
-    for path, reason in ((tmp_path / "pipe", "no regular"), (Path("/dev/zero"), "no regular"), (tmp_path, "directory")):
+    for path, reason in (
+        (tmp_path / "pipe", "not a regular"),
+        (Path("/dev/zero"), "not a regular"),
+        (tmp_path, "directory"),
+    ):
         with pytest.raises(OSError, match=reason):
             open_input(path)
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_answers_and_predictions_are_not_waited_for(tmp_path: Path) -> None:
+def test_predictions_are_not_waited_for(tmp_path: Path) -> None:
     """Nor are they read from an endless device."""
-    store = make_store(tmp_path / "store", 3)
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
-            read_answers(path, images=3, classes=3)
-        with pytest.raises(InputError, match=f"cannot read {path}: it is no regular file"):
-            read_coco_predictions(path, store)
+        with pytest.raises(InputError, match=f"cannot read {path}: it is not a regular file"):
+            read_predictions(path, images=3, classes=3)
 
 
 COMMANDS = [
@@ -77,6 +77,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_no_command_waits_for_a_pipe(tmp_path: Path) -> None:
     """Wherever one is named, a sentence about it, status 2, no traceback, and nothing written; in seconds."""
     folder = tmp_path / "given"

@@ -17,8 +17,7 @@ from pictures import jpeg, make_store, photo
 from sdali.pipelines import BadSampleError, ImageStore, InputError, classification
 from sdali.pipelines.io.progress import silent
 from sdali.pipelines.sources.mask_png import encode_mask
-from sdali.pipelines.store.class_frequencies import class_frequencies
-from sdali.pipelines.store.statistics import measure
+from sdali.pipelines.store.measure import class_frequencies, measure
 from sdali.pipelines.store.verify import verify_store
 from sdali.pipelines.store.writer import StoreWriter
 
@@ -59,7 +58,7 @@ def test_nothing_is_taken_for_what_a_header_claims(tmp_path: Path) -> None:
         "import sys, resource\n"
         "from pathlib import Path\n"
         "from sdali.pipelines import classification, InputError, ImageStore\n"
-        "from sdali.pipelines.store.statistics import measure\n"
+        "from sdali.pipelines.store.measure import measure\n"
         "from sdali.pipelines.store.verify import verify_store\n"
         "from sdali.pipelines.io.progress import silent\n"
         "def peak():\n"

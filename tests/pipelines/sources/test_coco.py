@@ -63,7 +63,7 @@ def changed(*path: Any, to: Any) -> dict[str, Any]:
 
 
 BAD = {
-    "text": ("{images: no}", "coco.json is no JSON"),
+    "text": ("{images: no}", "coco.json is not JSON"),
     "a list": ("[1, 2]", "coco.json has no list of images"),
     "too deep": ("[" * 200_000 + "]" * 200_000, "is nested too deep"),
     "no annotations": (changed("annotations", to=None), "has no list of annotations"),
@@ -110,7 +110,7 @@ BAD_IMAGES = {
     "above": (changed("images", 1, "file_name", to="../i/a.jpg"), "points outside"),
     "absolute": (changed("images", 1, "file_name", to="/etc/hostname"), "/etc/hostname points outside"),
     "link": (changed("images", 1, "file_name", to="link.jpg"), "link.jpg points outside"),
-    "a folder": (changed("images", 1, "file_name", to="x"), "x is not a regular file"),
+    "a folder": (changed("images", 1, "file_name", to="x"), "x cannot be read: it is a directory"),
 }
 
 
@@ -128,6 +128,6 @@ def test_a_bad_image_is_named_or_left_out(tmp_path: Path, capsys, kind: str) -> 
 
 def test_coco_needs_its_annotations(tmp_path: Path, capsys) -> None:
     words = words_for(tmp_path, DOCUMENT)
-    assert "--format coco needs --annotations FILE.json" in refusal_of(capsys, *words[:-2])
+    assert "--format coco needs --annotations" in refusal_of(capsys, *words[:-2])
     assert "cannot read the annotations" in refusal_of(capsys, *words[:-1], tmp_path / "none.json")
     assert "is no folder; name the one that holds the images" in refusal_of(capsys, words[0], "nowhere", *words[2:])

@@ -185,7 +185,7 @@ def test_a_box_goes_around_the_pixels_of_some_values(tmp_path_factory: pytest.Te
     rng = np.random.default_rng(seed)
     mask = np.where(rng.random((9, 12)) < 0.04, rng.integers(1, 4, (9, 12)), 0).astype(np.uint8)
     root = _masked(tmp_path_factory.mktemp("boxes"), {"cat/a": mask, "dog/b": mask})
-    source = folder(root / "i", masks=root / "m", boxes_from_masks=[1, 3])
+    source = folder(root / "i", masks=root / "m", boxes_from_masks=(1, 3))
     wanted = [(x, y) for y in range(9) for x in range(12) if mask[y, x] in (1, 3)]
     assert source.has_boxes and source.has_masks
     for label, item in enumerate(source.items):
@@ -201,11 +201,11 @@ def test_boxes_from_masks_that_cannot_be(tmp_path: Path) -> None:
     root = _masked(tmp_path, {"cat/a": np.ones((4, 5), np.uint8)})
     _touch(tmp_path, "flat/a.jpg")
     images, masks = root / "i", root / "m"
-    with pytest.raises(InputError, match="boxes from masks need masks"):
-        folder(images, boxes_from_masks=[1])
-    with pytest.raises(InputError, match="from masks or from annotations"):
-        folder(images, masks=masks, annotations=masks, boxes_from_masks=[1])
-    with pytest.raises(InputError, match="are 0 to 255, and boxes are asked for of 256"):
-        folder(images, masks=masks, boxes_from_masks=[1, 256])
+    with pytest.raises(InputError, match="boxes_from_masks needs masks"):
+        folder(images, boxes_from_masks=(1,))
+    with pytest.raises(InputError, match="from annotations or from boxes_from_masks"):
+        folder(images, masks=masks, annotations=masks, boxes_from_masks=(1,))
+    with pytest.raises(InputError, match="which are 0 to 255, got 256"):
+        folder(images, masks=masks, boxes_from_masks=(1, 256))
     with pytest.raises(InputError, match="has no class folders"):
-        folder(tmp_path / "flat", masks=masks, boxes_from_masks=[1])
+        folder(tmp_path / "flat", masks=masks, boxes_from_masks=(1,))

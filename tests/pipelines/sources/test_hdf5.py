@@ -89,13 +89,13 @@ def test_encoded_images_make_the_store_that_their_files_make(tmp_path: Path) -> 
             datasets[column].append(value)
     path = h5(tmp_path / "a.h5", **datasets, labels=labels[:, None].astype(np.uint64))
     build(folder(tmp_path / "photos", masks=tmp_path / "masks"), tmp_path / "folder.lmdb", progress=silent)
-    store = built(path, names="names", classes="classes", masks="masks")
+    store = built(path, names_dataset="names", classes_dataset="classes", masks_dataset="masks")
     assert store.digest == ImageStore(tmp_path / "folder.lmdb").digest
     assert bytes(store.read([4])[0]) == ENCODED[4] and store.mask(5).tolist() == [[5] * 40] * 35
 
 
 def test_masks_of_pixels_come_back(tmp_path: Path) -> None:
-    store = built(h5(tmp_path / "a.h5", images=PIXELS, labels=LABELS, masks=MASKS), masks="masks")
+    store = built(h5(tmp_path / "a.h5", images=PIXELS, labels=LABELS, masks=MASKS), masks_dataset="masks")
     np.testing.assert_array_equal([store.mask(index) for index in range(COUNT)], MASKS)
 
 
@@ -107,8 +107,8 @@ def test_labels_keep_their_meaning(tmp_path: Path) -> None:
     )
     source = hdf5(path)
     assert source.classes == ("0", "1", "2", "3", "4") and [item.label for item in source.items] == labels.tolist()
-    assert hdf5(path, classes="words").classes == ("v", "w", "x", "y", "z")
-    bare = hdf5(path, labels=None, names="names")
+    assert hdf5(path, classes_dataset="words").classes == ("v", "w", "x", "y", "z")
+    bare = hdf5(path, labels_dataset=None, names_dataset="names")
     assert bare.classes == () and [(item.name, item.label) for item in bare.items[1:3]] == [("b", -1), ("a", -1)]
     assert bare.items[-1].load().data == ENCODED[-1] and bare.items[0].name == "c"
     assert hdf5(h5(tmp_path / "b.h5", images=ENCODED, labels=np.full(COUNT, -1))).classes == ()
@@ -128,6 +128,7 @@ def references(file: h5py.File, name: str) -> None:
     file.create_dataset(name, data=np.array([file["target"].ref] * COUNT, object), dtype=h5py.ref_dtype)
 
 
+DATASETS = {name: f"{name}_dataset" for name in ("classes", "labels", "names", "masks")}
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"labels": LABELS}, {}, "no dataset images of its own, only labels"),
     ({"images": PIXELS}, {}, "no dataset labels of its own, only images"),
@@ -152,12 +153,12 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"images": PIXELS, "labels": LABELS > 0}, {}, "/labels is bool"),
     ({"images": PIXELS, "labels": LABELS - 2}, {}, "/labels has -2 in row 0"),
     ({"images": PIXELS, "labels": LABELS.astype(np.uint64) + 2**63}, {}, "/labels has 9223372036854775808 in row 0"),
-    ({"images": PIXELS, "labels": LABELS * 10**9}, {}, "label 2000000000 in row 2 would make as many classes"),
+    ({"images": PIXELS, "labels": LABELS * 10**9}, {}, "label 2000000000 in row 2 would need 2,000,000,001 classes"),
     ({"images": PIXELS, "labels": LABELS, "c": ["a", "b"]}, {"classes": "c"}, "label 2 in row 2 is outside the 2 cl"),
     ({"images": PIXELS, "labels": LABELS, "c": list("aba")}, {"classes": "c"}, "c has the name 'a' of row 0 again in"),
     ({"images": PIXELS, "labels": LABELS, "c": LABELS}, {"classes": "c"}, "/c is no list of strings"),
     ({"images": PIXELS, "labels": LABELS}, {"classes": "c"}, "no dataset c of its own"),
-    ({"images": PIXELS, "labels": LABELS}, {"classes": "c", "labels": None}, "classes without labels"),
+    ({"images": PIXELS, "labels": LABELS}, {"classes": "c", "labels": None}, "classes_dataset without"),
     ({"images": PIXELS, "labels": LABELS, "n": list("abcdefgh")}, {"names": "n"}, r"/n is strings \[8\], but"),
     ({"images": PIXELS, "labels": LABELS, "n": list("abcdefgha")}, {"names": "n"}, "'a' of row 0 again in row 8"),
     ({"images": PIXELS, "labels": LABELS, "n": [*"abcdefgh", ""]}, {"names": "n"}, "n has no name in row 8"),
@@ -172,7 +173,7 @@ def test_a_file_of_another_form_is_one_sentence(
 ) -> None:
     """Found before anything is written; the sentence names the file, the dataset and what was found."""
     with pytest.raises(InputError, match=rf"a.h5.*{sentence}"):
-        hdf5(h5(tmp_path / "a.h5", **datasets), **options)
+        hdf5(h5(tmp_path / "a.h5", **datasets), **{DATASETS.get(name, name): value for name, value in options.items()})
 
 
 def test_bad_rows_are_named_or_left_out(tmp_path: Path) -> None:
@@ -181,9 +182,9 @@ def test_bad_rows_are_named_or_left_out(tmp_path: Path) -> None:
     masks = [cv2.imencode(".png", np.zeros((30 + row, 40), np.uint8))[1].tobytes() for row in range(COUNT)]
     masks[7], masks[8] = masks[6], b"no PNG"
     path = h5(tmp_path / "a.h5", images=images, labels=LABELS, masks=masks)
-    with pytest.raises(InputError, match=r"0000002.jpg is not an image; correct or remove it, or pass --skip-bad"):
+    with pytest.raises(InputError, match=r"0000002.jpg is not an image; correct or remove it, or pass skip_bad=True"):
         built(path)
-    source = hdf5(path, masks="masks")
+    source = hdf5(path, masks_dataset="masks")
     report = build(source, tmp_path / "s.lmdb", skip_bad=True, progress=silent)
     reasons = {bad["name"]: bad["reason"] for bad in report["skipped"]}
     assert list(reasons) == [f"000000{row}.jpg" for row in (2, 3, 4, 7, 8)] and report["images"] == 4

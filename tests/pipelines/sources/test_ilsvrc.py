@@ -84,8 +84,8 @@ def test_an_empty_blacklist_leaves_nothing_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"map_clsloc": None}, "cannot read .*map_clsloc.txt, which ILSVRC has: No such file"),
-        ({"map_clsloc": "\n"}, "map_clsloc.txt is empty"),
+        ({"map_clsloc": None}, "cannot read .*map_clsloc.txt: No such file"),
+        ({"map_clsloc": "\n"}, "map_clsloc.txt has no classes"),
         ({"map_clsloc": "n9 1 crane\nn1 3 kit_fox\n"}, "line 2 of .*map_clsloc.txt should be WNID 2 NAME"),
         ({"map_clsloc": "n9 1 crane\nn9 2 crane\n"}, "map_clsloc.txt has a WNID twice"),
         ({"map_clsloc": "n9 1 crane\nn1 2 fox\n"}, "gives ILSVRC2012_val_00000001 the class 3 of 1 to 2"),
@@ -116,4 +116,4 @@ def test_what_is_wrong_with_one_image_is_said_at_its_turn(tmp_path: Path, capsys
     root = miniature(tmp_path / "i", train_loc="n9/n9_1 1\n")
     assert "has the annotation" in refusal_of(capsys, "build", root, tmp_path / "s.lmdb", *COMMAND)
     said = refusal_of(capsys, "build", root, tmp_path / "s.lmdb", *COMMAND, "--subset", "test")
-    assert "the subsets of ILSVRC are train_cls, train_loc, val, got test" in said
+    assert "the subsets of ILSVRC are train_loc, train_cls, val, got test" in said

@@ -108,7 +108,7 @@ def test_boxes_are_of_the_image_as_it_is_seen(tmp_path: Path, capsys) -> None:
     assert store.sizes.tolist() == [[60, 40]] and store.boxes(0).xyxy.tolist() == [[0, 0, 40, 60]]
     voc_folder(root, {"a": xml(objects, (40, 60))}, orientation=6)
     sentence = refusal_of(capsys, "build", root, tmp_path / "t.lmdb", *COMMAND)
-    assert "a.jpg is annotated as 40 x 60 px (height x width), but has itself 60 x 40 px as it is seen" in sentence
+    assert "is annotated as 40 x 60 px (height x width), but has 60 x 40 px with its orientation applied" in sentence
 
 
 def no_tag(tag: str) -> str:
@@ -133,7 +133,7 @@ BAD = {
     "nan": (xml([("cat", (1, "nan", 9, 9), 0)]), "has the box [0.0, nan, 9.0, 9.0], whose edges are not all numbers"),
     "infinite": (xml([("cat", (1, 1, "inf", 9), 0)]), "has the box [0.0, 0.0, inf, 9.0]"),
     "no flag": (xml([("cat", (1, 1, 9, 9), "yes")]), "has 'yes' in <difficult>"),
-    "another size": (xml([], (41, 60)), "is annotated as 41 x 60 px (height x width), but has itself 40 x 60"),
+    "another size": (xml([], (41, 60)), "is annotated as 41 x 60 px (height x width), but has 40 x 60"),
     "half a pixel": (xml([]).replace("40<", "40.5<"), "states the size 40.5 x 60.0 px"),
 }
 
@@ -157,9 +157,9 @@ def test_a_bad_annotation_stops_the_build_with_its_name(tmp_path: Path, capsys, 
         ("b\nmissing\n", "missing is listed, but .*JPEGImages has no such image"),
         ("b\n../JPEGImages/b\n", "../JPEGImages/b points outside .*JPEGImages"),
         ("b\n/etc/hostname\n", "/etc/hostname points outside"),
-        ("b\n\0\n", "is no name of a file"),
+        ("b\n\0\n", "cannot be the name of a file"),
         ("b\nlink\n", "link.jpg points outside"),
-        ("\n", "train.txt lists no images"),
+        ("\n", "train.txt has no names of images"),
         ("b\nb\n", "train.txt lists b.jpg 2 times"),
         ("b\nb.jpg\n", "train.txt lists b.jpg 2 times"),
     ],
@@ -178,10 +178,10 @@ def test_two_files_of_one_name_are_never_chosen_between(tmp_path: Path, capsys) 
     root = voc_folder(tmp_path / "v", {"a": xml([("cat", (1, 1, 9, 9), 0)])})
     (root / "Annotations/a.XML").write_text(xml([("emu", (2, 2, 9, 9), 0)]), "utf-8")
     words = ("build", root, tmp_path / "s.lmdb", *COMMAND, "--subset", "train")
-    assert re.search("either of the annotations .*a.XML and .*a.xml: leave one", refusal_of(capsys, *words))
+    assert re.search("either of the annotations .*a.XML and .*a.xml: keep one", refusal_of(capsys, *words))
     (root / "Annotations/a.XML").unlink()
     (root / "JPEGImages/a.jpeg").write_bytes(jpeg(photo(1, 40, 60)))
-    assert "train.txt lists a, which a.jpeg and a.jpg are called; rename one" in refusal_of(capsys, *words)
+    assert "train.txt lists a, and both a.jpeg and a.jpg have that name; rename one" in refusal_of(capsys, *words)
 
 
 def test_what_is_no_voc_folder_is_named(tmp_path: Path, capsys) -> None:
@@ -190,11 +190,11 @@ def test_what_is_no_voc_folder_is_named(tmp_path: Path, capsys) -> None:
     assert "Annotations has no annotation with an object" in refusal_of(capsys, *words)
     (tmp_path / "names.txt").write_text("cat\n", "utf-8")
     words = (*words, "--class-names", tmp_path / "names.txt")
-    assert "cannot read the list" in refusal_of(capsys, *words, "--subset", "val")
+    assert "cannot read the names of images" in refusal_of(capsys, *words, "--subset", "val")
     (root / "Annotations/b.xml").unlink()
     (root / "Annotations").rmdir()
     assert "has no folder Annotations, as VOC has" in refusal_of(capsys, *words)
-    assert "--annotations goes with --format folder or coco" in refusal_of(capsys, *words, "--annotations", root)
+    assert "--annotations goes with --format coco or folder" in refusal_of(capsys, *words, "--annotations", root)
 
 
 def test_a_real_set(real_data: Path, tmp_path: Path, capsys) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 import lmdb
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from sdali.cams.store.writer import HeatmapWriter
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.store.heatmaps import HeatmapStore
+from sdali.pipelines.store.heatmaps import HeatmapStore, quantise
 
 MAPS = np.random.default_rng(0).integers(0, 256, (20, 6, 9), np.uint8)
 
@@ -143,3 +146,19 @@ def test_a_damaged_map_of_a_batch_is_named(path: Path) -> None:
         HeatmapStore(path).cells(np.array([4, 3]))
     with pytest.raises(IndexError, match="no map 20"):
         HeatmapStore(path).cells(np.array([4, 20]))
+
+
+@given(hnp.arrays(np.float32, (3, 4, 5), elements=st.floats(-1e6, 1e6, width=32)))
+def test_quantise_follows_its_formula(maps: np.ndarray) -> None:
+    """Each cell is round(255 max(m, 0) / max m), by a loop in Python floats; without a positive cell, zero."""
+    for floats, levels in zip(maps, quantise(maps), strict=True):
+        peak = float(floats.max())
+        expected = [[round(255 * (max(float(m), 0.0) / peak)) if peak > 0 else 0 for m in row] for row in floats]
+        assert levels.tolist() == expected
+
+
+def test_quantise_ignores_scale() -> None:
+    """Maps that differ by a factor become the same, however small."""
+    heatmap = np.random.default_rng(0).normal(size=(6, 6))
+    assert np.array_equal(quantise(heatmap), quantise(heatmap * 2.0**-40))
+    assert quantise(heatmap).max() == 255

@@ -25,7 +25,7 @@ from sdali.pipelines.store.writer import StoreWriter
 
 KILLED = """
 import os, signal, sys
-from sdali.pipelines import store_join
+from sdali.pipelines.store import join as store_join
 from sdali.pipelines.build.build import build
 from sdali.pipelines.io.progress import silent
 from sdali.benchmarks.scenes.source import scenes

@@ -29,14 +29,16 @@ def numbered(count: int, size: int) -> list[tuple[bytes, bytes]]:
     return [(index.to_bytes(8, "big"), bytes([index % 251]) * size) for index in range(count)]
 
 
-def write(path: Path, records: Records) -> Path:
-    """The databases' records, one of each in turn, as a store's images, masks and boxes come."""
+def write(path: Path, records: Records, offsets: dict[bytes, list[int]] | None = None) -> Path:
+    """The databases' records, one of each in turn, as a store's images, masks and boxes come; fills `offsets`."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
     file = LmdbFile(descriptor, records)
     for place in range(max(map(len, records.values()), default=0)):
         for name, pairs in records.items():
             if place < len(pairs):
                 file.put(name, *pairs[place])
+    if offsets is not None:
+        offsets.update({name: list(file.offsets(name)) for name in records})
     file.finish()
     os.close(descriptor)
     return path
@@ -89,14 +91,22 @@ VALUES = st.sampled_from(SIZES[:-1]) | st.integers(0, 5000)
 def test_lmdb_reads_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, keys: list[list[bytes]], data: st.DataObject
 ) -> None:
-    """Any keys, sizes, numbers of records and of databases, empty ones too; every page belongs to one of them."""
+    """Any keys, sizes, numbers of records and of databases, empty ones too; every page belongs to one of them, and the
+    offsets say where each value lies.
+    """
     records: dict[bytes, list[tuple[bytes, bytes]]] = {}
     for number, ordered in enumerate(keys):
         sizes = data.draw(st.lists(VALUES, min_size=len(ordered), max_size=len(ordered)))
         pairs = [(key, bytes([size % 256]) * size) for key, size in zip(ordered, sizes, strict=True)]
         records[b"database %d" % number] = pairs
-    path = write(tmp_path_factory.mktemp("lmdb") / "f.lmdb", records)
+    offsets: dict[bytes, list[int]] = {}
+    path = write(tmp_path_factory.mktemp("lmdb") / "f.lmdb", records, offsets)
     assert content(path) == records
+    raw = path.read_bytes()
+    for name, pairs in records.items():
+        assert [raw[at : at + len(value)] for at, (_, value) in zip(offsets[name], pairs, strict=True)] == [
+            value for _, value in pairs
+        ]
     assert path.stat().st_size == (2 + used_pages(path)) * lmdb_pages.PAGE_BYTES
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from pictures import jpeg, photo
 
-from sdali.cams.generate import from_masks
+from sdali.cams.heatmaps import from_masks
 from sdali.pipelines import ImageStore, classification
 from sdali.pipelines.errors import BadSampleError, InputError
 from sdali.pipelines.sources.mask_png import encode_mask
 from sdali.pipelines.store.boxes import Boxes
 from sdali.pipelines.store.join import ShardedWriter
-from sdali.pipelines.store.statistics import IMAGENET, measure, save
+from sdali.pipelines.store.measure import measure, save
+from sdali.pipelines.store.statistics import IMAGENET
 from sdali.pipelines.store.subset import Subset
 from sdali.pipelines.store.verify import verify_store
 from sdali.pipelines.store.writer import StoreWriter

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from sdali.pipelines.errors import BadSampleError, InputError
+from sdali.pipelines.store.measure import measure, save
 from sdali.pipelines.store.reader import ImageStore
-from sdali.pipelines.store.statistics import IMAGENET, Statistics, load, measure, save
+from sdali.pipelines.store.statistics import IMAGENET, Statistics, load
 from sdali.pipelines.store.writer import StoreWriter
 
 
@@ -116,7 +117,7 @@ def test_published_lighting_is_the_tables_product() -> None:
 def test_saved_statistics_come_back_to_the_bit(tmp_path: Path, images: list[np.ndarray]) -> None:
     """Written beside the store as JSON, read through `store.statistics`, None before."""
     store = _store(tmp_path / "s.lmdb", images)
-    assert load(store) is None and store.statistics is None
+    assert load(store.path, store.digest) is None and store.statistics is None
     statistics = measure(store)
     path = save(store, statistics)
     assert path == tmp_path / "s.lmdb.stats.json" and json.loads(path.read_text())["digest"] == store.digest
@@ -130,13 +131,13 @@ def test_statistics_of_other_images_are_refused(tmp_path: Path, images: list[np.
     path = save(store, measure(store))
     other = _store(tmp_path / "s.lmdb", images[:2], overwrite=True)
     with pytest.raises(InputError, match=r"s\.lmdb\.stats\.json was measured on other images than .*s\.lmdb holds"):
-        load(other)
+        load(other.path, other.digest)
     path.write_text('{"digest": ')
     with pytest.raises(InputError, match=r"cannot read .*stats\.json"):
-        load(other)
+        load(other.path, other.digest)
     path.write_text(json.dumps({"digest": other.digest, "mean": [1, 2, 3]}))
     with pytest.raises(InputError, match="incomplete"):
-        load(other)
+        load(other.path, other.digest)
 
 
 def test_statistics_are_checked_and_read_only() -> None:

@@ -87,9 +87,9 @@ def test_the_state_of_a_subset_is_no_other_stores(tmp_path: Path) -> None:
     [
         ([0, 6], "has no sample 6: its indices are 0 to 5"),
         ([-1], "has no sample -1"),
-        ([0.5], "the indices of a subset are a list of integers, not float64"),
-        ([True, False], "the indices of a subset are a list of integers, not bool"),
-        ([[0]], "the indices of a subset are a list of integers"),
+        ([0.5], "indices of .* are a list of integers, not float64"),
+        ([True, False], "indices of .* are a list of integers, not bool"),
+        ([[0]], "indices of .* are a list of integers"),
     ],
 )
 def test_indices_outside_are_refused(tmp_path: Path, indices: list, message: str) -> None:

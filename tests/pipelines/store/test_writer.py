@@ -22,7 +22,7 @@ from sdali.pipelines.store.writer import StoreWriter
 
 _KILLED = """
 import sys, time
-from sdali.pipelines import store_write
+from sdali.pipelines.store import writer as store_write
 writer = store_write.StoreWriter(sys.argv[1], classes=["a"], overwrite=True)
 writer.__enter__()
 for i in range(100):
@@ -33,7 +33,7 @@ time.sleep(60)
 
 _FULL_DISK = """
 import resource, sys
-from sdali.pipelines import store_write
+from sdali.pipelines.store import writer as store_write
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
     with store_write.StoreWriter(sys.argv[1], classes=[]) as writer:

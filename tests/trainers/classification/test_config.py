@@ -13,8 +13,7 @@ import pytest
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.loader.soft_labels import SoftLabels
 from sdali.trainers.classification import config as classification_config
-from sdali.trainers.classification.config import TrainConfig
-from sdali.trainers.classification.evaluation_config import EvaluateConfig
+from sdali.trainers.classification.config import EvaluateConfig, TrainConfig
 from sdali.trainers.core import config as training_config
 from sdali.trainers.parsing import config as parsing_config
 

@@ -161,7 +161,7 @@ REFUSED = {
     "a.h5 --out b.h5": "b.h5 exists already; .*--overwrite",
     "a.h5 --out none/c.h5": "cannot write none/c.h5",
     "a.h5 --picture none/c.png": "cannot write none/c.png",
-    "": "an ensemble has one file of predictions at least",
+    "": "an ensemble needs at least one file of predictions",
 }
 
 

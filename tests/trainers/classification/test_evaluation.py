@@ -11,10 +11,11 @@ from training import learnable_store, tiny_config
 
 from sdali.pipelines import Crop, InputError, classification
 from sdali.pipelines.store.statistics import Statistics
-from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
+from sdali.trainers.classification import EvaluateConfig, evaluate, train
+from sdali.trainers.classification.evaluation import kept_checkpoints, trained_crop
 from sdali.trainers.classification.predictions import Predictions
-from sdali.trainers.classification.testing import kept_checkpoints, trained_crop
-from sdali.trainers.core.sides import parse_sides
+from sdali.trainers.core.config import parse_sides
+from sdali.trainers.core.networks import load_network
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,8 @@ def config(folder: Path, **options: Any) -> EvaluateConfig:
 
 def softmax_by_hand(folder: Path, checkpoint: str, size: int, crops: int, flip: bool) -> np.ndarray:
     """float64 [29, views, 3]: one pass over one loader, image after image."""
-    model, saved = load_classifier(folder / "run" / checkpoint, "cpu")
+    loaded = load_network(folder / "run" / checkpoint, "cpu")
+    model, saved = loaded.module, loaded.contents
     loader = classification.test_loader(
         folder / "val.lmdb", batch_size=29, size=size, crops=crops, random_flip=not flip, device="cpu",
         statistics=Statistics.from_dict(saved["statistics"]),
@@ -117,7 +119,7 @@ def test_predictions_are_not_overwritten_unasked(folder: Path, tmp_path: Path) -
     """The file there is stays, before any image is read; --overwrite replaces it."""
     path = tmp_path / "p.h5"
     path.write_bytes(before := b"\x89HDF\r\n\x1a\nprecious")
-    with pytest.raises(InputError, match=r"p\.h5 exists already; pass --overwrite"):
+    with pytest.raises(InputError, match=r"p\.h5 exists already; remove it, name another file, or pass overwrite=True"):
         evaluate(config(folder, predictions=path))
     assert path.read_bytes() == before
     evaluate(config(folder, predictions=path, overwrite=True))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from itertools import count
-
-import pytest
 import torch
 from torch import nn
 
-from sdali.trainers.classification.hits import count_hits
-from sdali.trainers.core.distributed import Ranks
-from sdali.trainers.core.signals import Stopped
-from sdali.trainers.metrics.accuracy import Accuracy
+from sdali.trainers.classification.evaluation import count_hits
+from sdali.trainers.core.process import Process
+from sdali.trainers.metrics.classification import Accuracy
 
-RANKS = Ranks(device=torch.device("cpu"))
+ALONE = Process(device=torch.device("cpu"))
 
 
 def data(sizes: list[int]) -> list[dict[str, torch.Tensor]]:
@@ -38,19 +33,8 @@ class Net(nn.Sequential):
 def test_every_image_is_counted_once() -> None:
     """Short and empty batches included, in evaluation mode, whatever mode the model was in."""
     batches, model = data([5, 5, 3, 0]), Net().train()
-    found = count_hits(model, batches, classes=6, ranks=RANKS, precision="float32")
+    found = count_hits(model, batches, classes=6, process=ALONE, precision="float32")
     images, labels = (torch.cat([batch[name] for batch in batches]) for name in ("image", "label"))
     whole = Accuracy.of(model.eval()(images).detach(), labels)
     assert torch.equal(found.totals[:, :3], whole.totals[:, :3])
     assert found.compute()["images"] == 13
-
-
-def test_a_signal_ends_it() -> None:
-    """`stop` is asked after each batch, and its signal raised."""
-    asked = count(1)
-    with pytest.raises(Stopped, match="SIGTERM"):
-        count_hits(
-            Net(), data([2] * 5), classes=6, ranks=RANKS, precision="float32",
-            stop=lambda: signal.SIGTERM if next(asked) == 3 else 0,
-        )  # fmt: skip
-    assert next(asked) == 4

@@ -11,8 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdali.cams.activation import has_exact_map
-from sdali.cli.classification import TrainClassification
 from sdali.cli.main import main
+from sdali.cli.train import TrainClassification
 from sdali.pipelines.config import Augmentation
 from sdali.pipelines.errors import InputError
 from sdali.trainers.classification.config import TrainConfig

@@ -15,14 +15,15 @@ from training import CLASSES, TinyAuxiliaryNet, learnable_store, tiny_config
 from sdali.pipelines import ImageStore, InputError, classification
 from sdali.pipelines.io.progress import track
 from sdali.pipelines.loader.soft_labels import SoftLabels, load_confusion, save_confusion
-from sdali.pipelines.store import statistics
-from sdali.trainers.classification import EvaluateConfig, evaluate, load_classifier, train
+from sdali.pipelines.store import measure, statistics
+from sdali.trainers.classification import EvaluateConfig, evaluate, train
 from sdali.trainers.classification import job as classification_job
+from sdali.trainers.classification.config import ConfusionConfig
 from sdali.trainers.classification.confusion import confusion
-from sdali.trainers.classification.evaluation_config import ConfusionConfig
 from sdali.trainers.core import checkpoint
-from sdali.trainers.core.distributed import Ranks
-from sdali.trainers.core.job import make_optimizer
+from sdali.trainers.core.networks import load_network
+from sdali.trainers.core.optimizer import make_optimizer
+from sdali.trainers.core.process import Process
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,8 @@ def test_evaluate_repeats_the_trainings_evaluation(folder: Path, trained: tuple[
 
 def test_evaluate_equals_a_loop_by_hand(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     """Whole images at another size: load_classifier, a loader and argmax say the same."""
-    model, saved = load_classifier(trained[0] / "best.pt", "cpu")
+    loaded = load_network(trained[0] / "best.pt", "cpu")
+    model, saved = loaded.module, loaded.contents
     stats = statistics.Statistics.from_dict(saved["statistics"])
     loader = classification.test_loader(folder / "val.lmdb", batch_size=29, size=48, crop="whole", statistics=stats)
     (batch,) = loader
@@ -87,8 +89,8 @@ def test_the_stores_own_statistics_are_used_and_kept(folder: Path, capsys: pytes
     assert capsys.readouterr().err.count("has no statistics of its own") == 1
     learnable_store(folder / "measured.lmdb", 48)
     with ImageStore(folder / "measured.lmdb") as store:
-        own = statistics.measure(store)
-        statistics.save(store, own)
+        own = measure.measure(store)
+        measure.save(store, own)
     config = dataclasses.replace(tiny_config(folder, "own", epochs=1), store=folder / "measured.lmdb")
     train(config)
     assert "statistics" not in capsys.readouterr().err
@@ -177,7 +179,8 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
     config = ConfusionConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb", out=out)
     result = confusion(config)
     assert result["top1"] == pytest.approx(trained[1]["top1"]) and result["images"] == 29
-    model, saved = load_classifier(trained[0] / "last.pt", "cpu")
+    loaded = load_network(trained[0] / "last.pt", "cpu")
+    model, saved = loaded.module, loaded.contents
     sums = np.zeros((3, 3))
     counts = np.zeros(3)
     loader = classification.test_loader(
@@ -192,7 +195,7 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
     matrix, classes = load_confusion(out)
     np.testing.assert_allclose(matrix, sums / counts[:, None], atol=0.01)  # bfloat16 where the CPU has it
     assert classes == CLASSES
-    with pytest.raises(InputError, match="exists already; pass --overwrite"):
+    with pytest.raises(InputError, match="exists already; remove it, name another file, or pass overwrite=True"):
         confusion(config)
 
     soft = tiny_config(folder, "soft", epochs=1, order="label_shuffle", soft_labels=out, soft=SoftLabels(eps=0.3))
@@ -208,7 +211,7 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
 
 def auxiliary_job(folder: Path, **options: Any) -> classification_job.ClassificationJob:
     config = tiny_config(folder, "auxiliary", model="tiny_auxiliary_net", precision="float32", **options)
-    return classification_job.prepare(config, Ranks(device=torch.device("cpu")), threads=1)
+    return classification_job.ClassificationJob(config, Process(device=torch.device("cpu")))
 
 
 def test_an_auxiliary_head_adds_its_own_loss(folder: Path) -> None:
@@ -248,7 +251,8 @@ def test_a_models_own_arguments_are_kept(folder: Path) -> None:
     """They make the network, evaluation finds them in the checkpoint, and a resumed run must have the same."""
     config = tiny_config(folder, "arguments", model="tiny_auxiliary_net", model_args=("wide=5",), epochs=1)
     result = train(config)
-    model, saved = load_classifier(result["checkpoint"], "cpu")
+    loaded = load_network(result["checkpoint"], "cpu")
+    model, saved = loaded.module, loaded.contents
     assert saved["model"] == {"name": "tiny_auxiliary_net", "args": {"wide": 5}}
     assert model.get_submodule("auxiliary.0").out_channels == 5
     store = folder / "val.lmdb"

@@ -39,7 +39,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: one sentence, the old checkpoint kept, nothing partial left."""
     script = (
         "import resource, signal, sys, torch\n"
-        "from sdali.trainers import checkpoint\n"
+        "from sdali.trainers.core import checkpoint\n"
         "checkpoint.save(sys.argv[1], {'step': 1})\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"

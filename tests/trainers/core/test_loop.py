@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +15,11 @@ from torch import Tensor, nn
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers.core import checkpoint
-from sdali.trainers.core.distributed import Ranks
 from sdali.trainers.core.log import RunLog
-from sdali.trainers.core.loop import Run, fit, seed_step
-from sdali.trainers.core.signals import StopSignals
-from sdali.trainers.core.standing import Standing, Stopwatch
+from sdali.trainers.core.loop import Run, fit, seed_step, stoppable
+from sdali.trainers.core.process import Process
+from sdali.trainers.core.progress import RunProgress, Stopwatch
+from sdali.trainers.core.signals import Stopped, StopSignals
 
 
 class FakeLoader:
@@ -54,6 +56,10 @@ class Weight(nn.Module):
         return (self.w - x) ** 2
 
 
+def squared_error(module: nn.Module, batch: dict[str, Any]) -> Tensor:
+    return module(batch["x"])
+
+
 MakeRun = Callable[..., Run]
 
 
@@ -62,20 +68,22 @@ def make_run(tmp_path: Path) -> Iterator[MakeRun]:
     """Makes a run of 5 epochs whose evaluations give the numbers of `top1` in turn; its folder is tmp_path."""
     logs: list[RunLog] = []
 
-    def make(top1: list[float], **options: Any) -> Run:
-        model, at, results = Weight(), Standing(), iter(top1)
+    def make(top1: list[float], *, loss: Callable[..., Tensor] = squared_error, **options: Any) -> Run:
+        model, progress, results = Weight(), RunProgress(), iter(top1)
         loader = options.pop("loader", FakeLoader())
-        logs.append(RunLog(tmp_path, at, epochs=5, steps_per_epoch=len(loader), describe=str, enabled=True))
+        logs.append(RunLog(tmp_path, progress, epochs=5, steps_per_epoch=len(loader), describe=str, enabled=True))
         defaults: dict[str, Any] = {
             "model": model, "trained": model, "ema": None, "optimizer": torch.optim.SGD(model.parameters(), lr=1.0),
-            "loader": loader, "at": at, "epochs": 5, "seed": 0,
-            "loss": lambda module, batch: module(batch["x"]), "learning_rate": lambda step: 0.1 / (step + 1),
-            "evaluate": lambda module: {"top1": next(results), "loss": 0.0, "images": 1}, "score": "top1",
-            "evaluate_every": 1, "save_every": 1, "keep_every": 0, "save_minutes": 0, "out": tmp_path,
-            "facts": {"task": "fake"}, "ranks": Ranks(device=torch.device("cpu")), "signals": StopSignals(),
-            "log": logs[-1], "stopwatch": Stopwatch(),
+            "loader": loader, "test_loader": [], "progress": progress, "learning_rate": lambda step: 0.1 / (step + 1),
+            "signals": StopSignals(), "log": logs[-1], "stopwatch": Stopwatch(),
         }  # fmt: skip
-        return Run(**{**defaults, **options})
+        config = {"epochs": 5, "evaluate_every": 1, "save_every": 1, "keep_every": 0, "save_minutes": 0}
+        job = SimpleNamespace(
+            config=SimpleNamespace(**{**config, **options}, seed=0, out=tmp_path),
+            process=Process(device=torch.device("cpu")), score="top1", facts={"task": "fake"}, loss=loss,
+            evaluate=lambda module, batches: {"top1": next(results), "loss": 0.0, "images": 1},
+        )  # fmt: skip
+        return Run(job=job, **defaults)  # type: ignore[arg-type]
 
     with torch.random.fork_rng():
         yield make
@@ -91,7 +99,7 @@ def test_equals_the_same_steps_by_hand(make_run: MakeRun) -> None:
     for step in range(20):
         weight -= 0.1 / (step + 1) * 2 * (weight - step % 4)
     assert run.model.w.item() == pytest.approx(weight, rel=1e-5)  # type: ignore[union-attr]
-    assert (run.at.step, run.at.epoch, run.at.images) == (20, 5, 160)
+    assert (run.progress.step, run.progress.epoch, run.progress.images) == (20, 5, 160)
 
 
 def test_evaluates_and_saves_when_told(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +130,7 @@ def test_waiting_is_what_the_loader_takes(make_run: MakeRun) -> None:
     """A loader that takes 20 ms a batch is waited for 80 ms an epoch; nothing else counts as waiting."""
     run = make_run([0.0] * 5, loader=FakeLoader(0.02), epochs=1)
     fit(run)
-    assert 0.08 <= run.at.wait_seconds <= run.at.loop_seconds <= run.at.wall_seconds
+    assert 0.08 <= run.progress.wait_seconds <= run.progress.loop_seconds <= run.progress.wall_seconds
 
 
 def flat_then_steep(model: nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -145,6 +153,16 @@ def test_divergence_is_one_sentence_and_never_saved(
     with pytest.raises(InputError, match=f"{sentence}.*training has diverged; lower --lr"):
         fit(make_run([0.0] * 5, loss=loss))
     assert not (tmp_path / "last.pt").exists()
+
+
+def test_a_signal_ends_an_evaluation(make_run: MakeRun) -> None:
+    """It is asked for after each batch, and raised before the next one."""
+    run, batches = make_run([]), []
+    with pytest.raises(Stopped, match="SIGTERM"):
+        for batch in stoppable(run, FakeLoader()):
+            batches.append(batch)
+            run.signals.received = signal.SIGTERM if len(batches) == 3 else 0
+    assert len(batches) == 3
 
 
 def test_random_numbers_belong_to_the_step() -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from sdali.trainers.core import machine
+from sdali.trainers.core import process as machine
 
 CPU = torch.device("cpu")
 

@@ -14,8 +14,7 @@ from torchrun import torchrun
 from training import learnable_store
 
 from sdali.pipelines import ImageStore
-from sdali.pipelines.store.heatmap_codec import MAPS
-from sdali.pipelines.store.heatmaps import HeatmapStore
+from sdali.pipelines.store.heatmaps import MAPS, HeatmapStore
 from sdali.pipelines.store.join import join
 from sdali.pipelines.store.writer import StoreWriter
 from sdali.trainers.classification.activation_maps import activation_maps

@@ -9,8 +9,8 @@ from detecting import jittered, objects
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.detection.box_voting import voted
-from sdali.trainers.detection.detections import Detections, no_detections
+from sdali.trainers.detection.fusion import voted
+from sdali.trainers.metrics.detections import Detections, no_detections
 
 
 def overlap(a: list[float], b: list[float]) -> float:

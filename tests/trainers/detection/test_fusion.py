@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from sdali.trainers.detection.detections import Detections
 from sdali.trainers.detection.fusion import averaged, final_detections, fused_proposals
+from sdali.trainers.metrics.detections import Detections
 
 NAN, INF = torch.nan, torch.inf
 Row = tuple[float, list[float]]

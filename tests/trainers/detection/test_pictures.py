@@ -11,7 +11,6 @@ from pictures import photo
 from PIL import Image
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.detection.detections import Detections, GroundTruth, no_detections
 from sdali.trainers.detection.pictures import (
     DIFFICULT,
     LINE,
@@ -26,6 +25,7 @@ from sdali.trainers.detection.pictures import (
     object_marks,
     save_detection_pictures,
 )
+from sdali.trainers.metrics.detections import Detections, GroundTruth, no_detections
 
 CLASSES = ["cat", "dog"]
 BLACK = np.zeros((200, 300, 3), np.uint8)
@@ -114,7 +114,7 @@ def test_low_scores_are_left_out_and_the_title_says_so(tmp_path: Path) -> None:
     one = DetectionPicture("a", BLACK, Detections(box, torch.tensor([0.4]), torch.tensor([0])), objects)
     sheets = []
     for least in (0.4, 0.5):
-        save_detection_pictures(tmp_path / "d.png", [one], CLASSES, least_score=least)
+        save_detection_pictures(tmp_path / "d.png", [one], CLASSES, least_score=least, overwrite=True)
         sheets.append(np.asarray(Image.open(tmp_path / "d.png")))
     found = [(coloured(sheet, RIGHT).any(), coloured(sheet, MISSED).any()) for sheet in sheets]
     assert found == [(True, False), (False, True)]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sdali.cli.detection import TrainDetection
 from sdali.cli.main import main
+from sdali.cli.train import TrainDetection
 from sdali.pipelines.errors import InputError
 from sdali.trainers.detection import TrainConfig
 from sdali.trainers.detection.recipes import RECIPES, recipe

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from detecting import ALL_PARTS, SMALL
+from detecting import ALL_PARTS, SMALL, read_coco_predictions
 from detection_by_hand import by_hand
 from detection_stores import squares, write_store
 from resuming import at_step, state_difference
@@ -24,16 +24,16 @@ from sdali.pipelines.store.boxes import none_found
 from sdali.pipelines.store.statistics import Statistics
 from sdali.trainers import classification as classifiers
 from sdali.trainers.core import checkpoint
-from sdali.trainers.core.distributed import Ranks
-from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig, evaluate, load_detector, train
+from sdali.trainers.core.networks import load_network
+from sdali.trainers.core.process import Process
+from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig, evaluate, train
 from sdali.trainers.detection import job as detection_job
 from sdali.trainers.detection.evaluation import Records, figures, record_detections, truth_of
-from sdali.trainers.detection.predictions import read_coco_predictions
 from sdali.trainers.metrics.coco_ap import coco_ap
 from sdali.trainers.metrics.detection_record import DetectionRecord
 from sdali.trainers.models.detection.network import DetectionConfig
 
-CPU = Ranks(device=torch.device("cpu"))
+CPU = Process(device=torch.device("cpu"))
 FPN = dataclasses.replace(SMALL, neck="fpn", rpn=dataclasses.replace(SMALL.rpn, anchor_sizes=(16, 24, 32, 48, 64)))
 
 
@@ -107,7 +107,7 @@ def test_evaluate_equals_a_loop_by_hand(
     result = evaluate(
         EvaluateConfig(checkpoint=paths, store=val, precision="float32", rules=rules, predictions=file, **views)
     )
-    store, models = ImageStore(val), [load_detector(path, "cpu")[0] for path in paths]
+    store, models = ImageStore(val), [load_network(path, "cpu").module for path in paths]
     found = read_coco_predictions(file, store)
     loaders = [detection.test_loader(store, shorter_side=side, device="cpu") for side in views.get("scales", (64,))]
     for image, batches in enumerate(zip(*loaders, strict=True)):
@@ -121,7 +121,8 @@ def test_evaluate_equals_a_loop_by_hand(
 
 def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     """Their shares of 7 images, the last batch of the second empty, make the record of one rank, and its figures."""
-    model, saved = load_detector(trained[0] / "last.pt", "cpu")
+    loaded = load_network(trained[0] / "last.pt", "cpu")
+    model, saved = loaded.module, loaded.contents
     store, rules = ImageStore(folder / "val.lmdb"), DetectionRules()
 
     def records(rank: int, world_size: int) -> tuple[DetectionRecord, DetectionRecord]:
@@ -129,7 +130,7 @@ def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[st
         share = {"rank": rank, "world_size": world_size, "statistics": statistics, "device": "cpu", "threads": 1}
         loader = detection.test_loader(store, shorter_side=64, **share)  # type: ignore[arg-type]
         batches = ([batch] for batch in loader)
-        found = record_detections([model], batches, store=store, rules=rules, ranks=CPU, precision="float32")
+        found = record_detections([model], batches, store=store, rules=rules, process=CPU, precision="float32")
         loader.close()
         return found
 
@@ -144,7 +145,7 @@ def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[st
 @pytest.mark.parametrize("network", [SMALL, ALL_PARTS, FPN], ids=["base", "all parts", "fpn"])
 def test_batches_of_any_objects_have_finite_losses(folder: Path, tmp_path: Path, network: DetectionConfig) -> None:
     """Without one object, with difficult ones alone, which is the same, and with 300 in an image; gradients too."""
-    job = detection_job.prepare(config_of(folder, network=network), CPU, 1)
+    job = detection_job.DetectionJob(config_of(folder, network=network), CPU)
     torch.manual_seed(0)
     model = job.network().train()
     corner = torch.rand(300, 2) * 50
@@ -213,7 +214,7 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
     path = Path(classifiers.train(tiny_config(tmp_path, "classifier", model="resnet10t", epochs=1))["checkpoint"])
     theirs = checkpoint.load(path)["state_dict"]
     context = dataclasses.replace(SMALL, global_context="pretrained", frozen_norm=True)
-    model: Any = detection_job.prepare(config_of(folder, start_from=path, network=context), CPU, 1).network()
+    model: Any = detection_job.DetectionJob(config_of(folder, start_from=path, network=context), CPU).network()
     mine = model.backbone.network.state_dict()
     assert mine and all(torch.equal(weight, theirs[name]) for name, weight in mine.items())
     copied = model.context.conv5.state_dict()
@@ -224,7 +225,7 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
         write_store(tmp_path / f"one.{name}.lmdb", one, 1)
     stores: dict[str, Any] = {"store": tmp_path / "one.train.lmdb", "val_store": tmp_path / "one.val.lmdb"}
     config = config_of(folder, start_from=trained[0] / "best.pt", **stores)
-    found = detection_job.prepare(config, CPU, 1).network().state_dict()
+    found = detection_job.DetectionJob(config, CPU).network().state_dict()
     saved = checkpoint.load(trained[0] / "best.pt")["state_dict"]
     other = (
         {name for name in found if not torch.equal(found[name], saved[name])} if found.keys() == saved.keys() else {}
@@ -233,7 +234,7 @@ def test_a_detector_may_start_from_a_classifier_or_another_detector(
 
     wrong = config_of(folder, start_from=path, network=dataclasses.replace(SMALL, backbone="resnet18"))
     with pytest.raises(InputError, match="is a checkpoint of resnet10t, and the backbone is resnet18"):
-        detection_job.prepare(wrong, CPU, 1).network()
+        detection_job.DetectionJob(wrong, CPU).network()
 
 
 def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,20 @@ import numpy as np
 import pytest
 import torch
 from commands import refusal_of, report_of
-from localizing import CLASSES, LEVELS, common, save_classifier, save_detector, write
+from localizing import CLASSES, LEVELS, save_classifier, save_detector, write
 from torch import Tensor
 
 from sdali.cams.activation import class_activation_maps
 from sdali.pipelines import InputError, classification, detection
 from sdali.pipelines.store.statistics import IMAGENET
-from sdali.trainers.detection import networks as detectors
-from sdali.trainers.detection.detections import Scored
-from sdali.trainers.detection.fusion import fused_proposals
+from sdali.trainers.core import evaluation as core_evaluation
+from sdali.trainers.core.networks import LoadedNetwork, load_network
+from sdali.trainers.detection.fusion import Scored, fused_proposals
 from sdali.trainers.localization import EvaluateConfig, TrainConfig, evaluate, train
-from sdali.trainers.localization.answers import Answers, inclusive_pixels, read_answers
 from sdali.trainers.localization.cam_box import cam_box
 from sdali.trainers.localization.pictures import verdict
-from sdali.trainers.localization.rule import answers
+from sdali.trainers.localization.predictions import Predictions, inclusive_pixels, read_predictions
+from sdali.trainers.localization.rule import localized
 from sdali.trainers.models.detection.detector import Detector, Regions
 
 
@@ -66,6 +67,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def load_thresholds(path: Path, device: torch.device, *, task: str) -> LoadedNetwork:
+    """Classifiers as they are, and Thresholds in place of any detector."""
+    loaded = load_network(path, device, task=task)
+    return dataclasses.replace(loaded, module=Thresholds().eval()) if task == "detection" else loaded
+
+
 def config_of(folder: Path, **options: Any) -> EvaluateConfig:
     paths: dict[str, Any] = {"classifier": (folder / "a.pt",), "detector": (folder / "d.pt",)}
     return EvaluateConfig(store=folder / "s.lmdb", **{**paths, "precision": "float32", "threads": 1, **options})
@@ -90,8 +97,7 @@ def test_a_detector_that_never_errs(folder: Path, tmp_path: Path, monkeypatch) -
     """Its boxes are right, so all that is left is the classifier's error; the whole image holds too much; the file of
     answers gives the same figures again.
     """
-    saved = {**common(), "shorter_side": 64, "longer_side": 100}
-    monkeypatch.setattr(detectors, "load_detector", lambda path, device: (Thresholds().eval(), saved))
+    monkeypatch.setattr(core_evaluation, "load_network", load_thresholds)
     written = {"answers": tmp_path / "a.txt", "picture": tmp_path / "a.png"}
     result = evaluate(config_of(folder, flip=True, scales=(64, 128), **written))
     wrong = float((softmax_of(folder, "a").argmax(1) != np.arange(9) % 3).mean())
@@ -102,7 +108,7 @@ def test_a_detector_that_never_errs(folder: Path, tmp_path: Path, monkeypatch) -
     assert baselines["perfect_classifier"]["error"] == baselines["detector_alone"]["error"] == 0
     assert baselines["whole_image"]["error"] == 1 and baselines["whole_image"]["both_wrong"] == pytest.approx(wrong)
     assert baselines["cam_box"]["classification_error"] == pytest.approx(wrong)
-    assert len(read_answers(written["answers"], images=9, classes=3)) == 9
+    assert len(read_predictions(written["answers"], images=9, classes=3)) == 9
     assert cv2.imread(str(written["picture"])) is not None
     again = evaluate(EvaluateConfig(store=folder / "s.lmdb", read=written["answers"]))
     figures = ("error", "box_wrong", "label_wrong", "both_wrong", "classification_error", "per_class")
@@ -121,21 +127,21 @@ def test_answers_are_those_of_a_loop(folder: Path, tmp_path: Path, top: int) -> 
     loader = detection.test_loader(
         folder / "s.lmdb", shorter_side=64, longer_side=100, statistics=IMAGENET, threads=1, device="cpu"
     )
-    for batch, own, labels in zip(loader, read_answers(path, images=9, classes=3), likely, strict=True):
+    for batch, own, labels in zip(loader, read_predictions(path, images=9, classes=3), likely, strict=True):
         with torch.no_grad():
             features = model.features(batch["image"])
             proposals, scores = fused_proposals(model.proposals(features, batch["size"]))
             (regions,) = model.classify(features, [proposals], batch["size"])
-        expected = answers(torch.from_numpy(labels), Scored(proposals, scores, *regions), (64, 80))
+        expected = localized(torch.from_numpy(labels), Scored(proposals, scores, *regions), (64, 80))
         assert own.labels.tolist() == labels.tolist()
         assert np.abs(own.boxes - expected.boxes).max() <= 1  # a last bit may move a rounding
 
 
 def test_the_baseline_of_activation_maps_by_hand(folder: Path, tmp_path: Path, monkeypatch) -> None:
     """The first classifier's maps of the answered classes, over the whole image, boxed."""
-    from sdali.trainers.localization import testing as localization_test
+    from sdali.trainers.localization import evaluation as localization_test
 
-    kept: dict[str, list[Answers]] = {}
+    kept: dict[str, list[Predictions]] = {}
     methods = localization_test.Localization.methods
     monkeypatch.setattr(
         localization_test.Localization, "methods", lambda own, track: kept.update(methods(own, track)) or kept
@@ -160,7 +166,7 @@ def test_verdicts_by_hand() -> None:
     right, half, wrong = [1.0, 1, 10, 10], [21.0, 21, 30, 24], [50.0, 50, 60, 60]
 
     def said(labels: list[int], *edges: list[float]) -> tuple[str, int, float]:
-        return tuple(verdict(Answers(np.array(labels), np.array(edges)), 4, boxes))  # type: ignore[return-value]
+        return tuple(verdict(Predictions(np.array(labels), np.array(edges)), 4, boxes))  # type: ignore[return-value]
 
     assert said([3, 4], wrong, right) == ("right", 1, 1.0)
     assert said([4, 4, 3], wrong, half, right) == ("box wrong", 1, pytest.approx(0.4))
@@ -197,7 +203,7 @@ def test_what_cannot_be_used_is_one_sentence(folder: Path, tmp_path: Path, capsy
     assert "it lacks white and it adds grey" in refused(*both, store=tmp_path / "other.lmdb")
     path = tmp_path / "a.txt"
     path.write_text("1 1 1 9 9\n" * 8)
-    assert "answers 8 images and there are 9" in refused("--read", path)
+    assert "has 8 lines for 9 images" in refused("--read", path)
     path.write_text("1 1 1 9 9\n" * 8 + "2 300 1 400 9\n")
     assert "line 9 of" in (said := refused("--read", path)) and "begins at 300, 1, and 8.jpg is 80 x 64 px" in said
     assert "cannot write" in refused(*both, "--answers", tmp_path / "none" / "a.txt")

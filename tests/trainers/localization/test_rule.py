@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sdali.trainers.detection.detections import Scored
-from sdali.trainers.localization.rule import answers, detector_classes, top_labels, whole_image
+from sdali.trainers.detection.fusion import Scored
+from sdali.trainers.localization.rule import detector_classes, localized, top_labels, whole_image
 
 SIZE = 100, 120  # px
 NAN = torch.nan
@@ -33,7 +33,7 @@ TWO = scored([(FAR, [0.7, 0.1, 0.2], [FAR, FAR]), (NEAR, [0.2, 0.6, 0.2], [NEAR,
 
 
 def answered(classes: list[float], of: Scored, top: int, **options) -> list[tuple[int, list[float]]]:
-    found = answers(top_labels(torch.tensor([classes]), top)[0], of, SIZE, **options)
+    found = localized(top_labels(torch.tensor([classes]), top)[0], of, SIZE, **options)
     assert found.labels.dtype == np.int64 and found.boxes.dtype == np.float64
     return list(zip(found.labels.tolist(), found.boxes.tolist(), strict=True))
 
@@ -129,11 +129,13 @@ def test_boxes_are_those_of_the_highest_scores(seed: int, proposals: int, top: i
     softmax = torch.from_numpy(rng.dirichlet(np.ones(5), proposals)).float().view(-1, 5)
     of = Scored(own[:, 0], torch.arange(proposals, 0, -1.0), softmax, own)
     likely = torch.from_numpy(rng.random(4))
-    found = answers(top_labels(likely[None], top)[0], of, SIZE, voting_threshold=None)
+    found = localized(top_labels(likely[None], top)[0], of, SIZE, voting_threshold=None)
     assert found.labels.tolist() == sorted(range(4), key=lambda label: -likely[label])[:top]
     for label, box in zip(found.labels.tolist(), found.boxes, strict=True):
         edges = np.array(_reference(label, of))
         assert np.abs(box - 1 - edges + [0, 0, 1, 1]).max() <= 0.5
     mixed: Tensor = torch.from_numpy(rng.permutation(proposals))
-    again = answers(torch.from_numpy(found.labels), Scored(*(part[mixed] for part in of)), SIZE, voting_threshold=None)
+    again = localized(
+        torch.from_numpy(found.labels), Scored(*(part[mixed] for part in of)), SIZE, voting_threshold=None
+    )
     np.testing.assert_array_equal(again.boxes, found.boxes)

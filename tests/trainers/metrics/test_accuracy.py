@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.metrics.accuracy import Accuracy, rank_of_label
+from sdali.trainers.metrics.classification import Accuracy, rank_of_label
 
 
 def scores(seed: int, count: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

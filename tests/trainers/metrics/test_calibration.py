@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.metrics.calibration import Calibration
+from sdali.trainers.metrics.classification import Calibration
 
 
 def predictions(seed: int, count: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

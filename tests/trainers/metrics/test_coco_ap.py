@@ -12,9 +12,9 @@ from detecting import Images, images, record
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from sdali.trainers.detection.detections import Detections
 from sdali.trainers.metrics.coco_ap import coco_ap
 from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import Detections
 
 KEYS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 

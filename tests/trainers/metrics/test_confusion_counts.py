@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.metrics.accuracy import Accuracy
-from sdali.trainers.metrics.confusion_counts import ConfusionCounts
+from sdali.trainers.metrics.classification import Accuracy, ConfusionCounts
 
 NAN, INF = torch.nan, torch.inf
 

@@ -11,16 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.localization.answers import Answers
+from sdali.trainers.localization.predictions import Predictions
 from sdali.trainers.metrics.localization_error import LocalizationError
 
 Truth = tuple[int, np.ndarray]
 
 
-def answers(*rows: Sequence[float] | np.ndarray) -> Answers:
+def answers(*rows: Sequence[float] | np.ndarray) -> Predictions:
     """label, x_min, y_min, x_max, y_max of each."""
     numbers = np.array(rows, np.float64).reshape(-1, 5)
-    return Answers(numbers[:, 0].astype(np.int64), numbers[:, 1:])
+    return Predictions(numbers[:, 0].astype(np.int64), numbers[:, 1:])
 
 
 def kit_distance(bb: list[float], bbgt: list[float]) -> float:
@@ -34,7 +34,7 @@ def kit_distance(bb: list[float], bbgt: list[float]) -> float:
     return 1.0
 
 
-def kit_error(own: Answers, truth: Truth, top: int, *, perfect: bool = False) -> float:
+def kit_error(own: Predictions, truth: Truth, top: int, *, perfect: bool = False) -> float:
     """min over answers of min over boxes of max(d(label, truth), f(box, truth))."""
     label, boxes = truth
     e = 1.0
@@ -45,7 +45,7 @@ def kit_error(own: Answers, truth: Truth, top: int, *, perfect: bool = False) ->
     return e
 
 
-def some(seed: int, count: int) -> tuple[list[Answers], list[Truth]]:
+def some(seed: int, count: int) -> tuple[list[Predictions], list[Truth]]:
     """Whole pixels in a small image, so that overlaps are often near a half; 0 to 6 answers, 0 to 3 boxes."""
     rng = np.random.default_rng(seed)
 
@@ -86,7 +86,7 @@ def test_any_split_gives_the_same_counts(seed: int, sizes: list[int]) -> None:
 BOX = [11, 11, 20, 20]  # 10 x 10 pixels
 
 
-def kind(own: Answers, truth: Any = (2, [BOX]), top: int = 5) -> str:
+def kind(own: Predictions, truth: Any = (2, [BOX]), top: int = 5) -> str:
     """What is said of one image; with a + where a perfect classifier would be right."""
     result = LocalizationError.of([own], [(truth[0], np.array(truth[1]).reshape(-1, 4))], 3, top).compute()
     kinds = [name for name in ("box_wrong", "label_wrong", "both_wrong") if result[name]]

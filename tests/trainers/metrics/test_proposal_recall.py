@@ -8,9 +8,9 @@ from detecting import Images, images, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdali.trainers.detection.detections import Detections, GroundTruth
+from sdali.trainers.metrics.coco_ap import proposal_recall
 from sdali.trainers.metrics.detection_record import DetectionRecord
-from sdali.trainers.metrics.proposal_recall import proposal_recall
+from sdali.trainers.metrics.detections import Detections, GroundTruth
 
 
 def overlap(a: list[float], b: list[float]) -> float:

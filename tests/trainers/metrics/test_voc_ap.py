@@ -12,8 +12,8 @@ from detecting import Images, images, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.detection.detections import Detections, GroundTruth, no_detections
 from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import Detections, GroundTruth, no_detections
 from sdali.trainers.metrics.voc_ap import area_ap, eleven_point_ap, voc_ap
 
 

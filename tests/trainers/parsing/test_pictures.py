@@ -10,7 +10,8 @@ import pytest
 from parsing_stores import CLASSES, make_parsing_store
 
 from sdali.pipelines import InputError
-from sdali.trainers.parsing.pictures import HEIGHT, WRONG, save_parsing_picture, shown_samples
+from sdali.trainers.core.pictures import shown_samples
+from sdali.trainers.parsing.pictures import HEIGHT, WRONG, save_parsing_picture
 
 
 def test_wrong_pixels_are_coloured_and_no_others(tmp_path: Path) -> None:

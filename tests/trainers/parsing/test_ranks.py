@@ -18,8 +18,9 @@ SCRIPT = """
 import dataclasses, json, os, signal, sys
 from pathlib import Path
 import torch
-from sdali.trainers import loop, parsing_job
-from sdali.trainers.core.distributed import process_group
+from sdali.trainers.core import loop
+from sdali.trainers.parsing.job import ParsingJob
+from sdali.trainers.core.process import joined_process
 from sdali.trainers.models.parsing.mixed_context import MixedContextConfig
 from sdali.trainers.models.parsing.network import ParsingConfig
 from sdali.trainers.parsing import EvaluateConfig, TrainConfig, evaluate, train
@@ -31,13 +32,13 @@ config = TrainConfig(
     batch_size=2, epochs=2, precision="float32", device="cpu", threads=1, class_balance="median_frequency", resume=True,
 )
 gradients = {}
-with process_group("cpu") as ranks:
+with joined_process("cpu", 1) as process:
     for balance in ("none", "median_frequency"):
-        job = parsing_job.prepare(dataclasses.replace(config, class_balance=balance), ranks, 1)
+        job = ParsingJob(dataclasses.replace(config, class_balance=balance), process)
         model = torch.nn.Conv2d(3, 5, 1)
         model.load_state_dict(torch.load(folder / "model.pt"))
         batch = {name: part[rank::2] for name, part in torch.load(folder / "batch.pt").items()}
-        wrapped = ranks.wrap(model)
+        wrapped = process.wrap(model)
         job.loss(wrapped, batch).backward()
         gradients[balance] = model.weight.grad.flatten().tolist()
     weights = job.class_weights.tolist()

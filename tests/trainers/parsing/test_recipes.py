@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdali.cli.main import main
-from sdali.cli.parsing import TrainParsing
+from sdali.cli.train import TrainParsing
 from sdali.pipelines.errors import InputError
 from sdali.trainers.models.parsing.network import create_parser
 from sdali.trainers.parsing import TrainConfig

@@ -25,14 +25,15 @@ from sdali.pipelines.store.statistics import Statistics
 from sdali.pipelines.store.writer import StoreWriter
 from sdali.trainers import classification as classifiers
 from sdali.trainers.core import checkpoint
-from sdali.trainers.core.distributed import Ranks
+from sdali.trainers.core.networks import load_network
+from sdali.trainers.core.process import Process
 from sdali.trainers.metrics.mean_iou import MeanIou
 from sdali.trainers.models.parsing.mixed_context import MixedContextConfig
 from sdali.trainers.models.parsing.network import ParsingConfig
-from sdali.trainers.parsing import EvaluateConfig, TrainConfig, evaluate, load_parser, train
+from sdali.trainers.parsing import EvaluateConfig, TrainConfig, evaluate, train
 from sdali.trainers.parsing import job as parsing_job
 
-CPU = Ranks(device=torch.device("cpu"))
+CPU = Process(device=torch.device("cpu"))
 SMALL = ParsingConfig(backbone="resnet10t", mcn=MixedContextConfig(channels=16, width=8, dilations=(1, 2)))
 PLAIN = Colour(brightness=0, contrast=0, saturation=0, lighting=0)
 
@@ -87,7 +88,8 @@ def test_evaluate_equals_a_loop_by_hand(
     """Scales and mirror images one by one, brought to the masks' size; predictions on disk are those counted."""
     path, val = trained[0] / "best.pt", folder / "val.lmdb"
     found = evaluate(EvaluateConfig(checkpoint=path, store=val, precision="float32", predictions=tmp_path, **views))
-    network, saved = load_parser(path, "cpu")
+    loaded = load_network(path, "cpu")
+    network, saved = loaded.module, loaded.contents
     store, metric = ImageStore(val), MeanIou.empty(CLASSES)
     for index in range(len(store)):
         total = torch.zeros(CLASSES, *store.sizes[index])
@@ -133,7 +135,7 @@ def test_the_training_evaluation_is_that_of_evaluate(folder: Path, trained: tupl
 @pytest.mark.parametrize("auxiliary", [False, True])
 def test_the_loss_is_the_mean_over_labelled_pixels(folder: Path, auxiliary: bool) -> None:
     """Against a loop in float64; ignored pixels change nothing, the auxiliary head adds 0.4 of its own."""
-    job = parsing_job.prepare(config_of(folder, network=dataclasses.replace(SMALL, auxiliary=auxiliary)), CPU, 1)
+    job = parsing_job.ParsingJob(config_of(folder, network=dataclasses.replace(SMALL, auxiliary=auxiliary)), CPU)
     torch.manual_seed(0)
     model = job.network().train()
     loader = job.train_loader()
@@ -156,7 +158,7 @@ def test_the_loss_is_the_mean_over_labelled_pixels(folder: Path, auxiliary: bool
 
 def test_a_batch_without_a_labelled_pixel_has_a_loss_of_zero(folder: Path) -> None:
     """And gradients of zero, finite all: the run goes on."""
-    job = parsing_job.prepare(config_of(folder), CPU, 1)
+    job = parsing_job.ParsingJob(config_of(folder), CPU)
     model = job.network().train()
     batch = {"image": torch.randn(2, 3, 48, 64), "mask": torch.full((2, 48, 64), IGNORE)}
     loss = job.loss(model, batch)
@@ -195,12 +197,12 @@ def test_the_backbone_may_start_from_a_classifier(folder: Path) -> None:
     )
     path = Path(classifiers.train(config)["checkpoint"])
     theirs = checkpoint.load(path)["state_dict"]
-    model = parsing_job.prepare(config_of(folder, backbone_weights=path), CPU, 1).network()
+    model = parsing_job.ParsingJob(config_of(folder, backbone_weights=path), CPU).network()
     mine = model.get_submodule("backbone").state_dict()
     assert mine and all(torch.equal(weight, theirs[name]) for name, weight in mine.items())
     other = config_of(folder, backbone_weights=path, network=dataclasses.replace(SMALL, backbone="resnet18"))
     with pytest.raises(InputError, match="is a checkpoint of resnet10t, and the backbone is resnet18"):
-        parsing_job.prepare(other, CPU, 1).network()
+        parsing_job.ParsingJob(other, CPU).network()
 
 
 def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, t
 
 def test_median_frequency_weighs_each_pixel_by_its_class(folder: Path) -> None:
     """The loss is the weighted mean, as torch has it over the labelled pixels alone."""
-    job = parsing_job.prepare(config_of(folder, class_balance="median_frequency"), CPU, 1)
+    job = parsing_job.ParsingJob(config_of(folder, class_balance="median_frequency"), CPU)
     weights, masks = job.class_weights, torch.from_numpy(np.stack([job.store.mask(i) for i in range(4)])).long()
     assert weights is not None and weights.shape == (CLASSES,) and (weights > 0).all()
     scores = torch.randn(4, CLASSES, *masks.shape[1:])
@@ -247,7 +249,7 @@ def test_where_predictions_go_is_checked_before_anything_is_counted(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file is no folder; of two images that differ in their ending alone one would be lost."""
-    monkeypatch.setattr("sdali.trainers.parsing.testing.count_pixels", None)
+    monkeypatch.setattr("sdali.trainers.parsing.evaluation.count_pixels", None)
     (tmp_path / "file").write_text("mine")
     config = EvaluateConfig(checkpoint=trained[0] / "last.pt", store=folder / "val.lmdb", predictions=tmp_path / "file")
     with pytest.raises(InputError, match=r"cannot make the folder .*file \(File exists\)"):

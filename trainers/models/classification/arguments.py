@@ -1,4 +1,4 @@
-"""A model's own arguments as a user writes them, such as `layers=3,4,11,3`, and as timm and a checkpoint take them."""
+"""Arguments of a timm model: from the words that a user writes, such as `layers=3,4,11,3`, to keyword arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ....pipelines.errors import InputError
 
-# What the trainers decide themselves, or what would fetch weights.
+# Arguments that the trainers set themselves, or that would download weights.
 RESERVED = {
     "cache_dir", "checkpoint_path", "features_only", "in_chans", "model_name", "num_classes", "pretrained",
     "pretrained_cfg", "pretrained_cfg_overlay", "scriptable", "exportable",
@@ -17,9 +17,9 @@ RESERVED = {
 
 
 def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
-    """`key=value` words as keyword arguments: a value that is a Python literal is that value, any other is text.
+    """`key=value` words as keyword arguments; a value that is no Python literal is text.
 
-    Raises InputError for a word of another form, a key given twice, or one that is not the user's to set.
+    Raises InputError for a word of another form, a key given twice, or a key in RESERVED.
     """
     arguments: dict[str, Any] = {}
     for pair in pairs:
@@ -27,7 +27,7 @@ def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
         if not (equals and key.isidentifier()):
             raise InputError(f"model_args are key=value, such as drop_rate=0.2, got {pair!r}")
         if key in RESERVED:
-            raise InputError(f"model_args must not hold {key}, which is not a user's to set; leave it out")
+            raise InputError(f"model_args must not hold {key}, which the trainer sets; leave it out")
         if key in arguments:
             raise InputError(f"model_args hold {key} twice; give it once")
         arguments[key] = _value(pair, text)
@@ -35,7 +35,7 @@ def parse_arguments(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def format_arguments(arguments: dict[str, Any]) -> str:
-    """For people: `key=value` words, or none."""
+    """Keyword arguments as `key=value` words for messages, "none" if there are none."""
     return " ".join(f"{key}={value!r}" for key, value in sorted(arguments.items())) or "none"
 
 

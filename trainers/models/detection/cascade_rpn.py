@@ -1,11 +1,12 @@
-"""Cascade RPN (Hikvision 2016; arXiv 1710.10749): a second RPN takes the first one's boxes as its anchors.
+"""Cascade RPN (Hikvision 2016; arXiv 1710.10749): a second RPN takes the boxes of the first as its anchors.
 
-RPN2 stands on RPN1's 3 x 3 features and has a 3 x 3 convolution, scores and boxes of its own. Proposals that RPN1 finds
-small are RPN1's, the others RPN2's; which is decided by RPN1's box, so each anchor still gives one proposal. (Not the
-later "Cascade RPN" of Vu et al., 2019.)
+RPN2 reads RPN1's 3 x 3 features through another 3 x 3 convolution and predicts scores and boxes again. Each anchor
+gives one proposal: RPN1's where RPN1's box is small, else RPN2's. (This is not the later "Cascade RPN" of Vu et al.,
+2019.)
 
-Our choices: RPN1's boxes give no gradient and are neither clipped nor dropped before they serve; degenerate ones, which
-have no code, take no part in RPN2's loss, nor do small ones. A box that overlaps no anchor well is no target of RPN2.
+Our choices: RPN1's boxes carry no gradient, and are neither clipped nor dropped before RPN2 uses them. Small and
+degenerate ones (without width or height, so that no box can be coded relative to them) take no part in RPN2's loss. A
+ground-truth box that overlaps none of RPN1's boxes well is no target of RPN2.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ import torch
 from torch import Tensor
 
 from ....pipelines.errors import InputError
-from ...core.checks import check_least
-from .box_matching import IGNORED, match, proper
-from .rpn import RegionProposalNetwork, RPNConfig, RPNHead, RPNOutput, Sampler, check_threshold
+from ...core.checks import check_least, check_threshold
+from .rpn import RegionProposalNetwork, RPNConfig, RPNHead, RPNOutput
+from .sampling import IGNORED, Sampler, match, proper
 
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeConfig:
-    """RPN2 of a Cascade RPN; thresholds and weight are our choice."""
+    """The second RPN of a Cascade RPN; thresholds and weight are our choice."""
 
     smallest: float = 64.0
-    """Side of the square, in pixels of the network's input, from whose area on a proposal is RPN2's."""
+    """Proposals whose area is at least that of a square of this side, in pixels of the network's input, are RPN2's."""
 
     high: float = 0.7
-    """IoU of RPN1's box with a ground truth from which on it is a positive of RPN2."""
+    """RPN1's box is a positive of RPN2 if its IoU with a ground-truth box is at least this."""
 
     low: float = 0.3
-    """IoU below which it is a negative."""
+    """RPN1's box is a negative of RPN2 if its IoU with every ground-truth box is below this."""
 
     weight: float = 1.0
-    """Of RPN2's losses."""
+    """Factor on RPN2's losses."""
 
     def __post_init__(self) -> None:
         check_least("smallest", self.smallest, 0)
@@ -47,7 +48,7 @@ class CascadeConfig:
 
 
 class CascadeRPN(RegionProposalNetwork):
-    """Features [B, channels, h, w] -> outputs of RPN1 and RPN2. RPN1's weights have the names of a plain RPN's."""
+    """Features [B, channels, h, w] -> outputs of RPN1 and RPN2. RPN1's weights have the same names as a plain RPN's."""
 
     def __init__(self, channels: int, config: RPNConfig, sampler: Sampler, cascade: CascadeConfig) -> None:
         super().__init__(channels, config, sampler)
@@ -59,7 +60,7 @@ class CascadeRPN(RegionProposalNetwork):
         return first, self.second(first.hidden, first.boxes)
 
     def losses(self, outputs: tuple[RPNOutput, ...], boxes: list[Tensor]) -> dict[str, Tensor]:
-        """RPN1's, and `rpn2_objectness` and `rpn2_box`; 0 where no box of RPN1 is large enough."""
+        """RPN1's losses, and `rpn2_objectness` and `rpn2_box`, which are 0 where no box of RPN1 is large enough."""
         second = outputs[1]
         labels, matched = [], []
         usable = proper(second.anchors) & ~self.small(second.anchors)
@@ -78,6 +79,6 @@ class CascadeRPN(RegionProposalNetwork):
         return boxes, torch.where(small, first.logits, second.logits).detach()
 
     def small(self, boxes: Tensor) -> Tensor:
-        """bool [B, N]: boxes [B, N, 4] of less area than the smallest of RPN2."""
+        """Which boxes [B, N, 4] have too small an area for RPN2: bool [B, N]."""
         sides = boxes[..., 2:] - boxes[..., :2]
         return sides.prod(-1) < self.cascade.smallest**2

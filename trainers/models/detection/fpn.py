@@ -1,7 +1,7 @@
 """The baseline to compare with: torchvision's Faster R-CNN on a feature pyramid (FPN), on the same backbones.
 
-torchvision's own transform is left out: images come normalised, sized and padded, as with mean 0, std 1 and
-`_skip_resize=True`.
+torchvision's transform is left out, because images arrive normalised, resized and padded (its equivalent is mean 0,
+std 1 and `_skip_resize=True`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from ..backbones import ResNetStages
 from .detector import Detector, Regions, as_sizes, regions_of
-from .resnet_stages import ResNetStages
 from .rpn import RPNConfig
 
 LEVELS, CHANNELS = 5, 256
-WIDTH = 1024  # of the head's layers, torchvision's
-DIVISOR = 32  # torchvision pads to it: else anchors of the upper levels drift, whose strides it takes from the sizes
+WIDTH = 1024  # channels of the head's two layers, as in torchvision
+# torchvision pads images to multiples of this: it derives the strides of a level from the sizes of image and map, and
+# without padding the anchors of the upper levels drift.
+DIVISOR = 32
 
 
 class FPN(Detector):
@@ -58,15 +60,15 @@ class FPN(Detector):
         return {name: level.float() for name, level in self.pyramid(self.backbone(padded, 4)).items()}
 
     def proposals(self, features: dict[str, Tensor], sizes: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """As torchvision's RegionProposalNetwork has them, which keeps the scores to itself."""
+        """The steps of torchvision's RegionProposalNetwork, which does not return the scores."""
         levels, images = list(features.values()), _image_list(features, as_sizes(sizes))
         objectness, deltas = self.rpn.head(levels)
         counts = [of_level[0].numel() for of_level in objectness]
         objectness, deltas = rpn.concat_box_prediction_layers(objectness, deltas)
         boxes = self.rpn.box_coder.decode(deltas.detach(), self.rpn.anchor_generator(images, levels))
         boxes = boxes.view(len(sizes), -1, 4)
-        found = self.rpn.filter_proposals(boxes, objectness, images.image_sizes, counts)
-        return list(zip(*found, strict=True))
+        kept = self.rpn.filter_proposals(boxes, objectness, images.image_sizes, counts)
+        return list(zip(*kept, strict=True))
 
     def classify(self, features: dict[str, Tensor], proposals: list[Tensor], sizes: Tensor) -> list[Regions]:
         heads, counts = self.roi_heads, [len(of_image) for of_image in proposals]
@@ -75,19 +77,15 @@ class FPN(Detector):
         return regions_of(logits.roll(-1, 1), boxes[:, 1:], counts)  # torchvision's background is the first class
 
     def losses(
-        self,
-        features: dict[str, Tensor],
-        sizes: list[tuple[int, int]],
-        boxes: list[Tensor],
-        labels: list[Tensor],
+        self, features: dict[str, Tensor], sizes: list[tuple[int, int]], boxes: list[Tensor], labels: list[Tensor]
     ) -> dict[str, Tensor]:
-        """Those of the plain FasterRCNN, by the same names."""
+        """The losses of FasterRCNN, under the same names."""
         truth = [{"boxes": b, "labels": of_image + 1} for b, of_image in zip(boxes, labels, strict=True)]
-        proposals, found = self.rpn(_image_list(features, sizes), features, truth)
+        proposals, of_anchors = self.rpn(_image_list(features, sizes), features, truth)
         _, of_regions = self.roi_heads(features, proposals, sizes, truth)
         return {
-            "rpn_objectness": found["loss_objectness"],
-            "rpn_box": found["loss_rpn_box_reg"],
+            "rpn_objectness": of_anchors["loss_objectness"],
+            "rpn_box": of_anchors["loss_rpn_box_reg"],
             "classification": of_regions["loss_classifier"],
             "box": of_regions["loss_box_reg"],
         }
@@ -109,7 +107,7 @@ class Pyramid(nn.Module):
 
 
 class RPNHead(rpn.RPNHead):
-    """torchvision's, with float32 outputs under autocast: boxes of bfloat16 are whole pixels up to 256 only."""
+    """torchvision's head with float32 outputs under autocast: bfloat16 holds whole pixels up to 256 only."""
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         logits, deltas = super().forward(x)
@@ -117,7 +115,7 @@ class RPNHead(rpn.RPNHead):
 
 
 class Predictor(faster_rcnn.FastRCNNPredictor):
-    """torchvision's, with float32 outputs under autocast."""
+    """torchvision's predictor with float32 outputs under autocast."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits, codes = super().forward(x)
@@ -125,6 +123,6 @@ class Predictor(faster_rcnn.FastRCNNPredictor):
 
 
 def _image_list(features: dict[str, Tensor], sizes: list[tuple[int, int]]) -> ImageList:
-    """torchvision asks it for the padded size, which the finest level tells, and the true ones."""
+    """What torchvision asks for the padded size (that of the finest level times its stride) and the true sizes."""
     height, width = features["0"].shape[2:]
     return ImageList(torch.empty(0, 3, 4 * height, 4 * width), sizes)

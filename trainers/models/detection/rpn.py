@@ -1,12 +1,12 @@
-"""Region proposal network on one feature map, with its own head: torchvision's does not give out its 3 x 3 features.
+"""Region proposal network (RPN) on one feature map of stride 16.
 
-Anchors, box coding, matching and losses are those of torchvision's RegionProposalNetwork, but that the loss of boxes is
-divided by a fixed count (see `constrained_sampling.py`), and that anchors lie at whole strides of the map.
+Anchors, box coding, matching and losses are those of torchvision's RegionProposalNetwork, with two differences: the
+loss of boxes is divided by a fixed count (see `sampling.py`), and anchors lie at whole strides of the map. The head is
+written here because torchvision's does not return its 3 x 3 features, which a Cascade RPN needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,38 +18,36 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import clip_boxes_to_image, nms, remove_small_boxes
 
 from ....pipelines.errors import InputError
-from ...core.checks import check_count
-from .box_matching import match
+from ...core.checks import check_count, check_threshold
+from .sampling import Sampler, match
 
 STRIDE = 16  # pixels between the cells of the feature map
 BATCH = 256  # anchors that a stock sampler chooses in each image
-SMALLEST = 1.0  # px: proposals of a shorter side are dropped
+SMALLEST = 1.0  # pixels: proposals with a shorter side are dropped
 CODER = BoxCoder((1.0, 1.0, 1.0, 1.0))
-
-Sampler = Callable[[list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RPNConfig:
-    """Anchors of a region proposal network, and what becomes of its proposals."""
+    """Anchors of a region proposal network, and which of its proposals are kept."""
 
     anchor_sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
-    """Square roots of their areas, in pixels of the network's input."""
+    """Square roots of the anchors' areas, in pixels of the network's input."""
 
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Height by width."""
+    """Heights of the anchors divided by their widths."""
 
     width: int = 256
-    """Channels of the 3 x 3 convolution."""
+    """Channels of the RPN's 3 x 3 convolution."""
 
     considered: int = 2000
-    """Proposals of the highest scores, of each image, that go into NMS."""
+    """How many proposals of each image, those with the highest scores, go into NMS."""
 
     nms_threshold: float = 0.7
-    """IoU with a better proposal above which one is dropped."""
+    """A proposal is dropped if its IoU with a better one is above this."""
 
     proposals: int = 300
-    """That are left of each image after NMS, at most, in training and in test."""
+    """How many proposals of each image are kept after NMS, at most, in training and in evaluation."""
 
     def __post_init__(self) -> None:
         for name in ("width", "considered", "proposals"):
@@ -62,29 +60,23 @@ class RPNConfig:
         check_threshold("nms_threshold", self.nms_threshold)
 
 
-def check_threshold(name: str, value: float) -> None:
-    """Raise InputError for an IoU threshold outside (0, 1]."""
-    if not 0 < value <= 1:
-        raise InputError(f"{name} must be above 0 and at most 1, got {value}")
-
-
 class RPNOutput(NamedTuple):
-    """What one head says of N anchors in each of B images, float32 but for the hidden features."""
+    """The output of one head for N anchors in each of B images, float32 except the hidden features."""
 
     hidden: Tensor
-    """[B, width, h, w], of the 3 x 3 convolution."""
+    """[B, width, h, w], the features behind the 3 x 3 convolution."""
     logits: Tensor
-    """[B, N]: objectness."""
+    """[B, N], objectness."""
     deltas: Tensor
-    """[B, N, 4]: boxes, coded on the anchors."""
+    """[B, N, 4], boxes coded relative to the anchors."""
     anchors: Tensor
-    """[B, N, 4], xyxy px; no gradients."""
+    """[B, N, 4], xyxy px, without gradients."""
     boxes: Tensor
-    """[B, N, 4], decoded, xyxy px, as they come: neither clipped nor dropped; no gradients."""
+    """[B, N, 4], the decoded boxes, xyxy px, without gradients; none is clipped or dropped."""
 
 
 class RPNHead(nn.Module):
-    """Features [B, channels, h, w] and anchors [B, h w A, 4], cell by cell -> their RPNOutput."""
+    """Features [B, channels, h, w] and anchors [B, h w A, 4], cell by cell -> RPNOutput."""
 
     def __init__(self, channels: int, width: int, anchors: int) -> None:
         super().__init__()
@@ -104,7 +96,7 @@ class RPNHead(nn.Module):
 
 
 class RegionProposalNetwork(nn.Module):
-    """Features [B, channels, h, w] -> outputs of its heads, for its other methods: here one, on sliding anchors."""
+    """Features [B, channels, h, w] -> the outputs of its heads, which the other methods take; here it has one head."""
 
     def __init__(self, channels: int, config: RPNConfig, sampler: Sampler) -> None:
         super().__init__()
@@ -116,14 +108,14 @@ class RegionProposalNetwork(nn.Module):
         return (self.head(features, self.sliding_anchors(features)),)
 
     def sliding_anchors(self, features: Tensor) -> Tensor:
-        """[B, h w A, 4]: torchvision's, but for the stride, which that takes from the image's size, rounded."""
+        """Anchors at whole strides, [B, h w A, 4]; torchvision derives a rounded stride from the size of the image."""
         self.anchors.set_cell_anchors(torch.float32, features.device)
         stride = torch.tensor(STRIDE, device=features.device)
         grid = [features.shape[2], features.shape[3]]
         return self.anchors.grid_anchors([grid], [[stride, stride]])[0].expand(len(features), -1, -1)
 
     def losses(self, outputs: tuple[RPNOutput, ...], boxes: list[Tensor]) -> dict[str, Tensor]:
-        """`rpn_objectness` and `rpn_box`, for the ground truth of each image, float32 [K, 4]."""
+        """The losses `rpn_objectness` and `rpn_box`; boxes: the ground truth of each image, float32 [K, 4]."""
         output = outputs[0]
         pairs = [
             match(anchors, truth, high=0.7, low=0.3, low_quality=True)
@@ -135,7 +127,7 @@ class RegionProposalNetwork(nn.Module):
     def output_losses(
         self, output: RPNOutput, labels: list[Tensor], matched: list[Tensor], boxes: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Of objectness: cross-entropy, mean over the sampled anchors; of boxes: smooth L1 over BATCH an image."""
+        """Cross-entropy of objectness, averaged over the sampled anchors; smooth L1 of boxes over BATCH per image."""
         positives, negatives = (torch.stack(masks).bool() for masks in self.sampler(labels))
         sampled = positives | negatives
         targets = torch.stack(labels)[sampled].float()
@@ -146,13 +138,13 @@ class RegionProposalNetwork(nn.Module):
         return objectness / max(len(targets), 1), box / (BATCH * len(labels))
 
     def merged(self, outputs: tuple[RPNOutput, ...]) -> tuple[Tensor, Tensor]:
-        """The proposals of all anchors: boxes [B, N, 4], logits [B, N]."""
+        """One proposal for each anchor, from the outputs of all heads: boxes [B, N, 4], logits [B, N]."""
         return outputs[0].boxes, outputs[0].logits.detach()
 
     def proposals(
         self, outputs: tuple[RPNOutput, ...], sizes: list[tuple[int, int]], limit: int
     ) -> list[tuple[Tensor, Tensor]]:
-        """For each image, of (height, width) px: boxes [R, 4] inside it, scores [R] best first, R at most `limit`."""
+        """For each image of `sizes` (height, width): boxes [R, 4] inside it and scores [R], best first, R <= limit."""
         return [
             self._best(boxes, logits, size, limit)
             for boxes, logits, size in zip(*self.merged(outputs), sizes, strict=True)

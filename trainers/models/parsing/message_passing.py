@@ -1,11 +1,11 @@
-"""Message Passing Network (Hikvision 2016): one pass of messages between alike pixels, in place of a CRF's iterations.
+"""Message Passing Network (Hikvision 2016): similar pixels exchange messages once, where a CRF iterates.
 
-The score map is reduced to a few channels, these are averaged by a Gaussian over position and colour of the image, and
-a 3 x 3 convolution of both gives the new scores. There is no smoothness term. A CRF filters every class ten times and
-keeps what comes out for its gradient; this filters once, a fifth of the channels at 150 classes.
+The score map is reduced to a few channels, the channels are averaged by a Gaussian over position and colour of the
+image, and a 3 x 3 convolution of both gives the new scores. There is no smoothness term. A CRF filters every class ten
+times and keeps all results for its gradient; this network filters once, and at 150 classes a fifth of the channels.
 
-Batch norm and ReLU after the reduction are our choice: raw scores have no scale, and on them the 3 x 3 convolution
-diverges at learning rates that all other layers bear.
+Batch norm and ReLU after the reduction are our choice: raw scores have no fixed scale, and on them the 3 x 3
+convolution diverges at learning rates at which all other layers learn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MessagePassingConfig:
     """Width and bandwidths of a Message Passing Network; the bandwidths are our choice, CRF-RNN's are 160 and 3."""
 
     channels: int = 32
-    """To which a 1 x 1 convolution takes the scores before they are filtered."""
+    """Channels to which a 1 x 1 convolution reduces the scores before they are filtered."""
 
     position_bandwidth: float = 80.0
     """Standard deviation of the Gaussian over positions, in pixels of the network's input."""
@@ -46,7 +46,8 @@ class MessagePassingConfig:
 class MessagePassing(nn.Module):
     """Scores [B, classes, h, w] and normalised images [B, 3, H, W] -> scores [B, classes, h, w].
 
-    `std`: of R, G and B on [0, 1], by which the images were divided; kept with the weights. Their mean cancels.
+    std: of R, G and B on [0, 1], by which the images were divided; it is kept with the weights. (The mean cancels, as
+    only differences of colour matter.)
     """
 
     std: Tensor
@@ -65,9 +66,9 @@ class MessagePassing(nn.Module):
 
     @torch.no_grad()
     def features(self, images: Tensor, height: int, width: int) -> Tensor:
-        """[B, 5, height, width]: y, x, R, G, B of each cell in bandwidths, its mean colour and its centre.
+        """The centre y, x and the mean R, G, B of each cell, in units of the bandwidths: [B, 5, height, width].
 
-        Positions are pixels of the images, so no stride needs to be known.
+        Positions are in pixels of the images, so no stride needs to be known.
         """
         colour = F.interpolate(images.float(), (height, width), mode="area") * (255 * self.std)
         y = (torch.arange(height, device=images.device) + 0.5) * (images.shape[2] / height)

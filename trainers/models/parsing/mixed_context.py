@@ -1,8 +1,8 @@
-"""Mixed Context Network (Hikvision 2016; arXiv 1610.05854): point-wise and dilated convolutions, mixed in a stack.
+"""Mixed Context Network (Hikvision 2016; arXiv 1610.05854): a stack of point-wise and dilated convolutions.
 
-Each block puts a 1 x 1 and a dilated 3 x 3 convolution of its input side by side; the outputs of all blocks together
-give the scores, so that each cell sees every width of context at once. The published abstract has no widths and
-dilations: the defaults are our choice.
+Each block concatenates a 1 x 1 and a dilated 3 x 3 convolution of its input. The outputs of all blocks together give
+the scores, so that each cell sees every width of context at once. The published abstract names no widths and dilations:
+the defaults are our choice.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ class MixedContextConfig:
     """Widths and dilations of a Mixed Context Network."""
 
     channels: int = 512
-    """To which a 1 x 1 convolution first takes the features; 128 is what two CPU cores can train."""
+    """Channels to which a 1 x 1 convolution first reduces the features; two CPU cores can train 128."""
 
     width: int = 256
-    """Channels of each of a block's two convolutions."""
+    """Channels of each of the two convolutions of a block."""
 
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1)
-    """One block each. On small maps, of 23 x 30 cells, a dilation of 16 mostly reads padding: use 1, 2, 4, 8."""
+    """Dilations of the blocks, one for each block. On small maps, such as 23 x 30 cells, a dilation of 16 mostly reads
+    padding: use 1, 2, 4, 8."""
 
     def __post_init__(self) -> None:
         for name in ("channels", "width"):

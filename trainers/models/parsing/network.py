@@ -1,4 +1,4 @@
-"""Networks of scene parsing: a backbone at stride 8, a head that scores its cells, bilinear upsampling to the image."""
+"""Networks of scene parsing: a backbone of output stride 8, a head that scores its cells, and bilinear upsampling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....pipelines.errors import InputError
 from ...core.checks import check_choice, check_count
-from .backbones import create_backbone
+from ..backbones import parsing_backbone
 from .message_passing import MessagePassing, MessagePassingConfig
 from .mixed_context import MixedContext, MixedContextConfig, convolution
 
@@ -20,13 +20,13 @@ Head = Literal["fcn", "mcn", "mcn_mpn"]
 
 @dataclass(frozen=True, kw_only=True)
 class FullyConvolutionalConfig:
-    """Width of the plain head."""
+    """The plain head: a 3 x 3 convolution, dropout and a linear layer for each cell."""
 
     width: int = 512
-    """Channels of its 3 x 3 convolution."""
+    """Channels of the 3 x 3 convolution."""
 
     dropout: float = 0.1
-    """Share of them that are left out in training."""
+    """Share of the channels that are left out in training."""
 
     def __post_init__(self) -> None:
         check_count("width", self.width)
@@ -39,29 +39,31 @@ class ParsingConfig:
     """A network of scene parsing."""
 
     backbone: str = "resnet18"
-    """A timm network that can have output stride 8, such as resnet18, resnet101, vgg16. It starts untrained."""
+    """A timm network that can have output stride 8, such as resnet18, resnet101 or vgg16. Its weights are random to
+    begin with."""
 
     head: Head = "mcn"
-    """fcn: one convolution, the baseline; mcn: Mixed Context Network; mcn_mpn: that and a Message Passing Network."""
+    """fcn: one convolution, the baseline. mcn: a Mixed Context Network. mcn_mpn: the same, then a Message Passing
+    Network."""
 
     auxiliary: bool = False
-    """In training, score the stage before the last too, with a head like fcn."""
+    """In training, also score the stage before the last, with a head like fcn."""
 
     fcn: FullyConvolutionalConfig = field(default_factory=FullyConvolutionalConfig)
-    """Of the heads fcn and auxiliary."""
+    """The plain head, with head fcn or auxiliary."""
 
     mcn: MixedContextConfig = field(default_factory=MixedContextConfig)
-    """Of the heads mcn and mcn_mpn."""
+    """The Mixed Context Network, with head mcn or mcn_mpn."""
 
     mpn: MessagePassingConfig = field(default_factory=MessagePassingConfig)
-    """Of the head mcn_mpn."""
+    """The Message Passing Network, with head mcn_mpn."""
 
     def __post_init__(self) -> None:
         check_choice("head", self.head, Head)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ParsingConfig:
-        """From what dataclasses.asdict makes of one."""
+        """The configuration that `dataclasses.asdict` turned into this dictionary."""
         parts = {"fcn": FullyConvolutionalConfig, "mcn": MixedContextConfig, "mpn": MessagePassingConfig}
         return cls(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
 
@@ -69,11 +71,11 @@ class ParsingConfig:
 def create_parser(
     config: ParsingConfig, classes: int, *, std: Sequence[float] = (0.229, 0.224, 0.225)
 ) -> ParsingNetwork:
-    """An untrained network; `std` is what the images' R, G and B on [0, 1] will have been divided by.
+    """An untrained network; std: of R, G and B on [0, 1], by which the images are divided before they enter.
 
     Raises InputError for a backbone that timm does not know, or cannot make at output stride 8.
     """
-    backbone, (earlier, last) = create_backbone(config.backbone)
+    backbone, (earlier, last) = parsing_backbone(config.backbone)
     head = fcn_head(last, classes, config.fcn) if config.head == "fcn" else MixedContext(last, classes, config.mcn)
     return ParsingNetwork(
         backbone,

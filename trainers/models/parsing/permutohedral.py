@@ -19,14 +19,14 @@ from torch import Tensor
 
 from ....pipelines.errors import InputError
 
-FAR = 2.0**40  # float64 still places a point in its simplex there
+FAR = 2.0**40  # up to here float64 tells in which simplex a point lies
 
 
 class Lattice:
-    """The lattice of a batch of feature maps, each image for itself; filters any values at the same pixels.
+    """The lattices of a batch of feature maps, one for each image; they filter any values at the same pixels.
 
-    `features`: [B, d, H, W], any float type, already divided by the bandwidths; they get no gradient. The geometry is
-    float64. Values are filtered in float32, float64 ones in float64, also under autocast; they get gradients.
+    features: [B, d, H, W], any float type, divided by the bandwidths; they get no gradient. The geometry is computed in
+    float64. Values are filtered in float32 (float64 values in float64), also under autocast; they get gradients.
 
     Raises InputError for features that are not finite, or too far apart to number the lattice's points with 63 bits.
     """
@@ -88,9 +88,9 @@ class _Filter(torch.autograd.Function):
         return _Filter.apply(gradients[0], ctx.lattice, not ctx.reverse), None, None
 
 
-def _sums(rows: Tensor, places: Tensor, weights: Tensor, starts: Tensor | None = None) -> Tensor:
-    """Weighted sums of the rows [n, C] at `places`: [m, k] gives m sums of k; [t] gives one from each of `starts`."""
-    return F.embedding_bag(places, rows, starts, mode="sum", per_sample_weights=weights)
+def _sums(rows: Tensor, numbers: Tensor, weights: Tensor, starts: Tensor | None = None) -> Tensor:
+    """Weighted sums of the rows [n, C] with these numbers: [m, k] gives m sums of k; [t] one sum from each start on."""
+    return F.embedding_bag(numbers, rows, starts, mode="sum", per_sample_weights=weights)
 
 
 def _elevate(points: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def _elevate(points: Tensor) -> Tensor:
 
 
 def _strides(elevated: Tensor, batch: int) -> list[int]:
-    """What a step of the image's number, then of each coordinate but the last, adds to a packed key, d + 1 in all.
+    """How much a packed key grows with the image's number, and with each coordinate but the last: d + 1 numbers.
 
     The last coordinate follows from the others. Vertices lie within 2 d of their point, neighbours another d away.
     """
@@ -154,9 +154,10 @@ def _keys(origin: Tensor, rank: Tensor, strides: list[int]) -> Tensor:
 
 
 def _lines(nodes: Tensor, strides: list[int]) -> Tensor:
-    """int32 [d + 1, M + 1, 3]: in each direction a node, the next and the one before; M, the empty one, where none is.
+    """int32 [d + 1, M + 1, 3]: in each direction the number of a node, of the next one and of the one before.
 
-    A step in direction j takes 1 from all coordinates and gives d + 1 to coordinate j.
+    Where a node has no neighbour, its number is M, that of an empty node. A step in direction j takes 1 from all
+    coordinates and gives d + 1 to coordinate j.
     """
     count = len(nodes)
     here = torch.arange(count + 1, device=nodes.device)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.models.detection.constrained_sampling import ConstrainedConfig, ConstrainedSampler
+from sdali.trainers.models.detection.sampling import ConstrainedConfig, ConstrainedSampler
 
 
 def labels(positives: int, negatives: int, ignored: int) -> torch.Tensor:

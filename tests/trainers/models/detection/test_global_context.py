@@ -10,7 +10,7 @@ from detectors import SIZES, awake, images, random_boxes, small
 from timm import create_model
 from torchvision.ops import roi_align
 
-from sdali.trainers.models.detection.starting_weights import start_from_classifier, start_from_detector
+from sdali.trainers.models.detection.detector import start_from_classifier, start_from_detector
 
 
 @pytest.mark.parametrize("source", ["convolutions", "picture"])

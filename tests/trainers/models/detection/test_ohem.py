@@ -11,7 +11,7 @@ from detectors import SIZES, images, random_boxes, small, truth
 from torchvision.models.detection._utils import BoxCoder
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.models.detection.ohem import OHEMConfig, hardest
+from sdali.trainers.models.detection.sampling import OHEMConfig, hardest
 
 
 def iou(first: list[float], second: list[float]) -> float:

@@ -12,8 +12,8 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.models.detection.image_list import ImageList
 
 from sdali.pipelines.errors import InputError
-from sdali.trainers.models.detection.constrained_sampling import ConstrainedConfig, ConstrainedSampler
 from sdali.trainers.models.detection.rpn import SMALLEST, RegionProposalNetwork, RPNConfig
+from sdali.trainers.models.detection.sampling import ConstrainedConfig, ConstrainedSampler
 
 CONFIG = RPNConfig(width=8, considered=150, proposals=40)
 

@@ -8,7 +8,8 @@ import torch
 from detectors import awake, small
 from timm import create_model
 
-from sdali.trainers.models.detection.starting_weights import load_matching, start_from_classifier, start_from_detector
+from sdali.trainers.models.backbones import load_matching
+from sdali.trainers.models.detection.detector import start_from_classifier, start_from_detector
 
 
 def test_what_fits_by_name_and_shape_is_taken() -> None:

@@ -1,1 +1,0 @@
-"""Pictures of what training will see, one file a task."""
