@@ -88,6 +88,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_commands_refuse_what_cannot_be_meant(tmp_path: Path) -> None:
     """Status 2, a sentence with the bound, nothing written; all commands together in the time of a few imports."""
     (tmp_path / "photos" / "a").mkdir(parents=True)

@@ -26,7 +26,7 @@ from sdali.pipelines.remote.cluster import NAMESPACE
 from sdali.pipelines.remote.loader import RemoteLoader
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 COUNT = 70
 HERE = str(Path(serving.__file__).parent)

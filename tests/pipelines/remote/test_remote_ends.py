@@ -19,7 +19,7 @@ from serving import ray_processes, wait_until
 from sdali.benchmarks.throughput.process_tree import descendants
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 GONE = r"no Ray cluster answers at \S+ \(.*\); start one with ray start --head"
 SECONDS = 40  # until all have ended; beside other work, on a machine that has two cores
