@@ -26,7 +26,7 @@ from sdali.pipelines.remote.cluster import NAMESPACE
 from sdali.pipelines.remote.loader import RemoteLoader
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 COUNT = 70
 HERE = str(Path(serving.__file__).parent)
@@ -58,7 +58,8 @@ def cluster() -> Iterator[Cluster]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_DEDUP_LOGS", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", HERE)  # of the heatmaps' class
+        # Workers need the heatmaps' class, and this sdali, not another that may be installed.
+        patch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
         before = set(descendants(os.getpid()))
         started = Cluster()
         ours = set(descendants(os.getpid())) - before

@@ -19,7 +19,7 @@ from serving import ray_processes, wait_until
 from sdali.benchmarks.throughput.process_tree import descendants
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 GONE = r"no Ray cluster answers at \S+ \(.*\); start one with ray start --head"
 SECONDS = 40  # until all have ended; beside other work, on a machine that has two cores
@@ -54,7 +54,8 @@ def mortal() -> Iterator[Mortal]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", str(Path(serving.__file__).parent))
+        helpers = str(Path(serving.__file__).parent)
+        patch.setenv("PYTHONPATH", os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")]))
         before = set(descendants(os.getpid()))
         cluster = Mortal()
         try:
