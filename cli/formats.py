@@ -63,9 +63,9 @@ def _options_class() -> type:
         ((hint, default),) = declared
         help = "\n".join(f"{', '.join(formats)}: {text}" for text, formats in texts.items())
         columns.append((name, Annotated[hint, tyro.conf.arg(help=help)], field(default=default)))
-    made = make_dataclass("FormatOptions", columns, frozen=True, kw_only=True)
-    made.__doc__ = "Each goes with the formats that its text names, and is refused with others."
-    return made
+    options = make_dataclass("FormatOptions", columns, frozen=True, kw_only=True)
+    options.__doc__ = "Each goes with the formats that its text names, and is refused with others."
+    return options
 
 
 def _format_help() -> str:

@@ -125,7 +125,7 @@ def summary(row: Row, found: dict[str, list[dict[str, Any]]], study: Study) -> d
     """
     results = found[row.name]
     values = [result[study.figure] for result in results]
-    figures: dict[str, Any] = {"row": row.name, "says": row.says, study.figure: values, **interval(values)}
+    figures: dict[str, Any] = {"row": row.name, "says": row.text, study.figure: values, **interval(values)}
     for name in (*study.others, "cpu_seconds", "wall_seconds"):
         if known := [result[name] for result in results if name in result]:
             figures[name] = _mean(known)

@@ -169,27 +169,27 @@ def _labelled(images: DetectionSet) -> bool:
 
 
 ROWS = (
-    Row(name="base", says="Faster R-CNN on stride 16", baseline=None, run=lambda trial: trial.result("base")),
-    Row(name="cascade", says="Cascade RPN", baseline="base",
+    Row(name="base", text="Faster R-CNN on stride 16", baseline=None, run=lambda trial: trial.result("base")),
+    Row(name="cascade", text="Cascade RPN", baseline="base",
         run=lambda trial: trial.result("cascade", cascade_rpn=True)),
-    Row(name="constrained", says="constrained negative/positive ratio in the RPN", baseline="base",
+    Row(name="constrained", text="constrained negative/positive ratio in the RPN", baseline="base",
         run=lambda trial: trial.result("constrained", constrained="rpn")),
-    Row(name="both", says="Cascade RPN and constrained ratio", baseline="base",
+    Row(name="both", text="Cascade RPN and constrained ratio", baseline="base",
         run=lambda trial: trial.result("both", cascade_rpn=True, constrained="rpn")),
-    Row(name="global_context_random", says="global context from random weights", baseline="base",
+    Row(name="global_context_random", text="global context from random weights", baseline="base",
         run=lambda trial: trial.result("global_context_random", global_context="random")),
-    Row(name="pretrained", says="started from a classifier", baseline="base", needs=_labelled,
+    Row(name="pretrained", text="started from a classifier", baseline="base", needs=_labelled,
         run=lambda trial: trial.result("pretrained", start_from=trial.classifier())),
-    Row(name="global_context_pretrained", says="and global context from it", baseline="pretrained", needs=_labelled,
+    Row(name="global_context_pretrained", text="and global context from it", baseline="pretrained", needs=_labelled,
         run=lambda trial: trial.result(
             "global_context_pretrained", start_from=trial.classifier(), global_context="pretrained")),
-    Row(name="class_balanced", says="a class at random, then one of its images", baseline="base",
+    Row(name="class_balanced", text="a class at random, then one of its images", baseline="base",
         run=lambda trial: trial.result("class_balanced", order="class_balanced")),
-    Row(name="ohem", says="online hard example mining, a pool of 300", baseline="base",
+    Row(name="ohem", text="online hard example mining, a pool of 300", baseline="base",
         run=lambda trial: trial.result("ohem", ohem=True)),
-    Row(name="scales", says="base, tested at three scales", baseline="base", run=_scales),
-    Row(name="flip", says="base, tested also mirrored", baseline="base", run=_tested("flip", flip=True)),
-    Row(name="voting", says="base, box voting at IoU 0.5", baseline="base", run=_tested("voting", voting=0.5)),
+    Row(name="scales", text="base, tested at three scales", baseline="base", run=_scales),
+    Row(name="flip", text="base, tested also mirrored", baseline="base", run=_tested("flip", flip=True)),
+    Row(name="voting", text="base, box voting at IoU 0.5", baseline="base", run=_tested("voting", voting=0.5)),
 )  # fmt: skip
 
 DETECTION = Study(

@@ -98,7 +98,8 @@ class LocalizationTrial:
             classifier=(self.folder / "classifier" / "last.pt",),
             detector=(self.folder / "detector" / "last.pt",),
             top=1,
-            picture=self.folder / "answers.png",
+            picture=self.folder / "predictions.png",
+            overwrite=True,
             threads=self.threads,
         )
         return once(self.folder / "test.json", lambda: localization.evaluate(config))
@@ -169,15 +170,15 @@ def _shares(figures: dict[str, Any]) -> dict[str, Any]:
 OTHERS = ("box_wrong", "label_wrong", "both_wrong", "classification_error")
 
 ROWS = (
-    Row(name="cls_det", says="the classifier's class, the detector's box for it", baseline=None,
+    Row(name="cls_det", text="the classifier's class, the detector's box for it", baseline=None,
         run=lambda trial: trial.localized()),
-    Row(name="cam_box", says="the classifier's class, its activation map's box", baseline="cls_det",
+    Row(name="cam_box", text="the classifier's class, its activation map's box", baseline="cls_det",
         run=lambda trial: trial.baseline("cam_box")),
-    Row(name="whole_image", says="the classifier's class, the whole image", baseline="cls_det",
+    Row(name="whole_image", text="the classifier's class, the whole image", baseline="cls_det",
         run=lambda trial: trial.baseline("whole_image")),
-    Row(name="detector_alone", says="the detector's class and box", baseline="cls_det",
+    Row(name="detector_alone", text="the detector's class and box", baseline="cls_det",
         run=lambda trial: trial.baseline("detector_alone")),
-    Row(name="perfect_classifier", says="the true class, the detector's box for it", baseline="cls_det",
+    Row(name="perfect_classifier", text="the true class, the detector's box for it", baseline="cls_det",
         run=lambda trial: trial.baseline("perfect_classifier")),
 )  # fmt: skip
 

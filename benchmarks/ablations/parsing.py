@@ -131,15 +131,15 @@ def _rare_classes(trial: ParsingTrial) -> dict[str, Any]:
 
 
 ROWS = (
-    Row(name="fcn", says="plain head: one 3 x 3 convolution", baseline=None,
+    Row(name="fcn", text="plain head: one 3 x 3 convolution", baseline=None,
         run=lambda trial: trial.result("fcn", "fcn")),
-    Row(name="mcn", says="Mixed Context Network", baseline="fcn", run=lambda trial: trial.result("mcn", "mcn")),
-    Row(name="mcn_mpn", says="and Message Passing Network", baseline="mcn",
+    Row(name="mcn", text="Mixed Context Network", baseline="fcn", run=lambda trial: trial.result("mcn", "mcn")),
+    Row(name="mcn_mpn", text="and Message Passing Network", baseline="mcn",
         run=lambda trial: trial.result("mcn_mpn", "mcn_mpn")),
-    Row(name="scales_flip", says="mcn, tested at three scales, also mirrored", baseline="mcn", run=_scales_and_flip),
-    Row(name="median_frequency", says="mcn, pixels weighted by class", baseline="mcn",
+    Row(name="scales_flip", text="mcn, tested at three scales, also mirrored", baseline="mcn", run=_scales_and_flip),
+    Row(name="median_frequency", text="mcn, pixels weighted by class", baseline="mcn",
         run=lambda trial: trial.result("median_frequency", "mcn", class_balance="median_frequency")),
-    Row(name="rare_classes", says="mcn, half of the windows guided to rare classes", baseline="mcn",
+    Row(name="rare_classes", text="mcn, half of the windows guided to rare classes", baseline="mcn",
         run=_rare_classes),
 )  # fmt: skip
 

@@ -25,13 +25,13 @@ _TAIL = 20  # how often the largest class of a long-tailed set holds the smalles
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What all rows of a set have in common."""
+    """The settings that all rows of a set share."""
 
     model: str = "convnet4"
     size: int = 96
     """Side of the network's input in training and in tests, pixels."""
     sizes: tuple[int, ...] = (80, 96, 112)
-    """Where a row says multi-scale."""
+    """Sides of the rows that train or test at several."""
     epochs: int
     batch_size: int = 32
     lr: float = 3e-3
@@ -121,10 +121,10 @@ def _tail(source: Source) -> Source:
     labels = np.array([item.label for item in source.items])
     counts = np.bincount(labels)
     wanted = np.round(counts * _TAIL ** -np.linspace(0, 1, len(counts))).astype(int)
-    place = np.zeros(len(labels), int)
+    rank = np.zeros(len(labels), int)
     for label, count in enumerate(counts):
-        place[labels == label] = np.arange(count)
-    kept = np.flatnonzero(place < wanted[labels]).tolist()
+        rank[labels == label] = np.arange(count)
+    kept = np.flatnonzero(rank < wanted[labels]).tolist()
     return _subset(source, [source.items[index] for index in kept])
 
 

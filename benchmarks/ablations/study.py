@@ -26,7 +26,7 @@ class Row:
     """One line of the table."""
 
     name: str
-    says: str
+    text: str
     baseline: str | None
     run: Callable[[Any], dict[str, Any]]
     """Of a trial, one seed on one set: a dict with the study's figures, and `cpu_seconds` where it has trained."""

@@ -66,13 +66,13 @@ def measure(rows: dict[str, DetectionConfig], rounds: int) -> dict[str, dict[str
     """`seconds`, the median of the rounds, and `ratio` to the first row's of the same round; a step each to warm up."""
     seconds: dict[str, list[float]] = {}
     detectors = {name: create_detector(config, CLASSES).train() for name, config in rows.items()}
-    optimizers = {name: torch.optim.SGD(made.parameters(), 1e-3, 0.9) for name, made in detectors.items()}
+    optimizers = {name: torch.optim.SGD(detector.parameters(), 1e-3, 0.9) for name, detector in detectors.items()}
     for _ in range(rounds + 1):
         for name, detector in detectors.items():
             seconds.setdefault(name, []).append(step_seconds(detector, optimizers[name]))
     kept = {name: steps[1:] for name, steps in seconds.items()}
     base = next(iter(kept.values()))
-    ratios = {name: [own / first for own, first in zip(steps, base, strict=True)] for name, steps in kept.items()}
+    ratios = {name: [step / first for step, first in zip(steps, base, strict=True)] for name, steps in kept.items()}
     return {
         name: {
             "seconds": round(statistics.median(steps), 3),

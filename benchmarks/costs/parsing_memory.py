@@ -8,10 +8,8 @@ process of its own rises over a forward and a backward pass.
 from __future__ import annotations
 
 import multiprocessing
-import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from ...pipelines.io.terminal import print_result, print_table, run_command
 from ...trainers.models.parsing.message_passing import MessagePassing, MessagePassingConfig
 from ...trainers.models.parsing.permutohedral import Lattice
+from ..throughput.process_tree import peak_resident, reset_peak, resident
 
 CLASSES, SIZE, CELLS = 150, 473, 60
 STD = (0.229, 0.224, 0.225)
@@ -80,10 +79,10 @@ def peak_bytes(name: str) -> int:
     torch.set_num_threads(1)
     network, (scores, images) = networks()[name], inputs(CLASSES, CELLS, SIZE)
     network(scores[..., :8, :8], images[..., :64, :64]).sum().backward()  # what libraries allocate once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _status("VmRSS")
+    reset_peak()
+    before = resident()
     network(scores, images).sum().backward()
-    return _status("VmHWM") - before
+    return peak_resident() - before
 
 
 def inputs(classes: int, cells: int, size: int) -> tuple[Tensor, Tensor]:
@@ -106,13 +105,6 @@ def _lattices(result: Tensor) -> Iterator[Any]:
         if hasattr(node, "lattice"):
             yield node.lattice  # type: ignore[attr-defined]
         nodes += [behind for behind, _ in node.next_functions]
-
-
-def _status(field: str) -> int:
-    """Bytes."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return 1024 * int(found[1])
 
 
 def main() -> int:

@@ -54,7 +54,7 @@ class ScaleConfig:
 
 
 def scale(config: ScaleConfig, *, progress: Track = silent) -> dict[str, Any]:
-    """Measure on stores of so many samples, and, given a folder of images, on its photographs.
+    """Measure on stores with each number of samples and of shards, and, given a folder of images, on its photographs.
 
     Returns {"machine", "samples", "orders", "shards", "photographs"}. samples: see scale_samples.cost_of_samples; 10
     million need 3 GB of temporary space and some minutes. orders: see scale_shards.cost_of_order, 8 bytes of memory a
@@ -98,17 +98,17 @@ def _on_photographs(images: Path, config: ScaleConfig, progress: Track) -> Itera
             for peer, suffix in (("sdali", ""), ("decode_only", " decode_only"))
         ]
         measured = measure_in_turn(peers, rounds=config.rounds, images=config.images_a_round, progress=progress)
-        for own, work in zip(measured, (work for work in settings.values() for _ in range(2)), strict=True):
-            yield {**own.result(), "workload": described(work)}
+        for one, work in zip(measured, (work for work in settings.values() for _ in range(2)), strict=True):
+            yield {**one.result(), "workload": described(work)}
 
 
 def _resize(files: Sequence[Path], side: int, folder: Path) -> None:
     """JPEGs of quality 90 with that shorter side; enlarging makes them smooth, so their bytes a pixel fall."""
-    for place, file in enumerate(files):
+    for index, file in enumerate(files):
         image = np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR))
         ratio = side / min(image.shape[:2])
         kernel = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
         size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
-        resized, target = cv2.resize(image, size, interpolation=kernel), folder / f"{place:04}.jpg"
+        resized, target = cv2.resize(image, size, interpolation=kernel), folder / f"{index:04}.jpg"
         if not cv2.imwrite(str(target), resized, [cv2.IMWRITE_JPEG_QUALITY, 90]):
             raise InputError(f"cannot write into {folder}; free some space")

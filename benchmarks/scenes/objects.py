@@ -1,8 +1,8 @@
-"""The things in generated scenes: outline and texture of each class, and of the stones and sticks that belong to none.
+"""The objects in generated scenes: outline and texture of each class, and of the distractors, which have no class.
 
 An outline is a closed polygon, float32 [N, 2], as (x, y) with y down, about as large as the square [-1, 1]. A texture
-takes the coordinates u (along x) and v (along y) of every pixel in that same frame, and gives its place between the two
-colours, [H, W] in [0, 1]. Proportions vary from one object to the next; colours are drawn without regard to the class.
+takes the coordinates u (along x) and v (along y) of every pixel in that same frame, and gives the share of the second
+of two colours, [H, W] in [0, 1]. Proportions vary from one object to the next, and colours do not depend on the class.
 Features are coarse enough to be seen at 96 px. All of it is our choice.
 """
 
@@ -96,9 +96,9 @@ def ladybird_outline(rng: Generator) -> np.ndarray:
 
 def ladybird(rng: Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Two wing cases with a few large spots each, and a dark head."""
-    places = np.array([(0.36, -0.3), (0.42, 0.22), (0.24, 0.62), (0.14, -0.02)])[: rng.integers(3, 5)]
-    places = places + rng.normal(0, 0.03, places.shape)
-    spots = dots(np.abs(u), v, places, rng.uniform(0.13, 0.18, len(places)))
+    centres = np.array([(0.36, -0.3), (0.42, 0.22), (0.24, 0.62), (0.14, -0.02)])[: rng.integers(3, 5)]
+    centres = centres + rng.normal(0, 0.03, centres.shape)
+    spots = dots(np.abs(u), v, centres, rng.uniform(0.13, 0.18, len(centres)))
     seam = soft_step(-np.abs(u), -0.035, 0.03)
     return np.maximum(np.maximum(spots, seam), soft_step(-v, 0.5, 0.06))
 
@@ -207,7 +207,7 @@ def stick_outline(rng: Generator) -> np.ndarray:
 
 
 def shard_outline(rng: Generator) -> np.ndarray:
-    """A broken piece: four or five corners on a circle, nowhere far from even."""
+    """A broken piece: four or five corners on a circle, roughly evenly spaced."""
     corners = int(rng.integers(4, 6))
     angle = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * (TAU / corners)
     return polar(rng.uniform(0.8, 1.0, corners), angle)

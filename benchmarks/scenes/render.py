@@ -1,7 +1,7 @@
 """One generated scene: a ground, objects of classes among stones and sticks, light and shadows, and a camera.
 
-Pixels are float32 RGB on the [0, 1] scale until the camera makes them uint8. A thing owns a pixel of the mask where it
-covers more than half of it. All of it is our choice.
+Pixels are float32 RGB on the [0, 1] scale until the camera makes them uint8. A pixel of the mask belongs to the object
+that covers more than half of it. All of it is our choice.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ OBJECT_SIDE = (0.30, 0.45)  # of the shorter side; the longer side of the object
 DISTRACTOR_SIDE = (0.12, 0.34)
 DISTRACTORS = (1, 3)  # behind the object, least and most
 IN_FRONT = 0.4  # share of scenes in which one more lies on the object
-MOST_HIDDEN = 0.2  # of the pixels of an object in sight, by each thing that comes to lie on it
-TRIES = 10  # to find a place for a further object, which is left out after that
+MOST_HIDDEN = 0.2  # share of the visible pixels of an object that one further object may cover
+TRIES = 10  # positions tried for an object that must not cover others; after these it is left out
 DEFOCUS = (0.005, 0.015)  # blur of the ground, of the shorter side: the camera looks at the object
 
 Slices = tuple[slice, slice]
 
 
 class Picture(NamedTuple):
-    """A scene in the making, changed in place: colours float32 [H, W, 3], mask uint8 [H, W], the light's direction."""
+    """A scene while it is drawn, changed by each step: colours float32 [H, W, 3], mask uint8 [H, W], sun angle."""
 
     colours: np.ndarray
     mask: np.ndarray
@@ -42,8 +42,8 @@ class Picture(NamedTuple):
 def render_scene(rng: Generator, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.ndarray]:
     """One scene with an object of each kind: image uint8 [H, W, 3] RGB, and mask uint8 [H, W] of the values above.
 
-    In the mask the first object is OBJECT, the k-th after it DISTRACTOR + k. Those after the first are left out where
-    no place is found that leaves the others in sight.
+    In the mask the first object is OBJECT, the k-th after it DISTRACTOR + k. Objects after the first are left out where
+    every position tried would cover too much of the others.
     """
     picture = empty_scene(rng)
     height, width = picture.mask.shape
@@ -65,7 +65,7 @@ def render_scene(rng: Generator, kinds: Sequence[Kind]) -> tuple[np.ndarray, np.
 
 
 def empty_scene(rng: Generator) -> Picture:
-    """Ground alone, of a camera's size, upright or lying."""
+    """Ground alone, with the size and aspect ratio of a camera's picture, upright or lying."""
     shorter = int(rng.integers(SHORTER_SIDE[0], SHORTER_SIDE[1] + 1))
     longer = round(shorter * RATIOS[rng.integers(len(RATIOS))])
     height, width = (shorter, longer) if rng.uniform() < 0.5 else (longer, shorter)
@@ -103,17 +103,17 @@ def cast_shadow(picture: Picture, item: Sprite, corner: tuple[int, int]) -> None
     dark = cv2.copyMakeBorder(item.alpha, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
     dark = cv2.GaussianBlur(dark, (0, 0), margin / 3)
     shift = (round(0.45 * margin * np.sin(picture.sun)), round(0.45 * margin * np.cos(picture.sun)))
-    place = (corner[0] - margin + shift[0], corner[1] - margin + shift[1])
-    inner, outer = overlap(dark.shape, picture.mask.shape, place)
+    shadow_corner = (corner[0] - margin + shift[0], corner[1] - margin + shift[1])
+    inner, outer = overlap(dark.shape, picture.mask.shape, shadow_corner)
     picture.colours[outer] *= (1 - 0.5 * dark[inner])[..., None]
 
 
 def overlap(small: tuple[int, ...], large: tuple[int, ...], corner: tuple[int, int]) -> tuple[Slices, Slices]:
     """The part of a small array that falls into a large one when its corner lies at `corner`: slices into each."""
-    starts = [max(0, -place) for place in corner]
-    stops = [max(0, min(size, extent - place)) for size, extent, place in zip(small, large, corner, strict=True)]
+    starts = [max(0, -offset) for offset in corner]
+    stops = [max(0, min(size, extent - offset)) for size, extent, offset in zip(small, large, corner, strict=True)]
     inner = [slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True)]
-    outer = [slice(part.start + place, part.stop + place) for part, place in zip(inner, corner, strict=True)]
+    outer = [slice(part.start + offset, part.stop + offset) for part, offset in zip(inner, corner, strict=True)]
     return (inner[0], inner[1]), (outer[0], outer[1])
 
 
@@ -139,7 +139,7 @@ def hides_too_much(picture: Picture, item: Sprite, corner: tuple[int, int]) -> b
 
 
 def camera(rng: Generator, colours: np.ndarray) -> np.ndarray:
-    """What a sensor makes of the light: a little blur, grey noise, clipped highlights. uint8 [H, W, 3]."""
+    """The picture as a sensor records it: a little blur, grey noise, clipped highlights. uint8 [H, W, 3]."""
     height, width = colours.shape[:2]
     seen = cv2.GaussianBlur(colours, (0, 0), rng.uniform(0.3, 1.0))
     noise = np.frombuffer(rng.bytes(height * width), np.uint8).reshape(height, width).astype(np.float32) - 127.5

@@ -89,5 +89,5 @@ def _scene(seed: int, index: int, names: tuple[str, ...], labels: list[int]) -> 
             boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
             shown.append(label)
     mask = np.where(values > DISTRACTOR, OBJECT, values).astype(np.uint8)
-    found = Boxes(np.array(boxes, np.float32), np.array(shown), np.zeros(len(shown), bool))
-    return Loaded(data.tobytes(), cv2.imencode(".png", mask)[1].tobytes(), found)
+    visible = Boxes(np.array(boxes, np.float32), np.array(shown), np.zeros(len(shown), bool))
+    return Loaded(data.tobytes(), cv2.imencode(".png", mask)[1].tobytes(), visible)

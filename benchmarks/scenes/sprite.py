@@ -1,4 +1,4 @@
-"""One thing of a generated scene, painted and lit: an object or a distractor, cut out, ready to be laid on the ground.
+"""One object or distractor of a generated scene, painted, lit and cut out, so that it can be laid on the ground.
 
 Pixels are float32 RGB on the [0, 1] scale. All of it is our choice.
 """

@@ -1,7 +1,7 @@
 """Textures of generated scenes: smooth noise, colour ramps, the grounds that objects lie on, and the light over them.
 
-Everything is float32 on the [0, 1] scale, RGB, H x W x 3, drawn from the NumPy generator that is handed in and from
-nothing else. Natural ground is many octaves of smooth noise (Perlin, SIGGRAPH 1985, with cubic interpolation of random
+Everything is float32 on the [0, 1] scale, RGB, H x W x 3, drawn only from the NumPy generator that is
+passed. Natural ground is many octaves of smooth noise (Perlin, SIGGRAPH 1985, with cubic interpolation of random
 grids), seen through a ramp of a few related colours; bending a wave with such noise gives wood and rippled sand. All of
 it is our choice.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 RAMP_STEPS = 256
-LIGHT_STEPS = 24  # light changes slowly: it is worked out on so many points each way
+LIGHT_STEPS = 24  # light changes slowly: it is computed at this number of points each way
 TAU = float(2 * np.pi)
 
 

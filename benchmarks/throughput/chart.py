@@ -22,7 +22,7 @@ def save_chart(path: Path, record: dict[str, Any], *, overwrite: bool = False) -
     check_chart()
     import matplotlib
 
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fonts
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it logs its fonts
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -37,8 +37,8 @@ def save_chart(path: Path, record: dict[str, Any], *, overwrite: bool = False) -
     names = [result["peer"] for result in results]
     axes.barh(names, values, xerr=errors, color=[_colour(name) for name in names], ecolor="#343a40", capsize=2)
     longest = max(high for _, high in spans)
-    for place, (value, (_, high)) in enumerate(zip(values, spans, strict=True)):
-        axes.text(high + 0.01 * longest, place, f"{value:.2f}", va="center", fontsize=9)
+    for row, (value, (_, high)) in enumerate(zip(values, spans, strict=True)):
+        axes.text(high + 0.01 * longest, row, f"{value:.2f}", va="center", fontsize=9)
     axes.set_xlim(0, 1.1 * longest)
     axes.invert_yaxis()
     axes.set_xlabel("CPU milliseconds an image: user + system, worker processes included; bar: median, line: range")

@@ -1,7 +1,8 @@
 """Measuring peers in turn: CPU time of the process tree, medians over rounds, warm-up excluded.
 
 CPU milliseconds per image (user + system, worker processes included) say what a pipeline costs; images per second say
-what this machine, shared or not, made of it. Peers take turns within a round, so drift hits all of them alike.
+how fast it is on this machine, which other work may share. Peers take turns within a round, so that a change in the
+machine's speed meets all of them alike.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class Measured:
     failure: str = ""
 
     def ratio(self, other: Measured) -> float:
-        """CPU time an image over that of `other`, in the same round: the median of the rounds.
+        """CPU time an image divided by that of `other` in the same round, the median of the rounds.
 
-        What slows a whole round, slows both.
+        Within a round both meet the same load of the machine.
         """
         pairs = zip(self.passes, other.passes, strict=True)
         return statistics.median(mine.cpu / mine.images / (theirs.cpu / theirs.images) for mine, theirs in pairs)
@@ -59,7 +60,8 @@ def measure_in_turn(
 ) -> list[Measured]:
     """Open each peer in a process of its own, let it serve `images` images as warm-up, then `rounds` times in turn.
 
-    The warm-up is when memory is watched, which costs time. A peer that fails is out, and its result says why.
+    Memory is watched during the warm-up alone, since that costs time. A peer that fails is left out from then on, and
+    its result has the reason.
     """
     measured = {name: Measured(name) for name, _ in peers}
     processes: dict[str, PeerProcess] = {}
@@ -71,11 +73,11 @@ def measure_in_turn(
 
     turns = [turn for number in range(rounds) for turn in _rotated(list(peers), number)]
     with ExitStack() as open_peers:
-        for place, (name, make) in enumerate(progress([*peers, *turns], len(peers) + len(turns), "measuring")):
+        for turn, (name, make) in enumerate(progress([*peers, *turns], len(peers) + len(turns), "measuring")):
             if measured[name].failure:
                 continue
             try:
-                if place < len(peers):
+                if turn < len(peers):
                     warm_up(name, make, open_peers)
                 else:
                     measured[name].passes.append(processes[name].serve(images))

@@ -1,4 +1,4 @@
-"""A peer in a process of its own, so that its CPU time, memory and libraries are its alone.
+"""A peer in a separate process, so that its CPU time, memory and libraries can be told from ours.
 
 It is opened once, then told how many images to serve, as often as the harness likes. It may be missing (its package is
 not installed) or fail; either is a sentence in the record, not the end of the benchmark.
@@ -22,7 +22,7 @@ from . import process_tree
 Stream = Callable[[], Iterator[int]]
 """Starts one pass over the images and yields how many each batch held."""
 
-_PATIENCE = 60.0  # seconds in which a peer that owes an answer uses no CPU
+_PATIENCE = 60.0  # seconds without any CPU time, after which a peer that has not answered is given up
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class PeerProcess:
 
         Raises PeerFailed.
         """
-        with suppress(BrokenPipeError):  # it has died, and the answer says how
+        with suppress(BrokenPipeError):  # the process has died; its answer has the reason
             self._connection.send(images)
         return self._answer("served", watch_memory=watch_memory)
 
     def close(self) -> None:
-        """End the process and its own."""
+        """End the process and its children."""
         self._connection.close()
         self._process.join(1)
         self._kill()
@@ -135,8 +135,8 @@ def _fail(connection: Connection, why: str) -> None:
 def _sentence(error: Exception) -> str:
     """One line; of an error that quotes another process's traceback, that one's last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = lines[-1:] if "Traceback" in str(error) else lines
-    return " ".join(said)[:300]
+    shown = lines[-1:] if "Traceback" in str(error) else lines
+    return " ".join(shown)[:300]
 
 
 def serve(stream: Stream, images: int) -> Pass:

@@ -29,7 +29,8 @@ class Workload:
     """Full-size photographs -> training batches of float32 NCHW, normalised, on `device`.
 
     The recipe: a window of AREA and ASPECT, resized with a kernel at random, brightness, contrast and saturation
-    jittered by JITTER, PCA lighting 0.1, flip, normalisation. Each peer does what it can, and says what it lacks.
+    jittered by JITTER, PCA lighting 0.1, flip, normalisation. Each peer does as much of it
+    as it can, and its LACKS names the rest.
     """
 
     files: tuple[Path, ...]

@@ -1,6 +1,6 @@
 """Whether a file can go into a store, from its bytes and without decoding: format, oriented size, end marker.
 
-What DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow made of the same files decides what is taken as it came:
+The same files were decoded by DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow, with these results:
 - alike to the last bit: JPEG (baseline, progressive, arithmetic-coded; grey, RGB), PNG (1 to 16 bits; grey, palette,
   with alpha, animated: first frame), WebP, BMP (1 to 32 bits, RLE), PNM (binary, maximum 255 or 65535), JPEG 2000, TIFF
   (grey, RGB, 8 and 16 bits, compressed; first page). 16-bit values are scaled, alpha is dropped, EXIF is applied;
@@ -9,7 +9,7 @@ What DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow made of the same fil
   with EXIF after a chunk of odd length;
 - decoded, but wrongly or not alike: PNM of other maxima (not scaled), grey + alpha TIFF (multiplied by alpha), RGB +
   alpha TIFF (OpenCV multiplies), Lab and float TIFF.
-The last two groups raise NeedsTranscoding. Sizes agree with `fn.peek_image_shape` in all others, with any EXIF.
+Files of the last two groups raise NeedsTranscoding. Sizes of others agree with `fn.peek_image_shape`, with any EXIF.
 """
 
 from __future__ import annotations

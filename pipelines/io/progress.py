@@ -35,23 +35,20 @@ def track(items: Iterable[Item], total: int, what: str) -> Generator[Item, None,
             shown.show(done, f"{done / max(time.monotonic() - begun, 1e-9):,.0f}/s")
 
 
-class Display(Protocol):
-    """Shows how much of a job is done, and a few words on how it goes; `say` prints a line that stays."""
+class Display:
+    """Shows how much of a job is done and a few words on it; this one, of the ranks that do not report, nothing."""
 
-    def show(self, done: int, text: str) -> None: ...
-    def say(self, line: str) -> None: ...
-    def close(self) -> None: ...
+    def show(self, done: int, text: str) -> None:
+        """Call after each step."""
 
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
 
-class Silent:
-    """For the ranks that do not report."""
-
-    def show(self, done: int, text: str) -> None: ...
-    def say(self, line: str) -> None: ...
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the display."""
 
 
-class Bar:
+class Bar(Display):
     """On a terminal: one live line with a bar, the count, the words and the remaining time."""
 
     def __init__(self, total: int, done: int = 0, what: str = "step", console: Any = None) -> None:
@@ -75,7 +72,7 @@ class Bar:
         self._progress.stop()
 
 
-class Lines:
+class Lines(Display):
     """For a file or a pipe: a line at most every minute, with the remaining time at the pace since the start."""
 
     def __init__(self, total: int, done: int = 0, what: str = "step") -> None:
@@ -91,8 +88,6 @@ class Lines:
 
     def say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
-
-    def close(self) -> None: ...
 
 
 def display(total: int, done: int = 0, what: str = "step") -> Display:

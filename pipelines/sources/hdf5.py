@@ -61,9 +61,9 @@ def hdf5(path: str | Path, options: Hdf5Options) -> Source:
     hint = "correct it, or name its datasets with images_dataset, labels_dataset, ..."
     with hdf5_errors(path, "images", hint):
         file = opened(path)
-        found = dataset(file, options.images_dataset)
-        encode, suffix = _image_encoder(found, options.max_pixels)
-        count = len(found)
+        data = dataset(file, options.images_dataset)
+        encode, suffix = _image_encoder(data, options.max_pixels)
+        count = len(data)
         if not count:
             raise ValueError(f"{options.images_dataset} has no rows")
 
@@ -74,7 +74,7 @@ def hdf5(path: str | Path, options: Hdf5Options) -> Source:
         all_labels = np.full(count, -1) if labels is None else _labels(labels)
         classes = () if labels is None else _class_names(file, all_labels, options.classes_dataset)
         all_names = None if names is None else _unique(text(names), str(names.name))
-        rows, mask = Rows(found), None if masks is None else _mask_reader(masks)
+        rows, mask = Rows(data), None if masks is None else _mask_reader(masks)
 
     def item(index: int) -> SourceItem:
         def load() -> Loaded:

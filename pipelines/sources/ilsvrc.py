@@ -88,13 +88,13 @@ def _classes(path: Path) -> tuple[dict[str, int], list[str]]:
 
 def _listed(path: Path) -> list[tuple[str, int]]:
     """Names and numbers of a list of images."""
-    found = []
+    images = []
     for number, line in enumerate(read_lines(path, "names of images"), 1):
         name, _, text = line.partition(" ")
         if not text.strip().isdecimal() or name.startswith("/") or ".." in name.split("/"):
             raise InputError(f"line {number} of {path} should be NAME NUMBER, got {line!r}; copy the file again")
-        found.append((name, int(text)))
-    return found
+        images.append((name, int(text)))
+    return images
 
 
 def _training(root: Path, listed: Sequence[tuple[str, int]], label_of: dict[str, int]) -> list[tuple[str, int]]:
@@ -124,10 +124,10 @@ def _validation(root: Path, listed: Sequence[tuple[str, int]], classes: int) -> 
 
 def _numbers(root: Path, pattern: str) -> list[int]:
     """The numbers, one a line, in the one file of the kit whose name matches the pattern."""
-    found = sorted((root / "devkit" / "data").glob(pattern))
-    if len(found) != 1:
-        raise InputError(f"{root}/devkit/data has {len(found)} files called {pattern}; put the one of the kit there")
-    lines = read_lines(found[0], "numbers", may_be_empty=True)
+    files = sorted((root / "devkit" / "data").glob(pattern))
+    if len(files) != 1:
+        raise InputError(f"{root}/devkit/data has {len(files)} files called {pattern}; put the one of the kit there")
+    lines = read_lines(files[0], "numbers", may_be_empty=True)
     if wrong := [line for line in lines if not line.isdecimal()]:
-        raise InputError(f"{found[0]} has {wrong[0][:40]!r} where a number should stand; copy the kit's file again")
+        raise InputError(f"{files[0]} has {wrong[0][:40]!r} where a number should stand; copy the kit's file again")
     return [int(line) for line in lines]

@@ -110,7 +110,7 @@ class ClassFrequencies(NamedTuple):
     """All pixels of the images in which the class occurs, ignored ones included."""
 
     def median_frequency_weights(self) -> np.ndarray:
-        """float64 [K]: the median frequency of the classes divided by each class's own; 0 for one that never occurs.
+        """float64 [K]: the median frequency of the classes, divided by that of each; 0 for one that never occurs.
 
         The frequency of a class is its share of the pixels of the images in which it occurs. Source: Eigen and Fergus
         2015, section 6.3.2; used by SegNet.

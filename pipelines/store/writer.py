@@ -29,10 +29,10 @@ _ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
 class StoreWriter:
     """Context manager that builds one store; a clean exit publishes it, an exception removes every trace of it.
 
-    `path`: the name of the finished store. `classes`: class names, () for a store without labels. `ignore_index`:
-    where the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in
-    the header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being
-    built, for a full disk, and for a sample that contradicts the store's declaration.
+    `path`: the name of the finished store. `classes`: class names, () for a store without labels. `ignore_index`: where
+    the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the
+    header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
+    for a full disk, and for a sample that contradicts the declaration of the store.
     `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
     """
 

@@ -43,6 +43,7 @@ def outcomes(unshare: list[str], disk: Path, jobs: list[dict[str, Any]]) -> list
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_each_command_says_so_and_recovers(unshare: list[str], tmp_path: Path) -> None:
     """build, stats, cams, train and predictions: what stays of a full disk is whole, or work that the next run takes
     up; with room it leaves the files of a first run.

@@ -163,10 +163,10 @@ def test_output_that_goes_nowhere_is_no_traceback(tmp_path: Path) -> None:
     command = f"{sys.executable} -m sdali.cli info {store}"
     for redirection, status in (("| head -c 0", 0), (">/dev/full", 2), (">&-", 2)):
         script = f"set -o pipefail; {command} {redirection}"
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300)
         assert done.returncode == status and "Traceback" not in done.stderr, done.stderr
     script = f"set -o pipefail; {sys.executable} -m sdali.cli train classification --help | head -c 0"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 

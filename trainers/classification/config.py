@@ -165,7 +165,7 @@ class EvaluateConfig(ClassifierConfig):
         if self.scales and self.size is not None:
             raise InputError("scales and size both give the network's input; give one of them")
         if self.flip and self.crops == TEN:
-            raise InputError("the ten crops hold their mirror images already; leave --flip out")
+            raise InputError("the ten crops hold their mirror images already; leave flip out")
         if self.checkpoints is not None and not re.fullmatch("last[1-9][0-9]*", self.checkpoints):
             raise InputError(f"checkpoints must be last and a number, such as last3, got {self.checkpoints!r}")
 

@@ -48,7 +48,9 @@ def ensemble(
     """
     members = [Predictions(path) for path in paths]
     if out is not None and (same := [path for path in paths if Path(path).resolve() == Path(out).resolve()]):
-        raise InputError(f"{same[0]} is one of the files to combine, and --out would replace it; name another file")
+        raise InputError(
+            f"{same[0]} is one of the files to combine and would be replaced; name another file for the result"
+        )
     shares = _shares(members, weights)
     for member in members[1:]:
         _check_same_images(member, members[0])

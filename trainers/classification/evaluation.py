@@ -45,8 +45,8 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     if config.checkpoints is not None:
         paths = kept_checkpoints(config.checkpoint, int(config.checkpoints.removeprefix("last")))
     with opened_classifiers(config, paths) as evaluation:
-        first, process = evaluation.networks[0], evaluation.process
-        sizes, crop = list(config.scales) or [config.size or first.size], config.crop or first.contents["test_crop"]
+        process, first = evaluation.process, evaluation.networks[0].contents
+        sizes, crop = list(config.scales) or [config.size or first["size"]], config.crop or first["test_crop"]
         views = {"crop": crop, "crops": config.crops, "random_flip": not config.flip}
         loaders = view_loaders(evaluation, batch_size=config.batch_size, sizes=sizes, **views)
         stopwatch, figures = Stopwatch(), Figures(evaluation.store.classes, process.device)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,16 +24,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from ...pipelines.io.progress import Display, display
 from ...pipelines.io.publish import write_errors
 from ...pipelines.io.terminal import escaped
 from .progress import RunProgress
 
 SKIPPED = "skipped.txt"
 STEPS_BETWEEN_RECORDS = 50
-SECONDS_BETWEEN_LINES = 60.0
 
 
 class RunLog:
@@ -148,59 +144,3 @@ def write_skipped(out: Path, samples: list[tuple[int, str]]) -> None:
     lines = "".join(f"{index}\t{escaped(name)}\n" for index, name in samples).encode("utf-8", "surrogateescape")
     with write_errors(out / SKIPPED), open(out / SKIPPED, "ab", buffering=0) as file:
         file.write(lines)
-
-
-class Display:
-    """Shows the run's step and a few words on how it is doing; this one, of the ranks that do not report, nothing."""
-
-    def show(self, step: int, text: str) -> None:
-        """Call after each step."""
-
-    def say(self, line: str) -> None:
-        """Show a line that stays."""
-
-    def close(self) -> None:
-        """End the display."""
-
-
-class Bar(Display):
-    """A live line on a terminal: bar, steps, words, remaining time."""
-
-    def __init__(self, steps: int, done: int, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        columns = BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
-        self._task = self._progress.add_task("starting", total=steps, completed=done)
-        self._progress.start()
-
-    def show(self, step: int, text: str) -> None:
-        self._progress.update(self._task, completed=step, description=text)
-
-    def say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        self._progress.stop()
-
-
-class Lines(Display):
-    """For a file or a pipe: a line at most every minute, with the remaining time at the pace since the start."""
-
-    def __init__(self, steps: int, done: int) -> None:
-        self._steps, self._done = steps, done
-        self._begun = self._shown = time.monotonic()
-
-    def show(self, step: int, text: str) -> None:
-        now = time.monotonic()
-        if now - self._shown >= SECONDS_BETWEEN_LINES:
-            self._shown = now
-            left = (now - self._begun) / max(step - self._done, 1) * (self._steps - step)
-            self.say(f"step {step:,} of {self._steps:,}, {text}, {left:,.0f} s left")
-
-    def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-
-def display(steps: int, done: int) -> Display:
-    """The display that suits stderr, for a run of `steps` steps of which `done` are done."""
-    return Bar(steps, done) if sys.stderr.isatty() else Lines(steps, done)

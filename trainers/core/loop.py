@@ -30,7 +30,7 @@ from .log import RunLog, write_skipped
 from .progress import RunProgress, Stopwatch
 from .signals import Stopped, StopSignals
 
-DIVERGED = "training has diverged; lower --lr or raise --warmup-epochs, with --resume to go on from the last checkpoint"
+DIVERGED = "training has diverged; lower lr or raise warmup_epochs, and pass resume=True to go on from last.pt"
 
 
 @dataclass(kw_only=True)

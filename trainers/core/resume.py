@@ -33,12 +33,14 @@ def saved_run(config: TrainingConfig, task: str) -> dict[str, Any] | None:
     """
     path, files = config.out / "last.pt", run_files(config.out)
     if files and not config.resume:
-        raise InputError(f"{files[0]} exists already; pass --resume to go on with it, or another --out to start anew")
+        raise InputError(
+            f"{files[0]} exists already; pass resume=True to go on with it, or give another folder to start anew"
+        )
     if path not in files:
         return None
     contents = load(path, task)
     if missing := [name for name in ("optimizer", "loader") if not isinstance(contents.get(name), dict)]:
-        raise InputError(f"{path} lacks the state of the {missing[0]}, as best.pt does; give another --out")
+        raise InputError(f"{path} lacks the state of the {missing[0]}, as best.pt does; give another folder")
     return contents
 
 
@@ -57,7 +59,7 @@ def check_resumable(saved: dict[str, Any], config: TrainingConfig, store: ImageS
     was = {"store digest": saved["store"][:12], **saved["identity"]}
     for name, value in now.items():
         if (old := was.get(name)) != value:
-            raise InputError(f"{path} has {name} {old}, and {value} is asked for; give the same, or another --out")
+            raise InputError(f"{path} has {name} {old}, and {value} is asked for; give the same, or another folder")
 
 
 def changes(saved: dict[str, Any], config: TrainingConfig) -> list[str]:

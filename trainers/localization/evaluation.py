@@ -111,10 +111,11 @@ def _localized(
         opened_evaluation(config, config.detector, task="detection", check_store=check_labelled) as detectors,
     ):
         views = detector_loaders(detectors, scales=config.scales, flip=config.flip)
-        crops = {"batch_size": config.batch_size, "crops": config.classifier_crops}
         localization = Localization(
             classifiers=classifiers,
-            class_loader=classifier_loaders(classifiers, **crops)[0],
+            class_loader=classifier_loaders(classifiers, batch_size=config.batch_size, crops=config.classifier_crops)[
+                0
+            ],
             whole_loader=classifier_loaders(classifiers, batch_size=config.batch_size, crop="whole")[0],
             detectors=detectors,
             detector_loaders=views.loaders,

@@ -28,9 +28,9 @@ def check_folder(folder: Path, store: ImageStore, *, overwrite: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror}); give --predictions another") from None
+        raise InputError(f"cannot make the folder {folder} ({error.strerror}); name another") from None
     if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write into the folder {folder}; give --predictions another")
+        raise InputError(f"cannot write into the folder {folder}; name another")
 
 
 def write_predictions(folder: Path, names: list[str], predictions: Tensor) -> None:

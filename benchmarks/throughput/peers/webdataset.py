@@ -17,9 +17,9 @@ def stream(work: Workload) -> Stream:
     workers = max(work.threads, 1)
     for shard in range(workers):
         with wds.TarWriter(str(work.scratch / f"shard-{shard:03}.tar")) as writer:
-            for place in range(shard, len(work.files), workers):
-                file = work.files[place]
-                writer.write({"__key__": f"{place:09}", file.suffix[1:].lower(): file.read_bytes(), "cls": 0})
+            for index in range(shard, len(work.files), workers):
+                file = work.files[index]
+                writer.write({"__key__": f"{index:09}", file.suffix[1:].lower(): file.read_bytes(), "cls": 0})
     dataset = (
         wds.WebDataset(str(work.scratch / f"shard-{{000..{workers - 1:03}}}.tar"), shardshuffle=workers)
         .shuffle(1000)

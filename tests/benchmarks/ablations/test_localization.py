@@ -90,7 +90,7 @@ def test_methods_share_networks_and_nothing_is_run_again(
     assert rows["perfect_classifier"]["label_wrong"] == rows["perfect_classifier"]["both_wrong"] == 0
     for row in rows.values():
         assert np.mean(row["error"]) == pytest.approx(row["box_wrong"] + row["label_wrong"] + row["both_wrong"])
-    assert (tmp_path / "out" / "pet_heads" / "seed-1" / "answers.png").exists()
+    assert (tmp_path / "out" / "pet_heads" / "seed-1" / "predictions.png").exists()
     for module in (localization, classification, detection):
         monkeypatch.setattr(module, "train", None)
         monkeypatch.setattr(module, "evaluate", None)

@@ -63,6 +63,12 @@ def test_a_bar_shows_counts_and_words_as_they_are() -> None:
     assert "60/100" in shown and "epoch 2/3, loss 1.2 [3%]" in shown and "epoch 1 of 3: [top-1]\n" in shown
 
 
+def test_stderr_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No live line where stderr is no terminal."""
+    monkeypatch.setattr(progress.sys, "stderr", io.StringIO())
+    assert isinstance(progress.display(10), progress.Lines)
+
+
 def test_silent_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The same items, no output."""
     assert list(progress.silent(iter("abc"), 3, "building")) == ["a", "b", "c"]

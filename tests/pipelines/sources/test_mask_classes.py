@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.sources.mask_classes import IGNORE, MaskClasses, from_file, in_order
 from sdali.pipelines.sources.mask_png import encode_mask
+from sdali.pipelines.sources.masks import IGNORE, MaskClasses, from_file, in_order
 
 
 def decoded(data: bytes) -> np.ndarray:

@@ -55,6 +55,7 @@ def test_shards_of_a_folder_in_natural_order(tmp_path: Path, form: int) -> None:
     assert [store.names[index] for index in range(4)] == names
 
 
+@pytest.mark.slow  # its import starts a process
 def test_what_webdataset_writes(tmp_path: Path) -> None:
     wds = pytest.importorskip("webdataset")
     with wds.ShardWriter(str(tmp_path / "w-%03d.tar"), maxcount=2, verbose=0) as writer:

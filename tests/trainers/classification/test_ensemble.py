@@ -63,7 +63,7 @@ def test_an_input_is_not_replaced(tmp_path: Path) -> None:
     with written_predictions(tmp_path / "a.h5", store=store, **options) as out:
         out.put([0, 1, 2], np.full((3, 1, 1, 1, 3), 1 / 3, np.float32))
     before = (tmp_path / "a.h5").read_bytes()
-    with pytest.raises(InputError, match=r"a\.h5 is one of the files to combine, and --out would replace it"):
+    with pytest.raises(InputError, match=r"a\.h5 is one of the files to combine and would be replaced"):
         ensemble([tmp_path / "a.h5"], out=tmp_path / "x" / ".." / "a.h5", overwrite=True)
     assert (tmp_path / "a.h5").read_bytes() == before
     for chosen in ({"checkpoints": [0, 0]}, {"scales": [32, 32]}):

@@ -119,7 +119,7 @@ def test_predictions_are_not_overwritten_unasked(folder: Path, tmp_path: Path) -
     """The file there is stays, before any image is read; --overwrite replaces it."""
     path = tmp_path / "p.h5"
     path.write_bytes(before := b"\x89HDF\r\n\x1a\nprecious")
-    with pytest.raises(InputError, match=r"p\.h5 exists already; pass --overwrite"):
+    with pytest.raises(InputError, match=r"p\.h5 exists already; .* pass overwrite=True"):
         evaluate(config(folder, predictions=path))
     assert path.read_bytes() == before
     evaluate(config(folder, predictions=path, overwrite=True))

@@ -195,7 +195,7 @@ def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: 
     matrix, classes = load_confusion(out)
     np.testing.assert_allclose(matrix, sums / counts[:, None], atol=0.01)  # bfloat16 where the CPU has it
     assert classes == CLASSES
-    with pytest.raises(InputError, match="exists already; pass --overwrite"):
+    with pytest.raises(InputError, match=r"exists already; .* pass overwrite=True"):
         confusion(config)
 
     soft = tiny_config(folder, "soft", epochs=1, order="label_shuffle", soft_labels=out, soft=SoftLabels(eps=0.3))

@@ -150,7 +150,7 @@ def test_divergence_is_one_sentence_and_never_saved(
     make_run: MakeRun, tmp_path: Path, loss: Callable[..., Tensor], sentence: str
 ) -> None:
     """Step, learning rate and the way out are named, and no checkpoint holds weights that are not finite."""
-    with pytest.raises(InputError, match=f"{sentence}.*training has diverged; lower --lr"):
+    with pytest.raises(InputError, match=f"{sentence}.*training has diverged; lower lr"):
         fit(make_run([0.0] * 5, loss=loss))
     assert not (tmp_path / "last.pt").exists()
 

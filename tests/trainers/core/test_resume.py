@@ -140,7 +140,7 @@ def test_nothing_is_overwritten_unasked(folder: Path) -> None:
     config = tiny_config(folder, "twice", epochs=1)
     train(dataclasses.replace(config, resume=True))
     before = (config.out / "last.pt").read_bytes()
-    with pytest.raises(InputError, match=r"last\.pt exists already; pass --resume"):
+    with pytest.raises(InputError, match=r"last\.pt exists already; pass resume=True"):
         train(config)
     assert (config.out / "last.pt").read_bytes() == before
 
@@ -151,7 +151,7 @@ def test_what_a_run_without_a_last_checkpoint_left_is_kept(folder: Path, name: s
     config = tiny_config(folder, f"left_{name}", epochs=1)
     config.out.mkdir()
     (config.out / name).write_text("{}\n")
-    with pytest.raises(InputError, match=f"{name} exists already; pass --resume to go on with it, or another --out"):
+    with pytest.raises(InputError, match=f"{name} exists already; pass resume=True to go on with it, or give another"):
         train(config)
     assert [path.name for path in config.out.iterdir()] == [name] and (config.out / name).read_text() == "{}\n"
 

@@ -114,7 +114,7 @@ def test_low_scores_are_left_out_and_the_title_says_so(tmp_path: Path) -> None:
     one = DetectionPicture("a", BLACK, Detections(box, torch.tensor([0.4]), torch.tensor([0])), objects)
     sheets = []
     for least in (0.4, 0.5):
-        save_detection_pictures(tmp_path / "d.png", [one], CLASSES, least_score=least)
+        save_detection_pictures(tmp_path / "d.png", [one], CLASSES, least_score=least, overwrite=True)
         sheets.append(np.asarray(Image.open(tmp_path / "d.png")))
     found = [(coloured(sheet, RIGHT).any(), coloured(sheet, MISSED).any()) for sheet in sheets]
     assert found == [(True, False), (False, True)]

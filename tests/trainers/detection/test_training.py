@@ -247,7 +247,10 @@ def test_what_cannot_be_used_is_named_before_anything_is_written(folder: Path, t
         ({"val_store": tmp_path / "hard.lmdb"}, r"hard\.lmdb has no object that is to be found"),
         ({"val_store": tmp_path / "more.lmdb"}, "it adds class 2"),
         ({"batch_size": 33}, "fewer than the 33 of one step"),
-        ({"network": dataclasses.replace(SMALL, backbone="vgg16")}, "detectors stand on ResNets, and vgg16 is none"),
+        (
+            {"network": dataclasses.replace(SMALL, backbone="vgg16")},
+            "the backbone of a detector must be a ResNet, got vgg16",
+        ),
         ({"network": dataclasses.replace(SMALL, frozen_norm=True)}, "frozen_norm .* give start_from too"),
         ({"network": dataclasses.replace(SMALL, global_context="pretrained")}, "needs start_from"),
         ({"start_from": tmp_path / "none.pt"}, r"there is no checkpoint .*none\.pt"),

@@ -75,13 +75,13 @@ def test_pixels_of_other_edges() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "answers 0 images and there are 2"),
-        ("1 1 1 3 4\n", "answers 1 images and there are 2"),
-        ("1 1 1 3 4\n" * 3, "answers 3 images"),
+        ("", "has 0 lines for 2 images"),
+        ("1 1 1 3 4\n", "has 1 lines for 2 images"),
+        ("1 1 1 3 4\n" * 3, "has 3 lines for 2 images"),
         ("1 1 1 3 4\n\n", "line 2 of .* has 0 numbers"),
         ("1 1 1 3 4\n1 1 1 3\n", "line 2 of .* has 4 numbers"),
         ("1 1 1 3 4 " * 6 + "\n1 1 1 3 4\n", "line 1 of .* has 30 numbers"),
-        ("1 1 1 3 x\n1 1 1 3 4\n", "line 1 of .* has 'x' where a finite number"),
+        ("1 1 1 3 x\n1 1 1 3 4\n", "line 1 of .* has 'x' in place of a finite number"),
         ("1 1 1 3 nan\n1 1 1 3 4\n", "has 'nan'"),
         ("1 1 1 3 1e999\n1 1 1 3 4\n", "has '1e999'"),
         ("0 1 1 3 4\n1 1 1 3 4\n", "has label 0; labels are whole numbers, 1 to 7"),
