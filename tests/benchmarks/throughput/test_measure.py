@@ -90,6 +90,7 @@ def test_a_chart_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         save_chart(tmp_path / "none" / "chart.png", record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("after", [3.0, 8.0])
 def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: signal.Signals, after: float) -> None:

@@ -221,6 +221,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[(40, 40)] * COUNT, [(40, 40 + row) for row in range(COUNT)]])
 def test_a_full_disk_is_one_sentence(tmp_path: Path, store: ImageStore, sizes: list[tuple[int, int]]) -> None:
     """Nothing of the file is left."""

@@ -192,6 +192,7 @@ def test_a_pickled_store_reopens_and_refuses_another(path: Path) -> None:
         pickle.loads(message)
 
 
+@pytest.mark.slow
 def test_forked_children_read(path: Path) -> None:
     """Children use the inherited store, open it again, and read views made before the fork; the parent goes on."""
     result = subprocess.run([sys.executable, "-c", _FORK, str(path)], capture_output=True, text=True, timeout=60)
