@@ -36,6 +36,7 @@ def test_cost_of_shards_is_measured_on_a_sharded_store(tmp_path: Path) -> None:
     assert 0 < many["cpu_us_per_record"] < 10 * few["cpu_us_per_record"]
 
 
+@pytest.mark.perf
 def test_settings_are_measured_on_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting, for the loader and for decoding alone; larger pictures are larger, and cost more."""
     for index in range(6):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 import os
 import time
 from collections.abc import Iterator
@@ -44,6 +46,7 @@ def dying() -> Peer:
     return Peer(one_pass, "")
 
 
+@pytest.mark.perf
 def test_each_peer_is_charged_its_own_time() -> None:
     """A peer that works four times as long an image is charged about four times as much; warm-up is left out."""
     peers = [("slow", partial(burning, 0.04)), ("quick", partial(burning, 0.01))]
@@ -84,6 +87,7 @@ def quoting() -> Peer:
     )
 
 
+@pytest.mark.perf
 def test_a_peer_that_stands_still_is_ended(monkeypatch) -> None:
     monkeypatch.setattr(peer_process, "_PATIENCE", 1.0)
     begun = time.monotonic()

@@ -153,6 +153,7 @@ def test_images_that_cannot_be_used_are_named_and_left_out(folder: Path, tmp_pat
     assert "left out: class/note.jpg is not an image" in caplog.text
 
 
+@pytest.mark.perf
 def test_an_output_that_cannot_be_written_is_refused_before_measuring(folder: Path, tmp_path: Path, capsys) -> None:
     for flag in ("--json", "--chart"):
         begun = time.perf_counter()

@@ -213,6 +213,7 @@ def test_a_store_without_masks_or_boxes_says_so(tmp_path: Path) -> None:
     assert not store.has_mask(0) and store.statistics is None
 
 
+@pytest.mark.perf
 def test_opening_takes_no_time_per_sample(tmp_path: Path) -> None:
     """A million samples open in far less than a CPU second: columns are views, hashed without a loop."""
     count = 1_000_000
