@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import pytest
-
 import os
 import time
 from collections.abc import Iterator
 from functools import partial
+
+import pytest
 
 from sdali.benchmarks.hardware import machine
 from sdali.benchmarks.throughput import peer_process
