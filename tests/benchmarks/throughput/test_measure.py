@@ -36,6 +36,7 @@ def installed(peer: str) -> bool:
     return name.startswith(("sdali", "dali", "decode")) or importlib.util.find_spec(name) is not None
 
 
+@pytest.mark.slow
 def test_every_peer_serves_or_says_why_not(folder: Path, tmp_path: Path) -> None:
     """Each peer in its own process; its images are checked for shape and dtype on the way."""
     record = throughput(ThroughputConfig(images=folder, rounds=1, images_a_round=8, batch_size=4, size=32))
@@ -144,6 +145,7 @@ def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: si
     raise AssertionError("processes are left")
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_used_are_named_and_left_out(folder: Path, tmp_path: Path, caplog) -> None:
     shutil.copytree(folder, tmp_path / "photos")
     (tmp_path / "photos" / "class" / "note.jpg").write_text("hello")

@@ -257,6 +257,7 @@ def test_the_command_exports_and_imports(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "c.lmdb").exists()
 
 
+@pytest.mark.slow
 def test_export_streams(tmp_path: Path) -> None:
     """200 MB of maps leave the process less than 100 MB larger."""
     count = 50_000

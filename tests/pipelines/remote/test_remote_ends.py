@@ -86,6 +86,7 @@ print(len(next(iter(loader))["image"]))
 """
 
 
+@pytest.mark.slow
 def test_a_script_may_end_in_mid_epoch(mortal: Mortal, store: str) -> None:
     """After a look at the first batch, without close(): status 0, and no traceback of Ray's, which ends before it."""
     script = started("-c", LOOK, store, mortal.address)

@@ -40,6 +40,7 @@ def test_a_network_runs_at_its_size_and_costs_what_is_said(name: str) -> None:
     assert float(said[2]) == round(counter.get_total_flops() / 2e9, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["inception_v3", "inception_resnet_v2", "wide_resnet50_2", "resnetv2_101", "small_cpu"]
 )
