@@ -161,7 +161,7 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, store: ImageS
         with pytest.raises(InputError, match=sentence), writer(path, store, **options):
             raise AssertionError("not refused")
 
-    refused(r"exists already; .*--overwrite", file)
+    refused(r"exists already; .*pass overwrite=True", file)
     refused(r"cannot write .*none/a\.h5: there is no folder", tmp_path / "none" / "a.h5")
     refused("would be empty", tmp_path / "a.h5", scales=())
     with pytest.raises(AssertionError, match="lacks"), writer(tmp_path / "a.h5", store):
