@@ -71,6 +71,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     """Not the end of the process, which it would be for HDF5 itself; nothing is left."""
     command = [sys.executable, "-c", FULL, str(tmp_path / "a.h5")]

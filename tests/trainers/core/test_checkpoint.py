@@ -35,6 +35,7 @@ def test_a_failed_write_keeps_the_one_before(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["c.pt"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: one sentence, the old checkpoint kept, nothing partial left."""
     script = (
