@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from sdali.benchmarks.throughput.process_tree import cpu_seconds, memory
 
 
+@pytest.mark.slow
 def test_living_and_finished_children_count() -> None:
     """CPU time of worker processes is part of the sum, while they run and after they ended."""
     before = cpu_seconds()
@@ -20,6 +23,7 @@ def test_living_and_finished_children_count() -> None:
     assert cpu_seconds() - before > 0.4
 
 
+@pytest.mark.slow
 def test_memory_of_children_counts_and_shared_pages_count_once() -> None:
     before = memory(os.getpid())
     code = (

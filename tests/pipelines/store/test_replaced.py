@@ -51,6 +51,7 @@ def write(path: Path, turn: int) -> str:
     return ImageStore(path).digest
 
 
+@pytest.mark.slow
 def test_two_readers_and_a_builder(tmp_path: Path) -> None:
     """While one process replaces a store again and again, two others open it and read all of it, without an error:
     every time it is one of those that were built, whole.

@@ -101,6 +101,7 @@ def test_two_ranks_train_alike_on_one_file_and_on_several(folder: Path) -> None:
     assert losses[0] == losses[1] and len(losses[0]) > 0
 
 
+@pytest.mark.slow
 def test_heatmaps_of_two_ranks_survive_a_kill(folder: Path) -> None:
     """A rank killed with two batches committed ends both; the command line makes the rest, and the maps are those of
     one process on one file.
