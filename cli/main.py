@@ -122,16 +122,18 @@ def _with_flags(sentence: str, kind: type) -> str:
     """The sentence of an error with the command's flags in place of the arguments that Python knows them by.
 
     Many arguments have names that are common words. So one of a single word is replaced only where it is certainly
-    meant, as in "size must be ..." and "pass overwrite=True"; others, such as batch_size and crop.area, everywhere.
+    meant, as in "size must be ...", "lower lr" and "pass resume=True"; others, such as batch_size and crop.area,
+    everywhere.
     """
     flags = dict(_flags(kind))
     names = "|".join(sorted((re.escape(name).replace(r"\.", "[. ]") for name in flags), key=len, reverse=True))
-    argument = re.compile(rf"(?<![\w./-])({names})(=True\b| (?=must )|(?![\w/-]|\.\w))")
+    verbs = "lower |raise |leave "
+    argument = re.compile(rf"(?<![\w./-])({verbs}|)({names})(=True\b| (?=must )|(?![\w/-]|\.\w))")
 
     def flag(match: re.Match[str]) -> str:
-        name = match[1].replace(" ", ".")
-        certain = "_" in name or "." in name or match[2]
-        return flags[name] + match[2].removeprefix("=True") if certain else match[0]
+        verb, name, rest = match[1], match[2].replace(" ", "."), match[3]
+        certain = verb or rest or "_" in name or "." in name
+        return verb + flags[name] + rest.removeprefix("=True") if certain else match[0]
 
     return argument.sub(flag, sentence)
 

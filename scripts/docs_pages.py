@@ -47,6 +47,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
+on_config.mkdocs_priority = 100  # type: ignore[attr-defined]  # before mkdocstrings reads its own configuration
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     from mkdocs.structure.files import File  # here, so that tests can make pages without MkDocs

@@ -239,16 +239,19 @@ def heavy_modules(statement: str, cwd: Path) -> str:
     return result.stdout.strip()
 
 
+@pytest.mark.slow
 def test_import_is_light(tmp_path: Path) -> None:
     """`import sdali.pipelines` loads neither DALI nor torch, numba or OpenCV; its names are imported when used."""
     assert heavy_modules("import sdali.pipelines", tmp_path) == ""
 
 
+@pytest.mark.slow
 def test_light_import_checker_can_fail(tmp_path: Path) -> None:
     """The check sees a heavy library that is loaded."""
     assert heavy_modules("import sdali.pipelines, cv2", tmp_path) == "cv2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_bare_name_is_refused(layer: str) -> None:
     """`import pipelines`, possible where the checkout is the working folder, says what to import instead."""
@@ -289,11 +292,13 @@ def source(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_tree(source: Path, tmp_path: Path) -> None:
     """The wheel has every module and py.typed of the tree under `sdali/`, and nothing else."""
     assert wheel_errors(source, tmp_path / "out") == set()
 
 
+@pytest.mark.slow
 def test_wheel_checker_can_fail(source: Path, tmp_path: Path) -> None:
     """A subpackage that setup.cfg does not list is named."""
     (source / "cams" / "unlisted").mkdir()

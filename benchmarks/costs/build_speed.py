@@ -12,6 +12,7 @@ from typing import Any
 
 from ...pipelines.build.build import build
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.terminal import print_records
 from ...pipelines.sources.folder import folder
 from ..hardware import machine
 from ..throughput.workload import at_least_one
@@ -63,3 +64,14 @@ def _copy(files: Sequence[Path], target: Path) -> None:
             out.write(file.read_bytes())
         out.flush()
         os.fsync(out.fileno())
+
+
+def print_build_speed(record: dict[str, Any], *, rounds: int) -> None:
+    """The record of `build_speed` as a table on stderr."""
+    columns = {
+        "build MB/s": "{build_mb_per_second:,.0f}",
+        "copy MB/s": "{copy_mb_per_second:,.0f}",
+        "ratio": "{ratio:.2f}",
+    }
+    title = f"{record['images']:,} images, {record['megabytes']:,} MB, median of {rounds} rounds"
+    print_records(title, columns, [record])

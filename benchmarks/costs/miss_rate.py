@@ -16,6 +16,7 @@ from ...pipelines.config import Augmentation
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.terminal import print_records
 from ...pipelines.plan.classification import TrainPlanner
 from ...pipelines.store.heatmaps import Heatmaps
 from ...pipelines.store.reader import ImageStore
@@ -86,3 +87,10 @@ def _windows(
 
 def _object(mask: np.ndarray, foreground: Sequence[int] | None) -> np.ndarray:
     return (mask != 0) & (mask != 255) if foreground is None else np.isin(mask, foreground)
+
+
+def print_miss_rate(rates: dict[str, Any]) -> None:
+    """The rates of `miss_rate` as a table on stderr."""
+    rows = [{"crops": name, "rate": rates[name]} for name in ("plain", "sda") if name in rates]
+    title = f"windows that miss the object, of {rates['windows']:,}"
+    print_records(title, {"crops": "{crops}", "miss rate": "{rate:.2%}"}, rows)

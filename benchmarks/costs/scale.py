@@ -16,6 +16,7 @@ import numpy as np
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import MOST
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.terminal import print_records
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
 from ..throughput.measure import open_peer
@@ -112,3 +113,44 @@ def _resize(files: Sequence[Path], side: int, folder: Path) -> None:
         resized, target = cv2.resize(image, size, interpolation=kernel), folder / f"{index:04}.jpg"
         if not cv2.imwrite(str(target), resized, [cv2.IMWRITE_JPEG_QUALITY, 90]):
             raise InputError(f"cannot write into {folder}; free some space")
+
+
+def print_scale(record: dict[str, Any]) -> None:
+    """The record of `scale` as tables on stderr."""
+    title = (
+        "seconds to open, for an epoch's order (shuffle) and for a label_shuffle list of twice the length; rows\n"
+        "planned a second; MB that order and list took at their peak, MB left behind by five epochs"
+    )
+    columns = {
+        "samples": "{samples:,}",
+        "open": "{open_seconds:.3f}",
+        "order": "{shuffle_seconds:.2f}",
+        "list": "{label_shuffle_seconds:.2f}",
+        "rows/s": "{plan_rows_per_second:,.0f}",
+        "order MB": "{shuffle_mb:.0f}",
+        "list MB": "{label_shuffle_mb:.0f}",
+        "left": "{growth_mb_over_epochs:.1f}",
+    }
+    print_records(title, columns, record["samples"])
+    columns = {
+        "samples": "{samples:,}",
+        "order s": "{shuffle_seconds:.2f}",
+        "CPU s": "{shuffle_cpu_seconds:.2f}",
+        "order MB": "{shuffle_mb:,.0f}",
+        "rows/s": "{plan_rows_per_second:,.0f}",
+    }
+    print_records("an epoch's order and its plan alone", columns, record["orders"])
+    columns = {
+        "files": "{shards:,}",
+        "open s": "{open_seconds:.3f}",
+        "descriptors": "{open_files:,}",
+        "CPU us/record": "{cpu_us_per_record:.2f}",
+    }
+    print_records("stores of several files", columns, record["shards"])
+    columns = {
+        "setting": "{peer}",
+        "CPU ms/image": "{cpu_ms_per_image:.2f}",
+        "images/s": "{images_per_second:,.0f}",
+        "peak MB": "{peak_memory_mb:,}",
+    }
+    print_records("images", columns, [result for result in record["photographs"] if "failure" not in result])

@@ -23,6 +23,7 @@ from ...pipelines import classification
 from ...pipelines.errors import InputError
 from ...pipelines.graph.kernels.window import transform_planes, window_to_planes
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.terminal import print_records
 from ...pipelines.plan.order import shuffle
 from ...pipelines.store.reader import ImageStore
 from ...trainers.core.loop import timed
@@ -30,6 +31,7 @@ from ...trainers.core.progress import RunProgress
 from ...trainers.models.classification.classifiers import create_classifier
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
+from ..throughput.measure import title_of
 from ..throughput.peer_process import Peer
 from ..throughput.peers import decode_only, sdali
 from ..throughput.workload import Workload, at_least_one, described, workload
@@ -216,3 +218,17 @@ def _window(data: memoryview, window: np.ndarray) -> np.ndarray:
     y, x, height, width = window.tolist()
     image = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
     return np.ascontiguousarray(image[y : y + height, x : x + width])
+
+
+def print_stages(record: dict[str, Any], *, rounds: int) -> None:
+    """The record of `stages` as tables on stderr."""
+    costs = record["cpu_ms_per_image"]
+    rows = [{"name": name, "cost": cost, "share": cost / costs["whole"]} for name, cost in costs.items()]
+    columns = {"stage": "{name}", "CPU ms/image": "{cost:.3f}", "share": "{share:.1%}"}
+    print_records(title_of(record, rounds), columns, rows)
+    columns = {
+        "model": "{model}",
+        "images/s": "{images_per_second:.1f}",
+        "waiting for data": "{data_wait_share:.1%}",
+    }
+    print_records("training on the CPU", columns, [record["training"]])

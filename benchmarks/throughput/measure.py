@@ -11,6 +11,7 @@ from typing import Any
 from ...pipelines.errors import InputError
 from ...pipelines.io.device import cuda_ordinal
 from ...pipelines.io.progress import Track, silent
+from ...pipelines.io.terminal import print_records
 from ..hardware import machine
 from .harness import Measured, measure_in_turn
 from .peer_process import Peer
@@ -98,3 +99,25 @@ def open_peer(name: str, work: Workload) -> Peer:
     """The peer of that name, ready to serve; runs in the peer's own process."""
     module = importlib.import_module(f".peers.{name}", __package__)
     return Peer(module.stream(work), module.LACKS)
+
+
+def print_throughput(record: dict[str, Any], *, rounds: int) -> None:
+    """The record of `throughput` as tables on stderr."""
+    measured = [result for result in record["results"] if "failure" not in result]
+    columns = {
+        "peer": "{peer}",
+        "CPU ms/image": "{cpu_ms_per_image:.2f}",
+        "range": "{cpu_ms_per_image_range[0]:.2f} - {cpu_ms_per_image_range[1]:.2f}",
+        f"of {measured[0]['peer']}": "{cpu_ratio:.2f}",
+        "images/s": "{images_per_second:,.0f}",
+        "peak MB": "{peak_memory_mb:,}",
+    }
+    print_records(title_of(record, rounds), columns, measured)
+    for title, key in (("what they lack of the recipe", "lacks"), ("not measured", "failure")):
+        some = [result for result in record["results"] if result.get(key)]
+        print_records(title, {"peer": "{peer}", key: f"{{{key}}}"}, some)
+
+
+def title_of(record: dict[str, Any], rounds: int) -> str:
+    """The machine, threads and rounds of a record, as the title of its table."""
+    return f"{record['machine']['processor']}, {record['workload']['threads']} threads, median of {rounds} rounds"

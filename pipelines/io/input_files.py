@@ -56,5 +56,6 @@ def _opened(path: str | Path) -> tuple[int, int]:
     if stat.S_ISREG(status.st_mode):
         return descriptor, status.st_size
     os.close(descriptor)
-    reason = "it is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
-    raise OSError(errno.ESPIPE, reason, str(path))
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))
+    raise OSError(errno.ESPIPE, "it is not a regular file", str(path))

@@ -1,4 +1,4 @@
-"""`map` on threads, with results in order and bounded work ahead, so that memory is bounded too."""
+"""`map` on threads: results come in order, and only so many items are ahead that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .bounds import at_most
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _IN_FLIGHT = 64  # our choice: keeps workers busy while the consumer writes, and holds few megabytes
-_TRIED, _ON_THREADS = 16, 512  # items on the caller's thread, then perhaps items a worker
+_TRIED, _ON_THREADS = 16, 512  # items on the caller's thread, and then, if they are slow, items for each worker
 _MOST_WORKERS = 4096
 _LONG = 5e-4  # CPU seconds of an item, ten times what handing it to a thread and back costs on busy cores
 
@@ -35,8 +35,8 @@ def ordered_map(
 ) -> Generator[Result, None, None]:
     """`map` on threads: results in the order of `items`, at most 64 items, or 4 a worker, begun and not yet handed out.
 
-    An exception of `function` is raised at its place in the order. Then, and when the generator is closed, what has not
-    begun never does, and what has is waited for.
+    An exception of `function` is raised in the turn of its item. Then, and when the generator is closed, items that
+    have not begun are dropped, and those that have are waited for.
     """
     workers = worker_count(workers)
     pending: deque[Future[Result]] = deque()
@@ -58,8 +58,8 @@ def adaptive_map(
 ) -> Generator[Result, None, None]:
     """`ordered_map` that hands items to threads only where that pays: where they wait (disk, network) or compute.
 
-    Reading a file that lies in memory takes less than its hand-over between threads that share Python's lock. So a few
-    items are always tried on the caller's thread before many go to the others.
+    To read a file that lies in memory takes less time than to hand it to a thread and back, as threads share Python's
+    lock. So a few items are tried on the caller's thread first, and only slow ones are followed by many on threads.
     """
     workers = worker_count(workers)
     remaining = iter(items)

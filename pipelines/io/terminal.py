@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -64,6 +64,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(escape(escaped(cell)) for cell in row))
     Console(stderr=True).print(table)
+
+
+def print_records(title: str, columns: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table with a row for each record, if there are any.
+
+    columns: heading -> format of the cell, such as "{seconds:.2f}" of a record with the key `seconds`.
+    """
+    rows = [[cell.format(**record) for cell in columns.values()] for record in records]
+    if rows:
+        print_table(title, list(columns), rows)
 
 
 def escaped(text: str) -> str:

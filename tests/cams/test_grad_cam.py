@@ -67,6 +67,7 @@ def by_hooks(model: nn.Module, layer: nn.Module, images: Tensor, labels: Tensor)
     return kept[0].detach(), kept[0].grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer", "size", "layout"),
     [
@@ -142,6 +143,7 @@ def test_a_map_is_its_images_alone(name: str, size: int) -> None:
     close(grad_cam(model.to(memory_format=torch.channels_last), images, labels), batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("vgg11", 32), ("vit_tiny_patch16_224", 224)])
 def test_nothing_is_left_behind(name: str, size: int) -> None:
     """No gradient in a parameter, no hook, no tensor, and gradients are on as before."""

@@ -76,6 +76,7 @@ cams(ImageStore(sys.argv[1]), Path(sys.argv[2]), progress=dying)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_makes_only_what_is_missing(store: ImageStore, undisturbed: np.ndarray, tmp_path: Path) -> None:
     """kill -9 in the third batch of four: the restart keeps two batches and ends in the undisturbed run's maps."""
     path, seen = tmp_path / "cams.lmdb", []
@@ -109,6 +110,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_publish_one_store(tmp_path: Path) -> None:
     """Two processes of one group make half of the maps each; the store is whole when either returns."""
     path = tmp_path / "cams.lmdb"

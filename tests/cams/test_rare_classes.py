@@ -104,6 +104,7 @@ def test_guided_windows_show_rare_classes_more_often(tmp_path: Path) -> None:
     assert plain < 0.6 and guided > 0.8
 
 
+@pytest.mark.slow
 def test_on_camvid_windows_hold_more_of_the_rarest_classes(tmp_path: Path, real_data: Path) -> None:
     """Of the labelled pixels of windows of half the image's sides, the five rarest classes get half as many again."""
     path, maps = tmp_path / "s.lmdb", tmp_path / "m.lmdb"

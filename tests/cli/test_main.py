@@ -219,6 +219,7 @@ def test_errors_name_flags() -> None:
         "crop area must be two numbers": "--crop.area must be two numbers",
         "crop.p_sda must be within [0, 1]": "--crop.p-sda must be within [0, 1]",
         "x.lmdb exists already; pass overwrite=True": "x.lmdb exists already; pass overwrite=True",
+        "lower lr, or pass resume=True": "lower --lr, or pass --resume",
         "/a/batch_size/batch_size.lmdb has no store": "/a/batch_size/batch_size.lmdb has no store",
         "the size of a.lmdb, its epochs and its crop area": "the size of a.lmdb, its epochs and its --crop.area",
     }.items():

@@ -93,6 +93,7 @@ def recorded(request: pytest.FixtureRequest, stores: dict[str, str]) -> dict[str
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_new_process_goes_on_as_if_nothing_had_happened(recorded: dict[str, Recorded], name: str) -> None:
     """From every state, over the epoch's end: no position is missing that full steps reach, and none differs."""
@@ -109,6 +110,7 @@ def test_a_new_process_goes_on_as_if_nothing_had_happened(recorded: dict[str, Re
         assert not differing, (job, differing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_state_is_that_of_the_last_batch_received(recorded: dict[str, Recorded], name: str) -> None:
     """One step more with each batch, however far DALI has run ahead; at the end it is the next epoch's beginning."""
@@ -120,6 +122,7 @@ def test_the_state_is_that_of_the_last_batch_received(recorded: dict[str, Record
     assert (states[-1]["epoch"], states[-1]["position"]) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_break_begins_a_new_epoch_and_a_loaded_state_takes_effect_at_once(
     recorded: dict[str, Recorded], stores: dict[str, str], name: str

@@ -47,6 +47,7 @@ def test_other_names_are_refused() -> None:
         sdali.pipelines.colour_torch  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["import sdali.pipelines", "from sdali.pipelines import Crop, InputError, ImageStore"])
 def test_importing_is_light(tmp_path: Path, code: str) -> None:
     """In a process of its own: looking into a store needs neither DALI nor torch, numba or OpenCV."""

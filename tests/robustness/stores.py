@@ -46,8 +46,8 @@ Content = dict[str, Any]
 def damaged_stores(count: int, *, seed: int = 0, progress: Track = silent) -> dict[str, Any]:
     """Damage `count` files, every second one a heatmap store, and read them.
 
-    Returns {"files", "seed", "outcomes": {kind: {outcome: files}}, "failures": [{"number", "kind", "outcome", "said"}]}
-    with a failure for each outcome that must not be.
+    Returns {"files", "seed", "outcomes": {kind: {outcome: files}}, "failures": [{"number", "kind", "outcome",
+    "message"}]} with a failure for each outcome that must not be.
     """
     at_least_one("count", count)
     with tempfile.TemporaryDirectory(prefix="sdali-faults-") as scratch:
@@ -86,7 +86,7 @@ def make_stores(folder: Path, samples: int = SAMPLES) -> None:
 
 
 def _outcomes(folder: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
-    """{"number", "kind", "outcome", "said"} of each file, from a process that is started again after a crash."""
+    """{"number", "kind", "outcome", "message"} of each file, from a process that is started again after a crash."""
     number = 0
     while number < count:
         command = [sys.executable, "-m", "robustness.stores", *map(str, (folder, number, count, seed))]
@@ -99,7 +99,7 @@ def _outcomes(folder: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
         assert status <= 0, "the reading process failed by itself; its stderr says how"
         if status < 0:
             outcome = "hang" if status == -signal.SIGALRM else "crash"
-            yield {"number": number, "kind": "?", "outcome": outcome, "said": signal.Signals(-status).name}
+            yield {"number": number, "kind": "?", "outcome": outcome, "message": signal.Signals(-status).name}
             number += 1
 
 
@@ -120,10 +120,10 @@ def _read_damaged(folder: Path, first: int, stop: int, seed: int) -> None:
         path = folder / f"{number}.lmdb"
         path.write_bytes(file)
         signal.setitimer(signal.ITIMER_REAL, SECONDS_A_FILE)
-        outcome, said = _outcome(path, content, originals[number % 2], kind)
+        outcome, message = _outcome(path, content, originals[number % 2], kind)
         signal.setitimer(signal.ITIMER_REAL, 0)
         path.unlink()
-        print(json.dumps({"number": number, "kind": kind, "outcome": outcome, "said": said}), flush=True)
+        print(json.dumps({"number": number, "kind": kind, "outcome": outcome, "message": message}), flush=True)
 
 
 def _outcome(path: Path, content: Callable[[Path], Content], original: Content, kind: str) -> tuple[str, str]:

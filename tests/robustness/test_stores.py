@@ -45,8 +45,8 @@ def test_what_must_not_be_is_seen(folder: Path) -> None:
     assert stores._outcome(folder, lambda path: other, original, "lie")[0] == "reported"
     assert stores._outcome(folder, lambda path: {"image 1": None}, original, "bits")[0] == "reported"
     assert stores._outcome(folder, lambda path: original, original, "bits")[0] == "unharmed"
-    said = stores._outcome(folder, lambda path: {}["x"], original, "bits")
-    assert said == ("error", "KeyError: 'x'")
+    message = stores._outcome(folder, lambda path: {}["x"], original, "bits")
+    assert message == ("error", "KeyError: 'x'")
 
 
 def test_a_reader_that_dies_is_a_crash_and_the_next_file_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
@@ -56,7 +56,7 @@ def test_a_reader_that_dies_is_a_crash_and_the_next_file_is_read(monkeypatch: py
     fake.chmod(0o755)
     monkeypatch.setattr(stores.sys, "executable", str(fake))
     found = list(stores._outcomes(tmp_path, 2, 0))
-    assert [one["outcome"] for one in found] == ["crash", "refused"] and found[0]["said"] == "SIGSEGV"
+    assert [one["outcome"] for one in found] == ["crash", "refused"] and found[0]["message"] == "SIGSEGV"
 
 
 @pytest.mark.parametrize(

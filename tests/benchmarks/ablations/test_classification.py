@@ -90,6 +90,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSet:
     return made
 
 
+@pytest.mark.slow
 def test_every_row_runs_and_is_not_run_again(tiny: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole matrix on a tiny set; from its folder the same record comes again without any training."""
     command = Ablations(task="classification", images="scenes", out=tmp_path / "out", seeds=(4,))

@@ -39,6 +39,7 @@ def tiny_set(_: Path | None, out: Path) -> DetectionSet:
     return DetectionSet(protocol=protocol, train=out / "train.lmdb", test=out / "test.lmdb", labelled=labelled)
 
 
+@pytest.mark.slow
 def test_every_row_runs_and_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal steps a row, each its own parts; the figures of the record are those of an evaluation; nothing twice."""
     monkeypatch.setitem(DETECTION.sets, "scenes", tiny_set)

@@ -68,6 +68,7 @@ def test_the_split_is_by_numbers_and_boxes_are_those_of_the_files(pets: Path, tm
             assert store.boxes(index).xyxy.tolist() == [box]
 
 
+@pytest.mark.slow
 def test_methods_share_networks_and_nothing_is_run_again(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "camvid"
 
 
+@pytest.mark.slow
 def test_every_row_runs_and_is_not_run_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal steps a row, each its own head; the figures of the record are those of an evaluation; nothing twice."""
 

@@ -20,6 +20,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_source_is_measured(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None fails; what remote ones cost more is per batch of 4. So few images take too little time to say how much."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")

@@ -11,6 +11,7 @@ from sdali.benchmarks.costs.scale_shards import cost_of_order, cost_of_shards
 from sdali.pipelines.errors import InputError
 
 
+@pytest.mark.slow
 def test_cost_of_samples_is_measured_on_a_real_store(tmp_path: Path) -> None:
     """Times and memory are there and sane, the list is about twice as long, and nothing stays in the folder."""
     cost = cost_of_samples(20_000, tmp_path)
@@ -21,6 +22,7 @@ def test_cost_of_samples_is_measured_on_a_real_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cost_of_an_order_is_that_of_its_array() -> None:
     """8 bytes a sample and the words of one chunk at a time, whatever else the process holds; plans come quickly."""
     cost = cost_of_order(5_000_000)
@@ -28,6 +30,7 @@ def test_cost_of_an_order_is_that_of_its_array() -> None:
     assert 0 < cost["shuffle_cpu_seconds"] < 10 and cost["plan_rows_per_second"] > 10_000
 
 
+@pytest.mark.slow
 def test_cost_of_shards_is_measured_on_a_sharded_store(tmp_path: Path) -> None:
     """So many files are open, beside the six columns; an order of magnitude bounds what a record costs."""
     few, many = (cost_of_shards(count, tmp_path) for count in (1, 30))
@@ -36,6 +39,8 @@ def test_cost_of_shards_is_measured_on_a_sharded_store(tmp_path: Path) -> None:
     assert 0 < many["cpu_us_per_record"] < 10 * few["cpu_us_per_record"]
 
 
+@pytest.mark.slow
+@pytest.mark.perf
 def test_settings_are_measured_on_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting, for the loader and for decoding alone; larger pictures are larger, and cost more."""
     for index in range(6):

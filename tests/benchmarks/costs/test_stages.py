@@ -17,6 +17,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
+@pytest.mark.perf
 def test_the_stages_add_up(folder: Path) -> None:
     """The parts sum to the whole; decoding costs more than reading; colour stays below 0.05 ms at 224 px."""
     record = stages(StagesConfig(images=folder, rounds=1, images_a_round=100, batch_size=5, model="convnet4", steps=2))

@@ -35,6 +35,7 @@ def test_waiting_is_what_the_source_takes() -> None:
     assert found.cpu < 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision 0.29, of decode_image
 def test_both_sources_are_measured(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()

@@ -127,6 +127,7 @@ def test_sizes_and_shapes_vary(loaded: list[Loaded]) -> None:
     assert (sizes[:, 0] > sizes[:, 1]).sum() > 10 and (sizes[:, 0] < sizes[:, 1]).sum() > 10
 
 
+@pytest.mark.slow
 def test_colour_does_not_give_the_class_away() -> None:
     """The mean hue of an object says nothing about its class: nearest mean, leaving one out, is right half the time."""
     colours, labels = [], []

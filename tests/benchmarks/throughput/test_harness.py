@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+import pytest
+
 from sdali.benchmarks.hardware import machine
 from sdali.benchmarks.throughput import peer_process
 from sdali.benchmarks.throughput.harness import measure_in_turn
@@ -44,6 +46,8 @@ def dying() -> Peer:
     return Peer(one_pass, "")
 
 
+@pytest.mark.slow
+@pytest.mark.perf
 def test_each_peer_is_charged_its_own_time() -> None:
     """A peer that works four times as long an image is charged about four times as much; warm-up is left out."""
     peers = [("slow", partial(burning, 0.04)), ("quick", partial(burning, 0.01))]
@@ -56,6 +60,7 @@ def test_each_peer_is_charged_its_own_time() -> None:
     assert slow["peak_memory_mb"] > 0
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_does_not_end_the_benchmark() -> None:
     peers = [("missing", missing), ("dying", dying), ("good", partial(burning, 0.01))]
     results = [one.result() for one in measure_in_turn(peers, rounds=1, images=10)]
@@ -84,6 +89,8 @@ def quoting() -> Peer:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.perf
 def test_a_peer_that_stands_still_is_ended(monkeypatch) -> None:
     monkeypatch.setattr(peer_process, "_PATIENCE", 1.0)
     begun = time.monotonic()
@@ -91,6 +98,7 @@ def test_a_peer_that_stands_still_is_ended(monkeypatch) -> None:
     assert own.failure.startswith("stood still for 1 s") and time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 def test_a_failure_that_quotes_a_traceback_is_its_last_line() -> None:
     (own,) = measure_in_turn([("quoting", quoting)], rounds=1, images=10)
     assert own.failure == "RuntimeError: OSError: no.jpg"

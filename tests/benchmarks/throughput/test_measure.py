@@ -36,6 +36,7 @@ def installed(peer: str) -> bool:
     return name.startswith(("sdali", "dali", "decode")) or importlib.util.find_spec(name) is not None
 
 
+@pytest.mark.slow
 def test_every_peer_serves_or_says_why_not(folder: Path, tmp_path: Path) -> None:
     """Each peer in its own process; its images are checked for shape and dtype on the way."""
     record = throughput(ThroughputConfig(images=folder, rounds=1, images_a_round=8, batch_size=4, size=32))
@@ -90,6 +91,7 @@ def test_a_chart_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         save_chart(tmp_path / "none" / "chart.png", record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("after", [3.0, 8.0])
 def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: signal.Signals, after: float) -> None:
@@ -143,6 +145,7 @@ def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: si
     raise AssertionError("processes are left")
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_used_are_named_and_left_out(folder: Path, tmp_path: Path, caplog) -> None:
     shutil.copytree(folder, tmp_path / "photos")
     (tmp_path / "photos" / "class" / "note.jpg").write_text("hello")
@@ -152,6 +155,7 @@ def test_images_that_cannot_be_used_are_named_and_left_out(folder: Path, tmp_pat
     assert "left out: class/note.jpg is not an image" in caplog.text
 
 
+@pytest.mark.perf
 def test_an_output_that_cannot_be_written_is_refused_before_measuring(folder: Path, tmp_path: Path, capsys) -> None:
     for flag in ("--json", "--chart"):
         begun = time.perf_counter()

@@ -41,4 +41,4 @@ def test_the_command_draws_stores_of_objects(tmp_path: Path, capsys, count: int)
         assert sheet.size == (report["width"], report["height"])
         below = np.asarray(sheet)[-60:]  # the legend
     assert all((below == palette(4)[label]).all(2).any() for label in range(4)) == (count == 100)
-    assert "must be left out" in refusal_of(capsys, *words, "--cams", tmp_path / "c.lmdb")
+    assert "must be left out" in refusal_of(capsys, *words, "--overwrite", "--cams", tmp_path / "c.lmdb")

@@ -221,6 +221,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[(40, 40)] * COUNT, [(40, 40 + row) for row in range(COUNT)]])
 def test_a_full_disk_is_one_sentence(tmp_path: Path, store: ImageStore, sizes: list[tuple[int, int]]) -> None:
     """Nothing of the file is left."""
@@ -256,6 +257,7 @@ def test_the_command_exports_and_imports(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "c.lmdb").exists()
 
 
+@pytest.mark.slow
 def test_export_streams(tmp_path: Path) -> None:
     """200 MB of maps leave the process less than 100 MB larger."""
     count = 50_000

@@ -63,6 +63,7 @@ def test_only_uint8_maps_are_encoded(bad: np.ndarray) -> None:
         encode(bad)
 
 
+@pytest.mark.perf
 def test_decoding_is_fast() -> None:
     """A 12 x 12 record decodes in well under 50 microseconds (about 2 where nothing else runs)."""
     record = encode(np.full((12, 12), 7, np.uint8))

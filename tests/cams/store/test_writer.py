@@ -82,6 +82,7 @@ with module.HeatmapWriter(Path(sys.argv[1]), **BINDING) as writer:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("when", "left"), [("put", 18), ("merge", 0), ("publish", 0), ("remove", 0)])
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, undisturbed: Path, when: str, left: int) -> None:
     """kill -9 between commits, in the merge, before and after the rename: nothing is made twice, and the content is the

@@ -172,6 +172,7 @@ def test_arithmetic_colour_equals_the_kernel() -> None:
         np.testing.assert_allclose(result, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_does_no_harm() -> None:
     """Where numba finds no folder for its cache, the kernel is compiled in memory."""
     code = "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []\n"

@@ -86,6 +86,7 @@ LONGEST = {  # as much as can be asked for a byte
 }
 
 
+@pytest.mark.perf
 @pytest.mark.parametrize("name", LONGEST)
 def test_work_grows_with_the_bytes_alone(name: str) -> None:
     """1 to 2 MB of the worst: refused within 3 s of CPU, where anything quadratic takes hours."""

@@ -62,20 +62,20 @@ COMMANDS = {
     "build {photos} {out} --shard-gb nan": "--shard-gb must be above 0 and at most 1,000,000, got nan",
     "build {photos} {out} --shard-gb inf": "--shard-gb must be above 0 and at most 1,000,000, got inf",
     "build {photos} {out} --shard-gb 0": "--shard-gb must be above 0",
-    "build {photos} {out} --workers 99999": "workers must be at most 4,096, got 99,999",
+    "build {photos} {out} --workers 99999": "--workers must be at most 4,096, got 99,999",
     "build {photos} {out} --split 0.5 --seed -1": "seed must be within",
     f"build {HUGE} {{out}} --format scenes": "count must be at most",
     "stats {s} --workers 99999": "workers must be at most 4,096",
-    f"bench stages --images {{photos}} --batch-size {HUGE}": "batch size must be at most 1,048,576",
+    f"bench stages --images {{photos}} --batch-size {HUGE}": "--batch-size must be at most 1,048,576",
     "bench throughput --images {photos} --threads 99999": "threads must be at most 4,096",
-    f"bench scale --orders {HUGE}": "orders must be at most",
+    f"bench scale --orders {HUGE}": "--orders must be at most",
     f"bench scale --shards {HUGE}": "shards must be at most 100,000",
     "evaluate classification --store {s} --checkpoint {s} --crops 10001": "crops must be at most 10,000, got 10,001",
     "evaluate classification --store {s} --checkpoint {s} --scales 99999": "scales must be at most 16,384",
     "evaluate detection --store {d} --checkpoint {s} --scales 99999": "scales must be at most 65,500",
     "train classification --store {s} --val-store {s} --out {out} --seed -1": "seed must be within",
     "train classification --store {s} --val-store {s} --out {out} --threads 4097": "threads must be at most 4,096",
-    f"train classification --store {{s}} --val-store {{s}} --out {{out}} --batch-size {HUGE}": "batch_size must be at",
+    f"train classification --store {{s}} --val-store {{s}} --out {{out}} --batch-size {HUGE}": "--batch-size must be",
     "train classification --store {s} --val-store {s} --out {out} --size 99999": "size must be at most 16,384",
     "train parsing --store {s} --val-store {s} --out {out} --size 9 99999": "size must be at most 16,384",
 }
@@ -88,6 +88,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_commands_refuse_what_cannot_be_meant(tmp_path: Path) -> None:
     """Status 2, a sentence with the bound, nothing written; all commands together in the time of a few imports."""
     (tmp_path / "photos" / "a").mkdir(parents=True)

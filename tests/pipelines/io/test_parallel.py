@@ -65,6 +65,7 @@ def _compute(_: int) -> str:
     return threading.current_thread().name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", [_wait, _compute])
 def test_only_slow_items_go_to_threads(slow: Callable[[int], str]) -> None:
     """Quick items stay on the caller's thread; after 16 that wait or compute, the next 512 a worker do not."""

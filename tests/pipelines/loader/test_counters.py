@@ -17,6 +17,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     return make_store(tmp_path_factory.mktemp("store") / "s.lmdb", 96)
 
 
+@pytest.mark.perf
 def test_a_slow_trainer_lets_batches_lie_idle(store: ImageStore) -> None:
     """It takes 0.2 s with each of 6 batches: those after the first were ready, for at most that long.
 
@@ -35,6 +36,7 @@ def test_a_slow_trainer_lets_batches_lie_idle(store: ImageStore) -> None:
     assert found.ready >= 3 and 0.2 * found.ready - 0.2 <= found.idle_seconds <= seconds - found.wait_seconds
 
 
+@pytest.mark.perf
 def test_a_slow_loader_keeps_the_trainer_waiting(store: ImageStore) -> None:
     """Where each heatmap takes 5 ms, the time of an epoch is spent in waiting, and hardly any batch was ready."""
 

@@ -41,7 +41,7 @@ def test_the_dataset_is_the_store(store: ImageStore) -> None:
     assert make(store, 8).dataset is store and len(make(store, 8).dataset) == 45
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_loader_inside_a_dataloader_is_refused(store: ImageStore, workers: int) -> None:
     """At the first batch, with the way out, also from a worker."""
     inside = torch.utils.data.DataLoader(make(store, 8), batch_size=2, num_workers=workers)  # type: ignore[arg-type]

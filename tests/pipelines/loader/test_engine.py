@@ -88,6 +88,7 @@ def _refused(loader, writer: int) -> NoReturn:
         os._exit(0)
 
 
+@pytest.mark.slow
 def test_a_forked_process_is_refused(store) -> None:
     """DALI hangs after a fork; here a sentence says so at once."""
     loader = make(store)

@@ -78,6 +78,7 @@ def test_two_loaders_at_once_do_not_meet(store, alone) -> None:
     assert got == alone
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the threads of DALI, which the child makes its own of
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_a_worker_may_make_its_own_loader(store, alone, context: str) -> None:
@@ -95,6 +96,7 @@ def test_a_worker_may_make_its_own_loader(store, alone, context: str) -> None:
     assert by_position(*workers) == alone
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_worker_may_not_use_an_inherited_loader(store) -> None:
     """Forked, it is refused with a sentence; spawned, it is refused before, where it would be sent."""
@@ -107,6 +109,7 @@ def test_a_worker_may_not_use_an_inherited_loader(store) -> None:
         next(iter(spawned))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["close", "drop", "collect"])
 def test_a_forked_child_may_end_with_an_inherited_loader(store, what: str) -> None:
     """Closed or dropped there, or collected as a cycle, it neither hangs nor harms the parent's."""
@@ -151,6 +154,7 @@ print(hashlib.sha256(repr(sorted(batches.items())).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_without_a_folder_for_compiled_code(store, alone, tmp_path: Path) -> None:
     """Neither a cache folder nor a home that can be written: compiled anew, the same pixels, not a word."""
     (tmp_path / "file").touch()

@@ -147,6 +147,7 @@ def test_test_rows_are_plain(store) -> None:
     assert not whole["flip"].any() and (whole["factors"] == 1).all()
 
 
+@pytest.mark.perf
 def test_planning_is_fast(store) -> None:
     """Guided rows cost at most 50 us of CPU each (about 5 where measured), so planning never holds a trainer up."""
     plan, indices = planner(store), np.arange(1024) % 40

@@ -150,6 +150,7 @@ def test_epochs_of_any_length_go_on_where_the_last_ended(name: str, positions: i
     np.testing.assert_array_equal(joined, passes[: len(joined)])
 
 
+@pytest.mark.perf
 def test_a_million_and_a_half_positions_are_quick() -> None:
     """365 classes: a tenth of Places365-challenge within 1 s, where 14.6 million are to take 3 s."""
     labels = np.random.default_rng(0).integers(0, 365, 1_460_000)
@@ -168,6 +169,7 @@ def test_sequential_is_the_store_order() -> None:
     np.testing.assert_array_equal(sequential(np.zeros(5), 3, 4), np.arange(5))
 
 
+@pytest.mark.perf
 def test_a_million_take_well_under_a_second() -> None:
     start = time.process_time()
     shuffle(np.zeros(1_000_000, np.int8), 0, 0)

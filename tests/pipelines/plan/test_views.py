@@ -125,6 +125,7 @@ def test_the_gpu_s_operators_give_the_same_views(store, views: int, dtype: str) 
     assert np.abs(got.astype(np.float32) - want).mean() * levels < 0.3
 
 
+@pytest.mark.perf
 def test_32_views_cost_less_than_half_of_32_passes(store) -> None:
     """CPU time, all threads: a third where measured, on photographs less; each image is decoded once, not 32 times."""
 

@@ -26,7 +26,7 @@ from sdali.pipelines.remote.cluster import NAMESPACE
 from sdali.pipelines.remote.loader import RemoteLoader
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 COUNT = 70
 HERE = str(Path(serving.__file__).parent)
@@ -58,7 +58,8 @@ def cluster() -> Iterator[Cluster]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_DEDUP_LOGS", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", HERE)  # of the heatmaps' class
+        # Workers need the heatmaps' class, and this sdali, not another that may be installed.
+        patch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
         before = set(descendants(os.getpid()))
         started = Cluster()
         ours = set(descendants(os.getpid())) - before
@@ -123,6 +124,7 @@ def test_a_dead_cluster_is_a_sentence_within_seconds(
     assert time.monotonic() - begun < 10
 
 
+@pytest.mark.slow
 def test_epochs_are_the_local_loaders_also_when_a_worker_is_killed(cluster: Cluster, store: ImageStore) -> None:
     """Two epochs of two actors of Ray Data, in order, byte for byte; in the second one actor dies by SIGKILL."""
     local, loader = make(store, 4), RemoteLoader(make(store, 4), actors=2)
@@ -153,6 +155,7 @@ def test_a_client_that_is_killed_leaves_no_workers(cluster: Cluster, store: Imag
     wait_until(lambda: not map_workers())
 
 
+@pytest.mark.slow
 def test_a_restored_state_goes_on_where_it_was(pool: object, store: ImageStore) -> None:
     """In mid-epoch, from the local loader's state to a remote one and back, on another batch size; then a `break`."""
     local, loader = make(store, 8), RemoteLoader(make(store, 4), pool="tests")
@@ -228,6 +231,7 @@ def test_what_no_cluster_can_do_is_refused_at_once(cluster: Cluster, store: Imag
         next(iter(RemoteLoader(make(store, 4), pool="nobody")))
 
 
+@pytest.mark.slow
 def test_the_pool_ends_with_serve(cluster: Cluster, pool: subprocess.Popen[str], store: ImageStore) -> None:
     """A trainer in mid-epoch gets a sentence within seconds, and no worker stays. The last of the pool's tests."""
     loader = RemoteLoader(make(store, 1), pool="tests")

@@ -19,7 +19,7 @@ from serving import ray_processes, wait_until
 from sdali.benchmarks.throughput.process_tree import descendants
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 GONE = r"no Ray cluster answers at \S+ \(.*\); start one with ray start --head"
 SECONDS = 40  # until all have ended; beside other work, on a machine that has two cores
@@ -54,7 +54,8 @@ def mortal() -> Iterator[Mortal]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PYTHONPATH", str(Path(serving.__file__).parent))
+        helpers = str(Path(serving.__file__).parent)
+        patch.setenv("PYTHONPATH", os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")]))
         before = set(descendants(os.getpid()))
         cluster = Mortal()
         try:
@@ -85,6 +86,7 @@ print(len(next(iter(loader))["image"]))
 """
 
 
+@pytest.mark.slow
 def test_a_script_may_end_in_mid_epoch(mortal: Mortal, store: str) -> None:
     """After a look at the first batch, without close(): status 0, and no traceback of Ray's, which ends before it."""
     script = started("-c", LOOK, store, mortal.address)

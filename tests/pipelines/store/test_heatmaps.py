@@ -115,6 +115,7 @@ def test_pickling_reopens_the_same_content(tmp_path: Path) -> None:
         pickle.loads(state)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # other tests' threads; the child only reads
 def test_a_forked_child_reads(path: Path) -> None:
     """A store opened before a fork gives the same maps in the child, and goes on in the parent."""

@@ -68,6 +68,7 @@ def test_a_build_in_shards_is_the_build_in_one_file(tmp_path: Path) -> None:
     assert report["bytes"] == sum(ImageStore(name).file_bytes for name in report["stores"])
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_store_and_is_begun_again(tmp_path: Path) -> None:
     """Killed when all but the header is written: nothing has the store's name; the next build makes it."""
     path = tmp_path / "s"
@@ -103,12 +104,12 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_exists_is_never_replaced(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     """Not even with overwrite; and two builders do not meet."""
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     (photographs / "dear.jpg").touch()
-    with pytest.raises(InputError, match="photographs exists already, and a folder is not replaced"):
+    with pytest.raises(InputError, match="photographs exists already and is no folder of a store"):
         build(scenes(4, seed=3), photographs, shard_bytes=10, overwrite=True, progress=silent)
     assert [file.name for file in tmp_path.rglob("*")] == ["photographs", "dear.jpg"]
     first = ShardedWriter(tmp_path / "s", classes="ab", shard_bytes=10)
@@ -134,6 +135,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("s*"))
 
 
+@pytest.mark.slow
 def test_the_commands_take_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`build --shard-gb`, `join`, `info --verify` and `stats`, and the sentence for no size at all."""
 

@@ -192,6 +192,7 @@ def test_a_pickled_store_reopens_and_refuses_another(path: Path) -> None:
         pickle.loads(message)
 
 
+@pytest.mark.slow
 def test_forked_children_read(path: Path) -> None:
     """Children use the inherited store, open it again, and read views made before the fork; the parent goes on."""
     result = subprocess.run([sys.executable, "-c", _FORK, str(path)], capture_output=True, text=True, timeout=60)
@@ -212,6 +213,7 @@ def test_a_store_without_masks_or_boxes_says_so(tmp_path: Path) -> None:
     assert not store.has_mask(0) and store.statistics is None
 
 
+@pytest.mark.perf
 def test_opening_takes_no_time_per_sample(tmp_path: Path) -> None:
     """A million samples open in far less than a CPU second: columns are views, hashed without a loop."""
     count = 1_000_000

@@ -133,6 +133,7 @@ def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
     assert _leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_no_store_and_the_next_one_works(tmp_path: Path) -> None:
     """After SIGKILL with records on disk the old store is still whole, and a new build reuses the partial file."""
     path = tmp_path / "s.lmdb"
@@ -151,6 +152,7 @@ def test_a_killed_build_leaves_no_store_and_the_next_one_works(tmp_path: Path) -
     assert len(ImageStore(path)) == 7 and _leftovers(tmp_path) == ["s.lmdb"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1 << 20, 5_330_000], ids=["while-adding", "at-the-end"])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
     """Where the file cannot grow, the message names the store, and neither store nor partial file remain."""

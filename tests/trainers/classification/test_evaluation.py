@@ -50,6 +50,7 @@ def softmax_by_hand(folder: Path, checkpoint: str, size: int, crops: int, flip: 
         return np.stack([model(views).double().softmax(1).numpy() for views in images])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "checkpoints", "sizes", "crops", "flip"),
     [

@@ -155,12 +155,13 @@ def test_an_error_of_the_caller_leaves_nothing(tmp_path: Path, store: ImageStore
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, store: ImageStore, file: Path) -> None:
     def refused(sentence: str, path: Path, **options: Any) -> None:
         with pytest.raises(InputError, match=sentence), writer(path, store, **options):
             raise AssertionError("not refused")
 
-    refused(r"exists already; .*--overwrite", file)
+    refused(r"exists already; .*pass overwrite=True", file)
     refused(r"cannot write .*none/a\.h5: there is no folder", tmp_path / "none" / "a.h5")
     refused("would be empty", tmp_path / "a.h5", scales=())
     with pytest.raises(AssertionError, match="lacks"), writer(tmp_path / "a.h5", store):
@@ -189,6 +190,7 @@ def test_a_name_that_is_no_utf8_is_kept(tmp_path: Path) -> None:
     assert Predictions(tmp_path / "a.h5").names == ("a/\udcfe.jpg", "a/\udcff.jpg", "a/猫.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [0, 1, 60, 100])
 def test_a_full_disk_is_one_sentence_before_any_prediction(tmp_path: Path, store: ImageStore, kilobytes: int) -> None:
     """A file size limit stands in for it; HDF5 would crash the process at its end, so the status counts."""

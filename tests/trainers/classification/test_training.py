@@ -41,6 +41,7 @@ def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     return config.out, train(config)
 
 
+@pytest.mark.slow
 def test_it_learns_and_reports(trained: tuple[Path, dict[str, Any]]) -> None:
     """Far above chance on held-out images; costs are positive and consistent; all of it is JSON."""
     out, result = trained
@@ -83,6 +84,7 @@ def test_evaluate_equals_a_loop_by_hand(folder: Path, trained: tuple[Path, dict[
     assert evaluate(config)["top1"] == pytest.approx(top1)
 
 
+@pytest.mark.slow
 def test_the_stores_own_statistics_are_used_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without `sdali stats` ImageNet's are used and a line says so; with it the store's, in the checkpoint too."""
     train(tiny_config(folder, "imagenet", epochs=1))
@@ -97,6 +99,7 @@ def test_the_stores_own_statistics_are_used_and_kept(folder: Path, capsys: pytes
     assert checkpoint.load(config.out / "last.pt")["statistics"] == own.to_dict()
 
 
+@pytest.mark.slow
 def test_two_runs_agree_bit_for_bit(folder: Path) -> None:
     """The same configuration gives the same weights; another seed gives others."""
     weights = []
@@ -107,6 +110,7 @@ def test_two_runs_agree_bit_for_bit(folder: Path) -> None:
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.slow
 def test_epoch_length_and_sizes_reach_the_loader(folder: Path) -> None:
     """Epochs of 32 images are 2 steps of 16; a run with several sizes trains, is resumed, and is tested at one size."""
     config = tiny_config(folder, "lengths", epochs=3, epoch_length=32, sizes=(24, 32), plain_epochs=1)
@@ -161,6 +165,7 @@ def test_a_checkpoint_of_other_classes_is_refused(folder: Path, trained: tuple[P
         evaluate(EvaluateConfig(checkpoint=trained[0] / "best.pt", store=folder / "renamed.lmdb"))
 
 
+@pytest.mark.slow
 def test_settings_of_the_caller_are_untouched(folder: Path) -> None:
     """Random state, threads and determinism are as before."""
     before = torch.get_rng_state(), torch.get_num_threads()
@@ -170,6 +175,7 @@ def test_settings_of_the_caller_are_untouched(folder: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 def test_confusion_is_the_mean_softmax_and_trains_softer(folder: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     """The file holds each true class's mean softmax, counted by hand here; training with it follows its targets."""
     out = folder / "confusion.h5"
@@ -247,6 +253,7 @@ def test_an_auxiliary_head_trains_in_ddp(folder: Path, tmp_path: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_a_models_own_arguments_are_kept(folder: Path) -> None:
     """They make the network, evaluation finds them in the checkpoint, and a resumed run must have the same."""
     config = tiny_config(folder, "arguments", model="tiny_auxiliary_net", model_args=("wide=5",), epochs=1)

@@ -70,6 +70,7 @@ def test_sizes_that_a_network_cannot_take(name: str, size: int) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_training_is_tried_without_a_trace() -> None:
     """An auxiliary head needs its size, and a norm of single cells two images; statistics stay as they were."""
     model = create_classifier("inception_v3", 2, aux_logits=True)

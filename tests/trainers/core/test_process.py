@@ -63,6 +63,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     return folder, found_by_ranks(SCRIPT, folder)
 
 
+@pytest.mark.slow
 def test_ranks_take_the_same_steps_to_the_end(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
     """Both ranks finish, with one result: 100 images in steps of 2 x 8 are 6 steps an epoch."""
     first, second = (found["result"] for found in ranks[1])

@@ -86,6 +86,7 @@ def committed(path: Path) -> int:
         return reading.stat(file.open_db(MAPS, reading, create=False))["entries"]
 
 
+@pytest.mark.slow
 def test_two_ranks_train_alike_on_one_file_and_on_several(folder: Path) -> None:
     """Every weight and statistic is equal after two epochs, and so are store digests and results."""
     one, several = (checkpoint.load(folder / form / "last.pt") for form in ("one", "several"))

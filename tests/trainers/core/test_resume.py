@@ -58,6 +58,7 @@ def resumed(config: TrainConfig) -> dict[str, Any]:
     return checkpoint.load(config.out / "last.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 6, 9])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_after_a_signal(
@@ -76,6 +77,7 @@ def test_after_a_signal(
     assert state_difference(undisturbed, resumed(config)) == ""
 
 
+@pytest.mark.slow
 def test_after_a_kill_in_mid_epoch(folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is saved by the clock is enough where no signal came; the steps after it are taken again."""
     config = tiny_config(folder, "killed", **EXACT, save_minutes=1e-9)
@@ -87,6 +89,7 @@ def test_after_a_kill_in_mid_epoch(folder: Path, undisturbed: dict[str, Any], mo
     assert state_difference(undisturbed, resumed(config)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_after_a_signal_in_an_evaluation(
     folder: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, epoch: int
@@ -113,6 +116,7 @@ def test_after_a_signal_in_an_evaluation(
     assert done["standing"]["best_score"] == undisturbed["standing"]["best_score"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_to_do_and_may_be_lengthened(folder: Path) -> None:
     """Resuming at the end returns its result; with more epochs it goes on; its cost adds up."""
     config = tiny_config(folder, "lengthened", epochs=1, evaluate_every=3)
@@ -124,6 +128,7 @@ def test_a_finished_run_has_nothing_to_do_and_may_be_lengthened(folder: Path) ->
     assert more["wall_seconds"] > first["wall_seconds"]
 
 
+@pytest.mark.slow
 def test_another_batch_size_goes_on_at_the_same_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After 3 of 6 steps of 16, steps of 8 are at 6 of 12: the learning rate follows the place, and a line says so."""
     config = tiny_config(folder, "rebatched")
@@ -135,6 +140,7 @@ def test_another_batch_size_goes_on_at_the_same_place(folder: Path, monkeypatch:
     assert (result["epochs"], result["steps"]) == (2, 24)
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unasked(folder: Path) -> None:
     """Without --resume a run's folder is refused and left as it was; with it an empty folder is a beginning."""
     config = tiny_config(folder, "twice", epochs=1)
@@ -156,6 +162,7 @@ def test_what_a_run_without_a_last_checkpoint_left_is_kept(folder: Path, name: s
     assert [path.name for path in config.out.iterdir()] == [name] and (config.out / name).read_text() == "{}\n"
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_keeps_its_log(folder: Path) -> None:
     """With --resume it begins again, behind the lines that are there."""
     config = tiny_config(folder, "early", epochs=1)
@@ -165,6 +172,7 @@ def test_a_run_killed_before_its_first_checkpoint_keeps_its_log(folder: Path) ->
     assert (config.out / "log.jsonl").read_text().startswith('{"event": "start"}\n{"event": "start", ')
 
 
+@pytest.mark.slow
 def test_what_differs_is_refused_or_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the checkpoint cannot go on with is refused with both values; what it can is done, and said."""
     config = dataclasses.replace(tiny_config(folder, "differs", epochs=1), resume=True)
@@ -187,6 +195,7 @@ def test_what_differs_is_refused_or_said(folder: Path, capsys: pytest.CaptureFix
     assert "going on from step 6 of 12; epochs 1 -> 2; lr None -> 0.01; augmentation.colour.lighting 0.1 -> 0" in said
 
 
+@pytest.mark.slow
 def test_classes_must_be_those_of_the_checkpoint(folder: Path) -> None:
     """A store whose classes were renamed is refused with the difference, before its digest is."""
     config = dataclasses.replace(tiny_config(folder, "classes", epochs=1), resume=True)
@@ -198,6 +207,7 @@ def test_classes_must_be_those_of_the_checkpoint(folder: Path) -> None:
         train(other)
 
 
+@pytest.mark.slow
 def test_bad_samples_are_replaced_counted_and_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--on-error skip: the run ends as ever, with the sample in skipped.txt, the log and the progress line; without it
     the sample is named.

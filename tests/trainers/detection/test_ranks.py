@@ -56,6 +56,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return folder, found_by_ranks(SCRIPT, folder, Path(__file__).parents[2] / "helpers")
 
 
+@pytest.mark.slow
 def test_ranks_train_to_one_end(ranks: Found) -> None:
     """With every part, and batches without an object on either rank; 9 images in steps of 2 x 2 are 2 steps."""
     first, second = (one["trained"] for one in ranks[1])

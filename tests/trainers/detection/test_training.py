@@ -64,6 +64,7 @@ def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     return config.out, train(config)
 
 
+@pytest.mark.slow
 def test_a_run_learns(trained: tuple[Path, dict[str, Any]]) -> None:
     """Most squares are found, from random weights; every loss is in the log, and falls."""
     out, result = trained
@@ -96,6 +97,7 @@ def test_the_training_evaluation_is_that_of_evaluate(folder: Path, trained: tupl
     assert sum(one["objects"] for one in found["per_class"].values()) == len(objects.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [{}, {"scales": (64, 96), "flip": True}])
 def test_evaluate_equals_a_loop_by_hand(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path, views: dict[str, Any]
@@ -142,6 +144,7 @@ def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[st
     assert result["ap50"] == pytest.approx(trained[1]["ap50"], abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [SMALL, ALL_PARTS, FPN], ids=["base", "all parts", "fpn"])
 def test_batches_of_any_objects_have_finite_losses(folder: Path, tmp_path: Path, network: DetectionConfig) -> None:
     """Without one object, with difficult ones alone, which is the same, and with 300 in an image; gradients too."""
@@ -169,6 +172,7 @@ def test_batches_of_any_objects_have_finite_losses(folder: Path, tmp_path: Path,
     assert losses["none"]["box"] == losses["difficult"]["box"] == 0 < losses["many"]["box"]
 
 
+@pytest.mark.slow
 def test_one_class_negatives_and_every_part_train_to_the_end(tmp_path: Path) -> None:
     """One class, images without objects among them, scales of each sample, every order, warm-up, average and steps."""
     samples = [squares(seed) for seed in range(8)]
@@ -186,6 +190,7 @@ def test_one_class_negatives_and_every_part_train_to_the_end(tmp_path: Path) -> 
         assert 0 <= result["ap50"] <= 1 and result["steps"] == steps
 
 
+@pytest.mark.slow
 def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in mid-epoch and resumed: the same weights, averages and momenta, bit for bit."""
     exact: dict[str, Any] = {"deterministic": True, "ema": 0.9, "network": ALL_PARTS, "shorter_side": (64, 80)}
@@ -203,6 +208,7 @@ def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: 
         train(dataclasses.replace(stopped, resume=True, network=dataclasses.replace(ALL_PARTS, ohem=False)))
 
 
+@pytest.mark.slow
 def test_a_detector_may_start_from_a_classifier_or_another_detector(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -217,6 +217,7 @@ def test_training_needs_a_box_in_every_image(folder: Path, tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_trained_detector_localizes(folder: Path, tmp_path: Path, capsys) -> None:
     """One epoch; its checkpoint is what evaluation takes, and it starts from a detector's."""
     words = (

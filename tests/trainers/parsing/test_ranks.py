@@ -76,6 +76,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     return folder, found_by_ranks(SCRIPT, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", ["none", "median_frequency"])
 def test_the_gradient_is_that_of_one_batch(ranks: tuple[Path, list[dict[str, Any]]], balance: str) -> None:
     """A pixel counts alike on every rank, though one rank has a seventh of the other's labelled pixels."""

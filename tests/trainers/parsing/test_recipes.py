@@ -21,6 +21,7 @@ PATHS: dict[str, Any] = {"store": Path("s"), "val_store": Path("v"), "out": Path
 IMAGES = 20_210  # of ADE20K to train on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_costs_what_it_says(name: str) -> None:
     """Parameters, MACs of a window, steps and MACs of the run; the lattice of a message is no matrix product."""

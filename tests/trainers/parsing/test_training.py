@@ -74,6 +74,7 @@ def trained(folder: Path) -> tuple[Path, dict[str, Any]]:
     return config.out, train(config)
 
 
+@pytest.mark.slow
 def test_a_run_learns(trained: tuple[Path, dict[str, Any]]) -> None:
     """All classes are found, from random weights, and the result says so."""
     out, result = trained
@@ -81,6 +82,7 @@ def test_a_run_learns(trained: tuple[Path, dict[str, Any]]) -> None:
     assert {path.name for path in out.iterdir()} >= {"last.pt", "best.pt", "log.jsonl"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [{}, {"scales": (0.75, 1.0, 1.5), "flip": True}])
 def test_evaluate_equals_a_loop_by_hand(
     folder: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path, views: dict[str, Any]
@@ -168,6 +170,7 @@ def test_a_batch_without_a_labelled_pixel_has_a_loss_of_zero(folder: Path) -> No
     assert gradients and all(bool((gradient == 0).all()) for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in mid-epoch and resumed: the same weights, averages and momenta, bit for bit."""
     exact: dict[str, Any] = {"deterministic": True, "ema": 0.9, "network": dataclasses.replace(SMALL, auxiliary=True)}
@@ -185,6 +188,7 @@ def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: 
         train(dataclasses.replace(stopped, resume=True, network=dataclasses.replace(exact["network"], head="fcn")))
 
 
+@pytest.mark.slow
 def test_the_backbone_may_start_from_a_classifier(folder: Path) -> None:
     """Every weight of the backbone is that of the checkpoint; another network's is refused by name."""
     learnable_store(folder / "c.train.lmdb", 32)

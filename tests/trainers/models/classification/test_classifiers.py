@@ -137,6 +137,7 @@ def test_arguments_that_a_model_does_not_take(arguments: dict[str, Any], reason:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_inceptions_auxiliary_head_works_in_training_only() -> None:
     """Two scores in training; one in evaluation, that of the network without the head, and back again."""
     torch.manual_seed(0)

@@ -92,6 +92,7 @@ def test_one_class(kind: str) -> None:
     assert [(of_image.scores.shape[1], of_image.boxes.shape[1]) for of_image in found] == [(2, 1)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_format_and_mixed_precision(kind: str) -> None:
     """channels_last gives the same scores of the same proposals; bfloat16 autocast close ones, and finite losses."""
@@ -155,6 +156,7 @@ def test_identity_mappings_in_a_pyramid() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [{}, {**ALL_PARTS, "ohem": False}], ids=["base", "parts"])
 def test_two_images_are_learnt(parts: dict[str, Any]) -> None:
     """A red and a green rectangle in each, on noise: the loss falls, and both are found with their class."""
