@@ -127,7 +127,7 @@ def run(code: str, folder: Path, *, before: str = "", after: str = "", status: i
     script.write_text(f"import os\n{before}\n{code}\n{after}")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     said = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert said.returncode == status, said.stderr[-4000:]
     return said.stdout
