@@ -58,6 +58,7 @@ def test_map_of_a_net_known_by_hand(last: bool) -> None:
     np.testing.assert_allclose(maps.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
     [

@@ -110,6 +110,7 @@ def test_every_row_runs_and_is_not_run_again(tiny: ImageSet, tmp_path: Path, mon
     assert command.run()["rows"] == record["rows"]
 
 
+@pytest.mark.slow
 def test_sets_without_masks_or_held_out_images_have_fewer_rows(tiny: ImageSet, tmp_path: Path) -> None:
     bare = ImageSet(protocol=Protocol(epochs=1), train=tiny.train, test=tiny.test)
     left_out = {row.name for row in ROWS if not row.needs(bare)}

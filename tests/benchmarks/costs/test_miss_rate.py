@@ -66,6 +66,7 @@ def test_a_store_without_masks_is_refused(tmp_path: Path) -> None:
         miss_rate(make_store(tmp_path / "s.lmdb", 5))
 
 
+@pytest.mark.slow
 def test_real_pets(real_data: Path, tmp_path: Path) -> None:
     """On pets, trimap-guided windows miss under 0.2 % of the time, plain ones several times as often."""
     from sdali.cams.annotation_maps import mask_heatmap

@@ -41,6 +41,7 @@ def content(sample: Loaded) -> tuple[bytes, bytes | None, list[float]]:
     return sample.data, sample.mask, [*sample.boxes[0].ravel().tolist(), *sample.boxes[1].tolist()]
 
 
+@pytest.mark.slow
 def test_a_scene_depends_on_seed_and_index_alone(loaded: list[Loaded]) -> None:
     """Order, threads, and the number of scenes change nothing."""
     items = scenes(COUNT * 1000, seed=3, classes=8).items

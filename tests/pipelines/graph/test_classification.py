@@ -51,6 +51,7 @@ def differences(store: ImageStore, augmentation: Augmentation, size: int) -> np.
     return np.concatenate(gaps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 150])
 @pytest.mark.parametrize("name", INTERPOLATIONS)
 def test_pixels_equal_the_reference_executor(tmp_path: Path, name, size: int) -> None:
@@ -60,6 +61,7 @@ def test_pixels_equal_the_reference_executor(tmp_path: Path, name, size: int) ->
     assert gaps.max() <= TOLERANCE[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 150])
 @pytest.mark.parametrize("name", INTERPOLATIONS)
 def test_dali_resize_equals_the_definition(name, size: int) -> None:

@@ -42,6 +42,7 @@ def compared(store: ImageStore, epochs: int = 2, **options) -> tuple[np.ndarray,
     return np.stack(gaps), np.stack(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [(0.2, 0.6), (0.9, 1.1), (1.5, 3.0)])
 @pytest.mark.parametrize("name", INTERPOLATIONS)
 def test_both_equal_the_reference_executor(tmp_path: Path, name, scale: tuple[float, float]) -> None:

@@ -47,6 +47,7 @@ def test_a_cell_is_shaded_by_its_share_of_the_row(tmp_path: Path) -> None:
         assert cells * cell * 0.7 < area(pixels, colour) < cells * cell * 1.25, colour
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 3, 10, 37, 40, 41, 365, 1000])
 def test_any_number_of_classes_stays_legible(tmp_path: Path, classes: int) -> None:
     """No picture is larger than 2,160 px a side, and three digits fit into every cell."""

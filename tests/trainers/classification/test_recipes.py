@@ -27,6 +27,7 @@ def network(name: str, classes: int = 1000) -> torch.nn.Module:
     return create_classifier(config.model, classes, **config.model_arguments).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_network_runs_at_its_size_and_costs_what_is_said(name: str) -> None:
     """Parameters and MACs of one forward pass, counted by torch where nothing is computed, are the docstring's."""

@@ -116,6 +116,7 @@ def test_a_detector_that_never_errs(folder: Path, tmp_path: Path, monkeypatch) -
     json.dumps(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [1, 2])
 def test_answers_are_those_of_a_loop(folder: Path, tmp_path: Path, top: int) -> None:
     """Two classifiers averaged, one detector of random weights at one scale, image by image."""

@@ -77,6 +77,7 @@ def test_equals_the_development_kit(seed: int, count: int, ties: bool, threshold
     assert result["map"] == (pytest.approx(np.mean(known)) if known else None)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 4), min_size=1, max_size=5))
 def test_any_split_gives_the_same(seed: int, sizes: list[int]) -> None:
     """Batches of any sizes, empty ones too, merged in any order; ties stay as they are."""

@@ -38,6 +38,7 @@ def test_weights_are_those_of_the_classifier(name: str, channels: tuple[int, int
     assert found == channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vgg16", "vgg16_bn"])
 @pytest.mark.parametrize("size", [(64, 96), (61, 90)])
 def test_two_maps_at_stride_8(name: str, size: tuple[int, int]) -> None:

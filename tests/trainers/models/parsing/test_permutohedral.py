@@ -54,6 +54,7 @@ def photograph(path: Path) -> Tensor:
     return torch.from_numpy(levels.transpose(2, 0, 1))[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["camvid/val/0016E5_07959.jpg", "pets/images/Bengal/Bengal_191.jpg"])
 def test_real_images(real_data: Path, name: str) -> None:
     """Relative L2 error of means of the colours, which were centred, for they would hide it: at most 0.03 over
