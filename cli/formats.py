@@ -64,7 +64,7 @@ def _options_class() -> type:
         help = "\n".join(f"{', '.join(formats)}: {text}" for text, formats in texts.items())
         columns.append((name, Annotated[hint, tyro.conf.arg(help=help)], field(default=default)))
     options = make_dataclass("FormatOptions", columns, frozen=True, kw_only=True)
-    options.__doc__ = "Each goes with the formats that its text names, and is refused with others."
+    options.__doc__ = "Each works only with the formats named at the start of its text."
     return options
 
 

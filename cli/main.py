@@ -6,9 +6,11 @@ with one sentence and no traceback; 130 interrupted. A command's module is impor
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
 import io
+import itertools
 import logging
 import re
 import signal
@@ -153,20 +155,27 @@ def _flags(kind: type, names: str = "", flags: str = "--") -> Iterator[tuple[str
 
 
 def _without_command(words: list[str]) -> int:
-    if words and words[0] in ("-h", "--help"):
-        print_result(_help())
-        return 0
     if words and words[0] == "--version":
         print_result(importlib.metadata.version("sdali"))
         return 0
-    print(_help(), file=sys.stderr)
-    wanted = " ".join(words[:2])
-    return fail(f"there is no command {wanted!r}" if wanted else "name a command")
+    group = words[0] if words and any(name.startswith(f"{words[0]} ") for name in COMMANDS) else ""
+    if words[bool(group) :][:1] in (["-h"], ["--help"]):
+        print_result(_help(group))
+        return 0
+    wanted = " ".join(itertools.takewhile(lambda word: not word.startswith("-"), words[:2]))
+    print(_help(group) if group or not wanted else "sdali --help lists the commands.", file=sys.stderr)
+    if wanted in ("", group):
+        return fail(f"name a command of sdali {group}".rstrip())
+    near = difflib.get_close_matches(wanted, COMMANDS, 1) or difflib.get_close_matches(words[0], COMMANDS, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return fail(f"there is no command {(wanted if group else words[0])!r}{hint}")
 
 
-def _help() -> str:
+def _help(group: str = "") -> str:
+    """The commands with a line each: all of them, or those that begin with the word `group`."""
     width = max(map(len, COMMANDS))
     lines = ["usage: sdali COMMAND [FLAGS]", "", "sdali COMMAND --help lists the flags of a command."]
-    for heading, group in GROUPS.items():
-        lines += ["", f"{heading}:", *(f"  {name:<{width}}  {text}" for name, (_, text) in group.items())]
+    for heading, commands in GROUPS.items():
+        if shown := [f"  {name:<{width}}  {text}" for name, (_, text) in commands.items() if name.startswith(group)]:
+            lines += ["", f"{heading}:", *shown]
     return "\n".join(lines)

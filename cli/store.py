@@ -57,7 +57,8 @@ class Build:
     """Decode every image in full before the store is published."""
 
     max_pixels: int = MAX_PIXELS
-    """Refuse images with more pixels. Loaders have the default as their limit; see ImageStore."""
+    """Refuse images with more pixels. Loaders refuse images above the default; raise theirs with
+    ImageStore(path, max_pixels=...)."""
 
     skip_bad: bool = False
     """Leave out the images that cannot be used, and list them."""

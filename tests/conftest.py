@@ -42,10 +42,14 @@ def _has_cuda_device() -> bool:
         return torch.cuda.is_available()
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers select the tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "robustness" in item.path.relative_to(ROOT).parts:
             item.add_marker(pytest.mark.robustness)
+        # A module's fixtures of these names train a network or start ranks, so all that use them are slow.
+        if not {"trained", "ranks"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

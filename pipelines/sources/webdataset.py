@@ -30,7 +30,7 @@ _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError, MemoryError, R
 
 @dataclass(frozen=True, kw_only=True)
 class WebdatasetOptions:
-    """A tar file of images and classes (0001.jpg, 0001.cls), not compressed, or a folder of such files (*.tar)."""
+    """An uncompressed tar file of images and classes (0001.jpg, 0001.cls), or a folder of such files (*.tar)."""
 
     class_names: Path | None = None
     """A text file of the classes, one a line in the order of the integers in .cls. None: "0", "1", ..."""

@@ -70,7 +70,7 @@ def _newest_meta(file: IO[bytes], path: Path, kind: str) -> _Meta:
     """Raises InputError unless both meta pages are there, and all the pages that the newer one counts."""
     first, second = _meta_page(file.read(_META_BYTES)), None
     if first is None or first.page_bytes not in _PAGE_BYTES:
-        raise InputError(f"{path} is not {kind}: it is no LMDB 0.9 file")
+        raise InputError(f"{path} is not {kind}: it is no LMDB 0.9 file; name a store that sdali has built")
     file.seek(first.page_bytes)
     second = _meta_page(file.read(_META_BYTES))
     size = os.fstat(file.fileno()).st_size

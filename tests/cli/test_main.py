@@ -145,6 +145,10 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
             "size must be at least 1",
         ),
         (["fly"], "there is no command 'fly'"),
+        (["evalute", "parsing"], "did you mean 'evaluate parsing'?"),
+        (["bulid", "photos", "s.lmdb"], "there is no command 'bulid'; did you mean 'build'?"),
+        (["train", "clasification", "--size", "9"], "no command 'train clasification'; did you mean 'train classif"),
+        (["train", "--size", "9"], "name a command of sdali train"),
         ([], "name a command"),
     ],
 )
@@ -154,6 +158,13 @@ def test_bad_values_are_named(tmp_path: Path, capsys, monkeypatch, words: list[s
     assert main(words) == 2
     printed = capsys.readouterr()
     assert said in printed.err + printed.out and "Traceback" not in printed.err
+
+
+def test_help_of_a_group_is_its_commands(capsys) -> None:
+    for words, shown in ((["--help"], set(COMMANDS)), (["bench", "-h"], {c for c in COMMANDS if c.startswith("bench ")})):
+        assert main(words) == 0
+        listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+        assert {next(c for c in COMMANDS if line.strip().startswith(f"{c}  ")) for line in listed} == shown
 
 
 @pytest.mark.slow

@@ -35,5 +35,7 @@ def refusal_of(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 def report_of(capsys: pytest.CaptureFixture[str], *words: object) -> dict:
     """As result_of, but in this process: a twentieth of the time."""
-    assert main(list(map(str, words))) == 0
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
+    status = main(list(map(str, words)))
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    return json.loads(printed.out.splitlines()[-1])
