@@ -1,7 +1,6 @@
 """What another machine needs to make the batches of a loader, and the worker that makes them there.
 
     LoaderSpec   store by path and digest, graph, share: pickled, some KB and the labels; the same for all ranks
-    StepList     which batches a rank wants, in order: the rest of an epoch, and epochs after it
     Worker       steps -> plan rows and pixels, by the same engine as in a local loader
 
 Of Ray only its way to pickle is used here. A worker opens the store on its machine, at the same path, and refuses a
@@ -14,7 +13,7 @@ import dataclasses
 import pickle
 import platform
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -34,30 +33,6 @@ _DECIDING = ("sdali", "numpy", "nvidia-dali-cuda130", "nvidia-dali-cuda120")
 
 Step = tuple[int, int]
 """An epoch, and the first position of a step in it."""
-
-
-class StepList(NamedTuple):
-    """The steps whose batches a rank wants, in the order in which they are due."""
-
-    rank: int
-    epoch: int
-    rest: range
-    """The steps left in that epoch."""
-    whole: range
-    """The steps of each later epoch."""
-    more: int
-    """The number of later epochs."""
-
-    def __len__(self) -> int:
-        return len(self.rest) + self.more * len(self.whole)
-
-    def at(self, numbers: Iterable[int]) -> list[Step]:
-        """The steps of these numbers, which count from 0 at the first one due."""
-        steps = []
-        for number in numbers:
-            later, step = divmod(number - len(self.rest), len(self.whole) or 1)
-            steps.append((self.epoch, self.rest[number]) if later < 0 else (self.epoch + 1 + later, self.whole[step]))
-        return steps
 
 
 class RemoteBatch(NamedTuple):
@@ -145,14 +120,14 @@ class Worker:
         if spec.max_bad_share is not None:
             self._replacements = Replacements(store, share.planner, share.seed, spec.max_bad_share)
 
-    def results(self, steps: StepList, numbers: Iterable[int]) -> Iterator[Result]:
-        """The batches of the steps of these numbers, in order, up to the first error; DALI works ahead of them."""
+    def results(self, rank: int, steps: Sequence[Step]) -> Iterator[Result]:
+        """The rank's batches of these steps, in order, up to the first error; DALI works ahead of them."""
         if self._refusal is not None:
             yield self._refusal
             return
-        self._share.rank = steps.rank
+        self._share.rank = rank
         try:
-            for epoch, group in groupby(steps.at(numbers), key=lambda step: step[0]):
+            for epoch, group in groupby(steps, key=lambda step: step[0]):
                 yield from self._of_epoch(epoch, [position for _, position in group])
         except InputError as error:
             yield error
