@@ -48,6 +48,10 @@ class Graph:
     def coloured(self) -> bool:
         return self.dtype != "uint8"
 
+    def cast(self, images: Node) -> Node:
+        """Images float32 in the graph's number type."""
+        return images if self.dtype == "float32" else fn.cast(images, dtype=DTYPES[self.dtype])
+
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
         """The records that a batch needs, first those of the images."""
         return store.read(indices)

@@ -17,6 +17,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sdali.pipelines.loader.batches import Batches
 from sdali.pipelines.loader.loader import Loader
 from sdali.pipelines.loader.options import Settings
 from sdali.pipelines.plan.order import order_named
@@ -95,7 +96,7 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
     )
     planner: Any = Planner()
     return [
-        Loader(replace(settings, rank=rank), planner=planner, graph=Graph(), shapes={"image": (1, 1)})
+        Loader(Batches(settings=replace(settings, rank=rank), shapes={"image": (1, 1)}), planner=planner, graph=Graph())
         for rank in range(world_size)
     ]
 
