@@ -125,8 +125,8 @@ def test_loader(
     settings = settings_of(test_loader, store, batch_size, options, training=False)
     _check_sides((shorter_side,), longer_side)
     _check_boxes(settings.store)
-    sides = {"shorter_side": shorter_side, "longer_side": longer_side}
-    return _loader(settings, WholeImagePlanner(**settings.for_planner, **sides, flip=flip), size_divisor)
+    planner = WholeImagePlanner(shorter_side=shorter_side, longer_side=longer_side, flip=flip, **settings.for_planner)
+    return _loader(settings, planner, size_divisor)
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported

@@ -91,7 +91,7 @@ def placed_windows(encoded: Node, anchors: Node, shapes: Node, sizes: Node, *how
 
 
 def padded_images(
-    windows: Node, sizes: Node, placed: Node, flips: Node, kernels: Node, matrices: Node, dtype: str
+    windows: Node, sizes: Node, placed: Node, flips: Node, kernels: Node, matrices: Node, *, dtype: str
 ) -> Node:
     """What place_images makes, in DALI's operators, for the GPU (and, to compare it with the kernel, on the CPU).
 

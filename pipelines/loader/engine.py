@@ -196,13 +196,14 @@ class Engine:
         the pipeline has not been reset.
         """
         self._batches = iter(())
-        try:
-            while self._pipeline is not None:
-                self._pipeline.run()
-        except StopIteration:
-            self._pipeline.reset()
-        except RuntimeError:  # a bad sample of a batch that nobody will ask for
-            self._pipeline = None
+        if self._pipeline is not None:
+            try:
+                while True:
+                    self._pipeline.run()
+            except StopIteration:
+                self._pipeline.reset()
+            except RuntimeError:  # a bad sample of a batch that nobody will ask for
+                self._pipeline = None
         self._pending.clear()  # only now: DALI reads the buffers until it has made the batches
 
     def close(self) -> None:
