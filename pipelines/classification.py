@@ -28,22 +28,8 @@ from .errors import InputError
 from .io.bounds import whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
-from .loader.options import (
-    Settings,
-    TestLoaderOptions,
-    TrainLoaderOptions,
-    augmentation_of,
-    opened_heatmaps,
-    settings_of,
-)
-from .plan.classification import (
-    MOST_VIEWS,
-    TEN,
-    EvaluationPlanner,
-    RandomViewsPlanner,
-    TenCropPlanner,
-    TrainPlanner,
-)
+from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
+from .plan.classification import MOST_VIEWS, TEN, EvaluationPlanner, RandomViewsPlanner, TenCropPlanner, TrainPlanner
 from .plan.planner import Planner
 from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore
@@ -96,7 +82,7 @@ def train_loader(
     for side in (size, *sizes):
         whole_number("size", side, LARGEST_OUTPUT)
     planner = TrainPlanner(
-        heatmaps=opened_heatmaps(heatmaps, store),
+        heatmaps=settings.opened(heatmaps),
         augmentation=augmentation_of(Augmentation, augmentation),
         sizes=tuple(sizes) or (size,),
         plain=None if plain_from is None else _test_planner(settings, size, plain_crop),

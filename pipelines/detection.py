@@ -29,13 +29,7 @@ from .errors import InputError
 from .io.bounds import whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
-from .loader.options import (
-    Settings,
-    TestLoaderOptions,
-    TrainLoaderOptions,
-    augmentation_of,
-    settings_of,
-)
+from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
 from .plan.detection import DetectionTrainPlanner
 from .plan.order import ClassLists, lists_of, order_named
 from .plan.parsing import WholeImagePlanner

@@ -26,14 +26,7 @@ from .images.header import MAX_PIXELS
 from .io.bounds import whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
-from .loader.options import (
-    Settings,
-    TestLoaderOptions,
-    TrainLoaderOptions,
-    augmentation_of,
-    opened_heatmaps,
-    settings_of,
-)
+from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
 from .plan.crops import scaled as crop_scaled
 from .plan.parsing import ParsingTrainPlanner, WholeImagePlanner
 from .plan.planner import Planner
@@ -71,7 +64,7 @@ def train_loader(
     check_masks_of_classes(settings.store)
     output = _height_width(size)
     planner = ParsingTrainPlanner(
-        heatmaps=opened_heatmaps(heatmaps, settings.store),
+        heatmaps=settings.opened(heatmaps),
         augmentation=augmentation_of(ParsingAugmentation, augmentation),
         size=output,
         **settings.for_planner,

@@ -19,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,15 +28,8 @@ from ..images.header import fault
 from ..plan.planner import first_views
 from ..store.reader import ImageStore
 
-
-class Graph(Protocol):
-    """Builds a pipeline around a source of batches, and makes what the source returns."""
-
-    def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]: ...
-
-    def feed(self, records: list[memoryview], rows: np.ndarray) -> Any: ...
-
-    def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
+if TYPE_CHECKING:  # imports DALI
+    from ..graph.nodes import Graph
 
 
 Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]

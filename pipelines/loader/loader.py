@@ -7,7 +7,7 @@ ahead do not count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,11 @@ from .batches import Batches
 from .counters import READY_SECONDS, Counters, Waiting
 from .cursor import Cursor
 from .dataloader_compat import BatchSampler, EpochSampler
-from .engine import Engine, Graph
+from .engine import Engine
 from .rank_share import Share
+
+if TYPE_CHECKING:  # imports DALI
+    from ..graph.nodes import Graph
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -46,12 +49,7 @@ class Loader:
     num_workers, prefetch_factor = 0, None
 
     def __init__(
-        self,
-        batches: Batches,
-        *,
-        planner: Planner,
-        graph: Graph,
-        labels: np.ndarray | ClassLists | None = None,
+        self, batches: Batches, *, planner: Planner, graph: Graph, labels: np.ndarray | ClassLists | None = None
     ) -> None:
         """Users call train_loader or test_loader of a task.
 

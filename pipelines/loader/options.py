@@ -124,6 +124,20 @@ class Settings:
         """What every planner takes."""
         return {"store": self.store, "statistics": self.statistics, "seed": self.seed}
 
+    def opened(self, heatmaps: str | Path | Heatmaps | None) -> Heatmaps | None:
+        """The heatmaps, one for each image; a path may be that of the whole store's where the store is a subset."""
+        store = self.store
+        if isinstance(heatmaps, str | Path):
+            maps = HeatmapStore(heatmaps)
+            maps.check(store.whole if isinstance(store, Subset) else store)
+            return SubsetMaps(maps, store.indices) if isinstance(store, Subset) else maps
+        if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
+            kind = type(heatmaps).__name__
+            raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
+        if heatmaps is not None and len(heatmaps) != len(store):
+            raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
+        return heatmaps
+
 
 def settings_of(
     function: Callable[..., Any],
@@ -212,17 +226,3 @@ def augmentation_of(kind: type[T], augmentation: T | None) -> T:
         got, wanted = type(augmentation).__name__, f"{kind.__name__} of sdali.pipelines"
         raise InputError(f"augmentation must be {wanted}, got {got}; others come after the loader")
     return augmentation or kind()
-
-
-def opened_heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:
-    """The heatmaps, one for each image; a path may also be that of the whole store's where the store is a subset."""
-    if isinstance(heatmaps, str | Path):
-        maps = HeatmapStore(heatmaps)
-        maps.check(store.whole if isinstance(store, Subset) else store)
-        return SubsetMaps(maps, store.indices) if isinstance(store, Subset) else maps
-    if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
-        kind = type(heatmaps).__name__
-        raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
-    if heatmaps is not None and len(heatmaps) != len(store):
-        raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
-    return heatmaps

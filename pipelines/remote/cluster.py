@@ -94,8 +94,11 @@ class PoolWorker:
         self._workers: dict[LoaderSpec, Worker] = {}
 
     def results(self, spec: LoaderSpec, rank: int, steps: Sequence[Step]) -> list[Result]:
-        """The results of one task."""
-        worker = self._workers.pop(spec, None) or Worker(spec)
+        """The results of one task; an error is one of them, so that it arrives in its turn and as one sentence."""
+        try:
+            worker = self._workers.pop(spec, None) or Worker(spec)
+        except InputError as error:
+            return [error]
         self._workers[spec] = worker  # at the end, as the one used last
         if len(self._workers) > _WARM:
             self._workers.pop(next(iter(self._workers))).close()

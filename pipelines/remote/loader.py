@@ -49,7 +49,7 @@ class RemoteLoader(Loader):
         whole_number("actors", actors, MOST_ACTORS)
         whole_number("cpus", cpus, MOST_THREADS)
         vars(self).update(vars(loader))  # settings, share and cursor: all that a loader is
-        if self._graph.cuda is not None:  # type: ignore[attr-defined]
+        if self._graph.cuda is not None:
             raise InputError("workers decode on CPUs: make the loader with device='cpu', and bring batches to the GPU")
         self._engine.close()
         self._waiting = Waiting()

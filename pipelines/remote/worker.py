@@ -49,7 +49,7 @@ class RemoteBatch(NamedTuple):
 
 
 Result = RemoteBatch | InputError
-"""A batch, or why there is none. The error is sent as a value, so that it arrives in its turn and as one sentence."""
+"""A batch, or why there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +103,16 @@ def spec_of(store: ImageStore, share: Share, graph: Any, *, threads: int, max_ba
 class Worker:
     """Makes batches of one loader; its graph is built once.
 
-    Where store or versions are not those of the client, every result is an InputError that names this machine.
+    Raises InputError that names this machine where store, versions, heatmaps or order are not those of the client.
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self._refusal: InputError | None = None
+        store = _same_store(spec)
         try:
-            store = _same_store(spec)
-            share, graph = _parts(spec)
-        except InputError as error:
-            self._refusal = error
-            return
+            share, graph = pickle.loads(spec.parts)
+        except (InputError, ImportError, AttributeError) as error:
+            where = f"the worker on {socket.gethostname()}"
+            raise InputError(f"{where} cannot open the client's heatmaps or order ({error}); copy them there") from None
         self._share: Share = share
         self._engine = Engine(store, graph, share.batch_size)
         self._replacements: Replacements | None = None
@@ -122,9 +121,6 @@ class Worker:
 
     def results(self, rank: int, steps: Sequence[Step]) -> Iterator[Result]:
         """The rank's batches of these steps, in order, up to the first error; DALI works ahead of them."""
-        if self._refusal is not None:
-            yield self._refusal
-            return
         self._share.rank = rank
         try:
             for epoch, group in groupby(steps, key=lambda step: step[0]):
@@ -134,8 +130,7 @@ class Worker:
 
     def close(self) -> None:
         """Stop DALI and free its buffers."""
-        if self._refusal is None:
-            self._engine.close()
+        self._engine.close()
 
     def _of_epoch(self, epoch: int, steps: list[int]) -> Iterator[RemoteBatch]:
         share, replacements = self._share, self._replacements
@@ -162,12 +157,3 @@ def _same_store(spec: LoaderSpec) -> ImageStore:
             "copy the client's there, to the same path"
         )
     return store if spec.indices is None else Subset(store, np.frombuffer(spec.indices, np.int64))
-
-
-def _parts(spec: LoaderSpec) -> tuple[Share, Any]:
-    """Share and graph, with heatmaps opened on this machine."""
-    try:
-        return pickle.loads(spec.parts)
-    except (InputError, ImportError, AttributeError) as error:
-        where = f"the worker on {socket.gethostname()}"
-        raise InputError(f"{where} cannot open the client's heatmaps or order ({error}); copy them there") from None

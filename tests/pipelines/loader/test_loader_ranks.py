@@ -95,8 +95,9 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
         max_bad_share=0,
     )
     planner: Any = Planner()
+    graph: Any = Graph()
     return [
-        Loader(Batches(settings=replace(settings, rank=rank), shapes={"image": (1, 1)}), planner=planner, graph=Graph())
+        Loader(Batches(settings=replace(settings, rank=rank), shapes={"image": (1, 1)}), planner=planner, graph=graph)
         for rank in range(world_size)
     ]
 
