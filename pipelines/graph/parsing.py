@@ -86,7 +86,8 @@ def placed_windows(encoded: Node, anchors: Node, shapes: Node, sizes: Node, *how
     """
     windows = decode_windows(encoded, anchors, shapes, on_gpu=graph.on_gpu)  # HWC uint8
     if graph.on_gpu:
-        return padded_images(windows, sizes, *how[:-1], how[-1].gpu(), dtype=graph.dtype)
+        placed, flips, kernels, matrices = how
+        return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype=graph.dtype)
     return graph.cast(place_images(sizes, windows, *how))  # 1CHW float32
 
 

@@ -121,23 +121,21 @@ class Worker:
 
     def results(self, rank: int, steps: Sequence[Step]) -> Iterator[Result]:
         """The rank's batches of these steps, in order, up to the first error; DALI works ahead of them."""
-        self._share.rank = rank
+        share, replacements = self._share, self._replacements
+        share.rank = rank
         try:
             for epoch, group in groupby(steps, key=lambda step: step[0]):
-                yield from self._of_epoch(epoch, [position for _, position in group])
+                replace = None if replacements is None else replacements.of_epoch(epoch, share.step_of)
+                # Planned one by one, as they are fed, so that an error of planning comes after the batches before it.
+                for rows, outputs in self._engine.run((share.rows(*step) for step in group), replace):
+                    arrays = [np.asarray(output.as_tensor()) for output in outputs]
+                    yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
         except InputError as error:
             yield error
 
     def close(self) -> None:
         """Stop DALI and free its buffers."""
         self._engine.close()
-
-    def _of_epoch(self, epoch: int, steps: list[int]) -> Iterator[RemoteBatch]:
-        share, replacements = self._share, self._replacements
-        replace = None if replacements is None else replacements.of_epoch(epoch, share.step_of)
-        for rows, outputs in self._engine.run((share.rows(epoch, step) for step in steps), replace):
-            arrays = [np.asarray(output.as_tensor()) for output in outputs]
-            yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
 
 
 def _same_store(spec: LoaderSpec) -> ImageStore:
