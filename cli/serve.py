@@ -10,7 +10,7 @@ from typing import Any
 from ..pipelines.config import MOST_THREADS
 from ..pipelines.errors import InputError
 from ..pipelines.io.bounds import whole_number
-from ..pipelines.remote.cluster import MOST_ACTORS, check_alive, join, require_ray, start_pool
+from ..pipelines.remote.cluster import MOST_ACTORS, check_alive, join, require_ray, start_actors
 
 logger = logging.getLogger("sdali")
 
@@ -42,7 +42,7 @@ class Serve:
         """Serve until interrupted; the workers end with this process, however it ends."""
         join(self.address)
         ray = require_ray()
-        begun, pool = time.monotonic(), start_pool(self.name, self.actors, self.cpus)
+        begun, pool = time.monotonic(), start_actors(self.actors, self.cpus, self.name)
         try:
             address = ray.get_runtime_context().gcs_address
             logger.info("pool %s of %d workers on %s; end it with Ctrl-C", self.name, len(pool), address)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from typing_extensions import Unpack
@@ -26,24 +26,10 @@ from typing_extensions import Unpack
 from .config import LARGEST_OUTPUT, Augmentation, Crop, TestCrop
 from .errors import InputError
 from .io.bounds import whole_number
+from .loader.batches import Batches
 from .loader.loader import Loader
-from .loader.options import (
-    Settings,
-    TestLoaderOptions,
-    TrainLoaderOptions,
-    augmentation_of,
-    opened_heatmaps,
-    test_settings,
-    train_settings,
-)
-from .plan.classification import (
-    MOST_VIEWS,
-    TEN,
-    EvaluationPlanner,
-    RandomViewsPlanner,
-    TenCropPlanner,
-    TrainPlanner,
-)
+from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
+from .plan.classification import MOST_VIEWS, TEN, EvaluationPlanner, RandomViewsPlanner, TenCropPlanner, TrainPlanner
 from .plan.planner import Planner
 from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore
@@ -88,7 +74,7 @@ def train_loader(
 
     Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    settings = train_settings(train_loader, store, batch_size, options)
+    settings = settings_of(train_loader, store, batch_size, options, training=True)
     store = settings.store
     targets = _checked_targets(targets, store)
     if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
@@ -96,14 +82,12 @@ def train_loader(
     for side in (size, *sizes):
         whole_number("size", side, LARGEST_OUTPUT)
     planner = TrainPlanner(
-        store=store,
-        heatmaps=opened_heatmaps(heatmaps, store),
+        heatmaps=settings.opened(heatmaps),
         augmentation=augmentation_of(Augmentation, augmentation),
-        statistics=settings.statistics,
         sizes=tuple(sizes) or (size,),
-        seed=settings.seed,
         plain=None if plain_from is None else _test_planner(settings, size, plain_crop),
         plain_from=plain_from or 0,
+        **settings.for_planner,
     )
     return _loader(settings, planner, size, colour_on, targets=targets)
 
@@ -124,9 +108,7 @@ def test_loader(
     """Every image once, in the store's order, without augmentation; last batches may be short, on some ranks empty.
 
     Args:
-        store: a path, an ImageStore or a Subset of one.
-        batch_size: samples in a batch of each rank.
-        size: the side of the output, px.
+        store, batch_size, size, colour_on: as in train_loader.
         crop: "centre" resizes the shorter side to size / crop_ratio and crops the centre; "whole" squashes the whole
             image to size x size.
         crop_ratio: see crop, within (0, 1].
@@ -134,22 +116,21 @@ def test_loader(
             are the corners and the centre, then the same mirrored; any other number are random windows.
         random_crop: how random windows are drawn; as in training by default.
         random_flip: whether random windows are mirrored at random.
-        colour_on: as in train_loader.
         options: see TestLoaderOptions.
 
-    Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
+    Raises what train_loader raises.
     """
-    settings = test_settings(test_loader, store, batch_size, options)
+    settings = settings_of(test_loader, store, batch_size, options, training=False)
     whole_number("size", size, LARGEST_OUTPUT)
     whole_number("crops", crops, MOST_VIEWS)
     if settings.channels_last and crops > 1:
         raise InputError(f"channels_last is for one view of each image, not {crops}; leave it out")
     planner: Planner = _test_planner(settings, size, crop, crop_ratio)
-    common: dict[str, Any] = {"store": settings.store, "statistics": settings.statistics, "size": size}
     if crops == TEN:
-        planner = TenCropPlanner(crop_ratio=crop_ratio, **common)
+        planner = TenCropPlanner(size=size, crop_ratio=crop_ratio, **settings.for_planner)
     elif crops > 1:
-        planner = RandomViewsPlanner(crop=random_crop or Crop(), views=crops, flip=random_flip, **common)
+        drawn = random_crop or Crop()
+        planner = RandomViewsPlanner(size=size, crop=drawn, views=crops, flip=random_flip, **settings.for_planner)
     return _loader(settings, planner, size, colour_on, views=crops)
 
 
@@ -161,8 +142,7 @@ def _test_planner(settings: Settings, size: int, crop: str, crop_ratio: float = 
         raise InputError(f"crop must be centre or whole, got {crop!r}")
     if not 0 < crop_ratio <= 1:
         raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
-    ratio = crop_ratio if crop == "centre" else None
-    return EvaluationPlanner(store=settings.store, statistics=settings.statistics, size=size, crop_ratio=ratio)
+    return EvaluationPlanner(size=size, crop_ratio=crop_ratio if crop == "centre" else None, **settings.for_planner)
 
 
 def _loader(
@@ -182,14 +162,9 @@ def _loader(
         if settings.dtype not in ("float32", "uint8"):
             raise InputError(f"colour_on='device' makes uint8 images; give the dtype {settings.dtype} to apply_colour")
         settings = replace(settings, dtype="uint8")
-    return Loader(
-        settings,
-        planner=planner,
-        graph=ClassificationGraph(**settings.for_graph, views=views),
-        shapes={"image": (views, 3, size, size)},
-        uncoloured=colour_on == "device",
-        targets=targets,
-    )
+    shapes = {"image": (views, 3, size, size)}
+    batches = Batches(settings=settings, shapes=shapes, uncoloured=colour_on == "device", targets=targets)
+    return Loader(batches, planner=planner, graph=ClassificationGraph(**settings.for_graph, views=views))
 
 
 def _checked_targets(targets: np.ndarray | None, store: ImageStore) -> np.ndarray | None:

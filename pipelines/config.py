@@ -31,7 +31,24 @@ OpenCV expect "area"; its "triangular" is its antialiased "linear".
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crop:
+class Guidance:
+    """How windows follow a heatmap, where there is one."""
+
+    gamma: float = 1.0
+    """A cell of the heatmap is drawn with a probability proportional to value ** gamma."""
+
+    p_sda: float = 1.0
+    """Share of the windows that follow the heatmap, where there is one; the others are drawn plainly."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gamma < float("inf"):
+            raise InputError(f"crop gamma must be above 0 and finite, got {self.gamma}")
+        if not 0 <= self.p_sda <= 1:
+            raise InputError(f"crop p_sda must be within [0, 1], got {self.p_sda}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop(Guidance):
     """How a training window is drawn."""
 
     kind: Literal["scale_aspect", "scale_jitter"] = "scale_aspect"
@@ -56,17 +73,11 @@ class Crop:
     shorter_side: tuple[int, int] = (256, 480)
     """Range of the length to which scale_jitter resizes the shorter side, px (256 to 480 for ResNets, 512 for VGG)."""
 
-    gamma: float = 1.0
-    """A cell of the heatmap is drawn with a probability proportional to value ** gamma."""
-
-    p_sda: float = 1.0
-    """Share of the windows that follow the heatmap, where there is one; the others are drawn plainly."""
-
     def __post_init__(self) -> None:
         _check_range("crop area", self.area, 0, 1)
         _check_range("crop aspect", self.aspect, 0, float("inf"))
         _check_range("crop shorter_side", self.shorter_side, 0, float("inf"))
-        _check_guidance(self.gamma, self.p_sda)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +107,7 @@ LARGEST_SCALE = 1000  # of an image enlarged more, an output would show a pixel 
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParsingCrop:
+class ParsingCrop(Guidance):
     """How a training window of scene parsing is drawn: the image is scaled, then cropped, or padded where smaller."""
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -105,17 +116,11 @@ class ParsingCrop:
     shorter_side: int | None = None
     """Length of the shorter side at a factor of 1, px. None: the length that it has in the image."""
 
-    gamma: float = 1.0
-    """A cell of the heatmap is drawn with a probability proportional to value ** gamma."""
-
-    p_sda: float = 1.0
-    """Share of the windows that follow the heatmap, where there is one; the others are drawn plainly."""
-
     def __post_init__(self) -> None:
         _check_range("crop scale", self.scale, 0, LARGEST_SCALE)
         if self.shorter_side is not None and self.shorter_side < 1:
             raise InputError(f"crop shorter_side must be at least 1 px, got {self.shorter_side}")
-        _check_guidance(self.gamma, self.p_sda)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,13 +191,6 @@ class DetectionAugmentation(Appearance):
 
     crop: IouCrop = field(default_factory=IouCrop)
     """How the window is drawn."""
-
-
-def _check_guidance(gamma: float, p_sda: float) -> None:
-    if not 0 < gamma < float("inf"):
-        raise InputError(f"crop gamma must be above 0 and finite, got {gamma}")
-    if not 0 <= p_sda <= 1:
-        raise InputError(f"crop p_sda must be within [0, 1], got {p_sda}")
 
 
 def _check_range(name: str, bounds: tuple[float, float], low: float, high: float) -> None:

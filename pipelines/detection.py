@@ -27,17 +27,12 @@ from typing_extensions import Unpack
 from .config import LARGEST_SIDE, DetectionAugmentation
 from .errors import InputError
 from .io.bounds import whole_number
+from .loader.batches import Batches
 from .loader.loader import Loader
-from .loader.options import (
-    Settings,
-    TestLoaderOptions,
-    TrainLoaderOptions,
-    augmentation_of,
-    test_settings,
-    train_settings,
-)
-from .plan.detection import DetectionTestPlanner, DetectionTrainPlanner
+from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
+from .plan.detection import DetectionTrainPlanner
 from .plan.order import ClassLists, lists_of, order_named
+from .plan.parsing import WholeImagePlanner
 from .plan.planner import Planner
 from .store.boxes import moved
 from .store.reader import ImageStore
@@ -80,20 +75,19 @@ def train_loader(
 
     Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    settings = train_settings(train_loader, store, batch_size, options)
-    store = _with_boxes(settings.store)
+    settings = settings_of(train_loader, store, batch_size, options, training=True)
+    store = settings.store
+    _check_boxes(store)
     if side_per not in get_args(SidePer):
         raise InputError(f"side_per must be step or sample, got {side_per!r}")
     sides = (shorter_side,) if not np.iterable(shorter_side) else tuple(shorter_side)
     _check_sides(sides, longer_side)
     planner = DetectionTrainPlanner(
-        store=store,
         augmentation=augmentation_of(DetectionAugmentation, augmentation),
-        statistics=settings.statistics,
         shorter_sides=sides,
         longer_side=longer_side,
         per_sample=side_per == "sample",
-        seed=settings.seed,
+        **settings.for_planner,
     )
     by_class = order_named(options.get("order", "shuffle")).name not in ("shuffle", "sequential")
     return _loader(settings, planner, size_divisor, labels=_class_lists(store) if by_class else None)
@@ -115,25 +109,17 @@ def test_loader(
     some ranks empty.
 
     Args:
-        store: a path, an ImageStore or a Subset of one, with boxes.
-        batch_size: samples in a batch of each rank.
+        store, batch_size, longer_side, size_divisor: as in train_loader.
         shorter_side: the length of the shorter side, px.
-        longer_side: no side gets longer than this, px.
         flip: whether all images are mirrored.
-        size_divisor: as in train_loader.
         options: see TestLoaderOptions.
 
     Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    settings = test_settings(test_loader, store, batch_size, options)
+    settings = settings_of(test_loader, store, batch_size, options, training=False)
     _check_sides((shorter_side,), longer_side)
-    planner = DetectionTestPlanner(
-        store=_with_boxes(settings.store),
-        statistics=settings.statistics,
-        shorter_side=shorter_side,
-        longer_side=longer_side,
-        flip=flip,
-    )
+    _check_boxes(settings.store)
+    planner = WholeImagePlanner(shorter_side=shorter_side, longer_side=longer_side, flip=flip, **settings.for_planner)
     return _loader(settings, planner, size_divisor)
 
 
@@ -144,14 +130,10 @@ def _loader(settings: Settings, planner: Planner, size_divisor: int, labels: Cla
     from .graph.detection import DetectionGraph  # imports DALI, whose absence has been reported by now
 
     whole_number("size_divisor", size_divisor)
-    return Loader(
-        settings,
-        planner=planner,
-        graph=DetectionGraph(**settings.for_graph, size_divisor=size_divisor),
-        shapes={"image": (1, 3, size_divisor, size_divisor)},
-        labels=labels,
-        annotations=partial(_annotations, settings.store),
-    )
+    shapes = {"image": (1, 3, size_divisor, size_divisor)}
+    batches = Batches(settings=settings, shapes=shapes, annotations=partial(_annotations, settings.store))
+    graph = DetectionGraph(**settings.for_graph, size_divisor=size_divisor)
+    return Loader(batches, planner=planner, graph=graph, labels=labels)
 
 
 def _annotations(store: ImageStore, rows: np.ndarray) -> dict[str, Any]:
@@ -166,12 +148,11 @@ def _annotations(store: ImageStore, rows: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _with_boxes(store: ImageStore) -> ImageStore:
+def _check_boxes(store: ImageStore) -> None:
     if not store.has_boxes:
         raise InputError(
             f"{store.path} has no boxes; build it with sdali build --format voc, coco or ilsvrc-loc, or --annotations"
         )
-    return store
 
 
 def _class_lists(store: ImageStore) -> ClassLists:

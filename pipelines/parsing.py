@@ -24,18 +24,11 @@ from .config import LARGEST_OUTPUT, LARGEST_SIDE, ParsingAugmentation
 from .errors import InputError
 from .images.header import MAX_PIXELS
 from .io.bounds import whole_number
+from .loader.batches import Batches
 from .loader.loader import Loader
-from .loader.options import (
-    Settings,
-    TestLoaderOptions,
-    TrainLoaderOptions,
-    augmentation_of,
-    opened_heatmaps,
-    test_settings,
-    train_settings,
-)
+from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
 from .plan.crops import scaled as crop_scaled
-from .plan.parsing import ParsingTestPlanner, ParsingTrainPlanner
+from .plan.parsing import ParsingTrainPlanner, WholeImagePlanner
 from .plan.planner import Planner
 from .store.heatmaps import Heatmaps
 from .store.reader import ImageStore, check_masks_of_classes
@@ -67,18 +60,16 @@ def train_loader(
 
     Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    settings = train_settings(train_loader, store, batch_size, options)
+    settings = settings_of(train_loader, store, batch_size, options, training=True)
     check_masks_of_classes(settings.store)
-    height, width = _height_width(size)
+    output = _height_width(size)
     planner = ParsingTrainPlanner(
-        store=settings.store,
-        heatmaps=opened_heatmaps(heatmaps, settings.store),
+        heatmaps=settings.opened(heatmaps),
         augmentation=augmentation_of(ParsingAugmentation, augmentation),
-        statistics=settings.statistics,
-        size=(height, width),
-        seed=settings.seed,
+        size=output,
+        **settings.for_planner,
     )
-    return _loader(settings, planner, (height, width), whole_masks=False)
+    return _loader(settings, planner, output, whole_masks=False)
 
 
 def test_loader(
@@ -95,7 +86,7 @@ def test_loader(
     at every scale, since that is where predictions are compared. Last batches may be short, on some ranks empty.
 
     Args:
-        store: a path, an ImageStore or a Subset of one, built with --format masks.
+        store: as in train_loader.
         batch_size: samples in a batch of each rank; 1, unless all images of the store have one size.
         scale: the factor by which images are scaled.
         shorter_side: the length of the shorter side at a scale of 1, px; None: the length that it has in the image.
@@ -103,7 +94,7 @@ def test_loader(
 
     Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
     """
-    settings = test_settings(test_loader, store, batch_size, options)
+    settings = settings_of(test_loader, store, batch_size, options, training=False)
     store = settings.store
     check_masks_of_classes(store)
     if not (isinstance(scale, int | float | np.number) and 0 < scale < float("inf")):
@@ -121,7 +112,7 @@ def test_loader(
         raise InputError(
             f"images would have up to {height:.0f} x {width:.0f} px, more than {MAX_PIXELS:,}; lower the scale"
         )
-    planner = ParsingTestPlanner(store=store, statistics=settings.statistics, scale=scale, shorter_side=shorter_side)
+    planner = WholeImagePlanner(**settings.for_planner, scale=scale, shorter_side=shorter_side)
     return _loader(settings, planner, (smallest[0], smallest[1]), whole_masks=True)
 
 
@@ -133,7 +124,8 @@ def _loader(settings: Settings, planner: Planner, size: tuple[int, int], *, whol
 
     assert settings.store.ignore_index is not None
     graph = ParsingGraph(**settings.for_graph, ignore_index=settings.store.ignore_index, whole_masks=whole_masks)
-    return Loader(settings, planner=planner, graph=graph, shapes={"image": (1, 3, *size), "mask": (1, *size)})
+    batches = Batches(settings=settings, shapes={"image": (1, 3, *size), "mask": (1, *size)})
+    return Loader(batches, planner=planner, graph=graph)
 
 
 def _height_width(size: int | Sequence[int]) -> tuple[int, int]:

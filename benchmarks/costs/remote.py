@@ -1,8 +1,8 @@
 """What batches from Ray workers cost beside a local loader's: `python -m sdali.benchmarks.costs.remote --images DIR`.
 
-The same uint8 batches, made locally, by actors of Ray Data, and by a pool as `sdali serve` keeps one: one source after
-the other, since Ray Data works far ahead while others have their turn, each in a process and with a cluster of its own,
-all of whose processes count. What a batch costs besides its images shows where it is small: `--size 24 --batch-size 1`.
+The same uint8 batches, made locally and by a loader's own actors (a pool's are the same): one source after the other,
+each in a process and with a cluster of its own, all of whose processes count. What a batch costs besides its images
+shows where it is small: `--size 24 --batch-size 1`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ...pipelines import classification
 from ...pipelines.config import MOST_THREADS
 from ...pipelines.io.terminal import print_result, run_command
 from ...pipelines.loader.loader import Loader
-from ...pipelines.remote.cluster import require_ray, start_pool
+from ...pipelines.remote.cluster import require_ray
 from ...pipelines.remote.loader import RemoteLoader
 from ..hardware import machine
 from ..throughput.harness import measure_in_turn
 from ..throughput.peer_process import Peer
 from ..throughput.workload import Workload, at_least_one, described, workload
 
-SOURCES = ("local", "data", "pool")
+SOURCES = ("local", "ray")
 _LEAD = 16  # batches a worker, before the clocks of each round start
 
 
@@ -68,18 +68,14 @@ def _opened(work: Workload, source: str, workers: int) -> Peer:
     threads = workers if source == "local" else 1
     options: dict[str, Any] = {"batch_size": work.batch_size, "size": work.size, "threads": threads}
     loader: Loader = classification.train_loader(work.store, device="cpu", colour_on="device", **options)
-    actors: list[Any] = []
     if source != "local":
         require_ray().init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
-        if source == "pool":
-            actors = start_pool("cost", workers, 1)
-        loader = RemoteLoader(loader, actors=workers, pool="cost" if source == "pool" else None)
-    batches = _batches(loader, actors)
+        loader = RemoteLoader(loader, actors=workers)
+    batches = _batches(loader)
     return Peer(lambda: batches, "", lead=_LEAD * workers)
 
 
-def _batches(loader: Loader, _actors: list[Any]) -> Iterator[int]:
-    """Epoch after epoch; a pool's actors are held here, since they end with their last handle."""
+def _batches(loader: Loader) -> Iterator[int]:
     while True:
         for batch in loader:
             yield len(batch["image"])

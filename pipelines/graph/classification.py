@@ -62,8 +62,7 @@ class ClassificationGraph(Graph):
     def _on_cpu(self, regions: Node, windows: Node, columns: Node, kernels: Node, *matrices: Node) -> Node:
         if not matrices:
             return resample(columns, regions, windows, kernels)  # VCHW uint8
-        planes = resample_and_colour(columns, regions, windows, kernels, matrices[0])  # VCHW float32
-        return planes if self.dtype == "float32" else fn.cast(planes, dtype=DTYPES[self.dtype])
+        return self.cast(resample_and_colour(columns, regions, windows, kernels, matrices[0]))  # VCHW float32
 
     def _on_gpu(self, regions: Node, sizes: Node, kernels: Node, flips: Node, *rest: Node) -> Node:
         matrices = rest[-1] if self.coloured else None

@@ -34,8 +34,8 @@ class DetectionGraph(Graph):
         """For rows [N] of any sizes: encoded images, and what `placing` makes of the rows."""
         height, width = -(-rows["size"].max(0) // self.size_divisor) * self.size_divisor
         encoded = [np.frombuffer(record, np.uint8) for record in records]
-        return encoded, *placing(rows, height, width, on_gpu=self.on_gpu, coloured=self.coloured)
+        return encoded, *placing(self, rows, height, width)
 
     def outputs(self, source: Callable[[], Feed]) -> tuple[Node, ...]:
         encoded, *how = inputs(source, 8)
-        return (placed_windows(encoded, *how, dtype=self.dtype, on_gpu=self.on_gpu),)
+        return (placed_windows(encoded, *how, graph=self),)

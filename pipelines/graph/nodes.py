@@ -37,8 +37,6 @@ class Graph:
     """float32 or float16; uint8: images are not coloured."""
     cuda: int | None
     threads: int
-    prefetch: int = 2
-    """The number of batches that DALI makes ahead."""
 
     @property
     def on_gpu(self) -> bool:
@@ -47,6 +45,10 @@ class Graph:
     @property
     def coloured(self) -> bool:
         return self.dtype != "uint8"
+
+    def cast(self, images: Node) -> Node:
+        """Images float32 in the graph's number type."""
+        return images if self.dtype == "float32" else fn.cast(images, dtype=DTYPES[self.dtype])
 
     def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]:
         """The records that a batch needs, first those of the images."""
@@ -62,9 +64,7 @@ class Graph:
 
     def pipeline(self, source: Callable[[], Feed], batch_size: int) -> Pipeline:
         """A built pipeline that pulls batches of at most batch_size from `source` until it raises StopIteration."""
-        pipeline = Pipeline(
-            batch_size=batch_size, num_threads=self.threads, device_id=self.cuda, prefetch_queue_depth=self.prefetch
-        )
+        pipeline = Pipeline(batch_size=batch_size, num_threads=self.threads, device_id=self.cuda)
         assert pipeline.exec_dynamic, "batches stay intact without a copy only under the dynamic executor"
         with pipeline:
             pipeline.set_outputs(*self.outputs(source))

@@ -43,7 +43,7 @@ class ParsingGraph(Graph):
         """
         encoded = [np.frombuffer(record, np.uint8) for record in records]
         count, (height, width) = len(rows), rows["size"][0]
-        how = placing(rows, height, width, on_gpu=self.on_gpu, coloured=self.coloured)
+        how = placing(self, rows, height, width)
         ignored = () if self.whole_masks else (np.full((count, 1), self.ignore_index, np.uint8),)
         return encoded[:count], encoded[count:], *how, *ignored
 
@@ -51,7 +51,7 @@ class ParsingGraph(Graph):
         nodes = inputs(source, 9 if self.whole_masks else 10)
         encoded, encoded_masks, *how = nodes[:9]
         anchors, shapes, sizes, placed, flips, _, _ = how
-        images = placed_windows(encoded, *how, dtype=self.dtype, on_gpu=self.on_gpu)
+        images = placed_windows(encoded, *how, graph=self)
         masks: Node = decode_windows(encoded_masks, anchors, shapes, on_gpu=False, masks=True)  # HW1 uint8
         if self.whole_masks:
             masks = fn.transpose(masks, perm=[2, 0, 1])  # 1HW
@@ -60,13 +60,14 @@ class ParsingGraph(Graph):
         return images, masks.gpu() if self.on_gpu else masks
 
 
-def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool, coloured: bool) -> Feed:
+def placing(graph: Graph, rows: np.ndarray, height: int, width: int) -> Feed:
     """What placed_windows takes for rows [N] besides the encoded images, for outputs of height x width.
 
     Anchors and shapes of the windows, empty arrays of the outputs' shape, the rectangles that windows fill, flips,
-    kernels, and matrices, which change nothing where images are not `coloured`.
+    kernels, and matrices, which change nothing where images are not coloured.
     """
-    kernels = INTERP_CODES[rows["interpolation"]] if on_gpu else rows["interpolation"]
+    kernels = INTERP_CODES[rows["interpolation"]] if graph.on_gpu else rows["interpolation"]
+    unchanged = np.tile(np.eye(3, 5, dtype=np.float32), (len(rows), 1, 1))
     return (
         np.ascontiguousarray(rows["window"][:, :2]),
         np.ascontiguousarray(rows["window"][:, 2:]),
@@ -74,35 +75,24 @@ def placing(rows: np.ndarray, height: int, width: int, *, on_gpu: bool, coloured
         np.ascontiguousarray(rows["placed"]),
         rows["flip"].astype(np.int32)[:, None],
         np.ascontiguousarray(kernels[:, None], np.int32),
-        np.ascontiguousarray(rows["colour"])
-        if coloured
-        else np.tile(np.eye(3, 5, dtype=np.float32), (len(rows), 1, 1)),
+        np.ascontiguousarray(rows["colour"]) if graph.coloured else unchanged,
     )
 
 
-def placed_windows(
-    encoded: Node,
-    anchors: Node,
-    shapes: Node,
-    sizes: Node,
-    placed: Node,
-    flips: Node,
-    kernels: Node,
-    matrices: Node,
-    *,
-    dtype: str,
-    on_gpu: bool,
-) -> Node:
-    """dtype [1, 3, H, W]: the windows of encoded images, resampled, coloured and put into their rectangles."""
-    windows = decode_windows(encoded, anchors, shapes, on_gpu=on_gpu)  # HWC uint8
-    if on_gpu:
-        return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype)
-    images = place_images(sizes, windows, placed, flips, kernels, matrices)  # 1CHW float32
-    return images if dtype == "float32" else fn.cast(images, dtype=DTYPES[dtype])
+def placed_windows(encoded: Node, anchors: Node, shapes: Node, sizes: Node, *how: Node, graph: Graph) -> Node:
+    """The graph's dtype [1, 3, H, W]: the windows of images, resampled, coloured and put into their rectangles.
+
+    `how` is the rest of `placing`: rectangles, flips, kernels, matrices.
+    """
+    windows = decode_windows(encoded, anchors, shapes, on_gpu=graph.on_gpu)  # HWC uint8
+    if graph.on_gpu:
+        placed, flips, kernels, matrices = how
+        return padded_images(windows, sizes, placed, flips, kernels, matrices.gpu(), dtype=graph.dtype)
+    return graph.cast(place_images(sizes, windows, *how))  # 1CHW float32
 
 
 def padded_images(
-    windows: Node, sizes: Node, placed: Node, flips: Node, kernels: Node, matrices: Node, dtype: str
+    windows: Node, sizes: Node, placed: Node, flips: Node, kernels: Node, matrices: Node, *, dtype: str
 ) -> Node:
     """What place_images makes, in DALI's operators, for the GPU (and, to compare it with the kernel, on the CPU).
 

@@ -6,6 +6,7 @@ DALI knows neither bfloat16 nor torch's channels_last, so both are made here, fr
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,44 +16,40 @@ from ..plan.planner import first_views
 from .options import Settings
 
 
+@dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Makes the batches of one loader; Loader says what they hold and explains the arguments."""
+    """Makes the batches of one loader; Loader says what they hold."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        shapes: dict[str, tuple[int, ...]],
-        uncoloured: bool,
-        targets: np.ndarray | None,
-        annotations: Callable[[np.ndarray], dict[str, Any]] | None,
-    ) -> None:
-        self._store, self._shapes, self._annotations = settings.store, shapes, annotations
-        self._device = torch.device("cpu" if settings.cuda is None else f"cuda:{settings.cuda}")
-        self._dtype, self._channels_last = getattr(torch, settings.dtype), settings.channels_last
-        self._pin_memory, self._uncoloured = settings.pin_memory, uncoloured
-        self._targets = None if targets is None else torch.from_numpy(targets)
+    settings: Settings
+    shapes: dict[str, tuple[int, ...]]
+    """The names of the graph's outputs, and the shape of each for one sample, which empty batches have."""
+    uncoloured: bool = False
+    """The trainer applies the colour matrices."""
+    targets: np.ndarray | None = None
+    """float32 [K, K], a soft label for each class."""
+    annotations: Callable[[np.ndarray], dict[str, Any]] | None = None
+    """Plan rows -> what a batch has besides pixels."""
 
     def of(self, rows: np.ndarray, outputs: list[torch.Tensor] | None) -> dict[str, Any]:
         """The batch of these rows; outputs: the graph's, or None where there are no rows."""
-        tensors = self._empty() if outputs is None else dict(zip(self._shapes, outputs, strict=True))
+        tensors = self._empty() if outputs is None else dict(zip(self.shapes, outputs, strict=True))
         if rows.ndim == 1:
             tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
         if "mask" in tensors:
             tensors["mask"] = tensors["mask"].long()  # what torch's losses take
-        tensors["image"] = tensors["image"].to(self._dtype)
-        if self._channels_last:
+        tensors["image"] = tensors["image"].to(getattr(torch, self.settings.dtype))
+        if self.settings.channels_last:
             tensors["image"] = tensors["image"].contiguous(memory_format=torch.channels_last)
         indices = first_views(rows)["index"].copy()
-        label, index = torch.from_numpy(self._store.labels[indices].astype(np.int64)), torch.from_numpy(indices)
-        batch: dict[str, Any] = {**tensors, "label": label, "index": index, "plan": rows}
-        if self._annotations is not None:
-            batch.update(self._annotations(rows))
-        if self._targets is not None:
-            batch["target"] = self._targets[label]
-        if self._uncoloured:
+        label = torch.from_numpy(self.settings.store.labels[indices].astype(np.int64))
+        batch: dict[str, Any] = {**tensors, "label": label, "index": torch.from_numpy(indices), "plan": rows}
+        if self.annotations is not None:
+            batch.update(self.annotations(rows))
+        if self.targets is not None:
+            batch["target"] = torch.from_numpy(self.targets)[label]
+        if self.uncoloured:
             batch["colour"] = torch.from_numpy(rows["colour"].copy())
-        if self._pin_memory:
+        if self.settings.pin_memory:
             for name in ("image", "mask", "label", "target", "colour"):
                 if name in batch and batch[name].device.type == "cpu":
                     batch[name] = batch[name].pin_memory()
@@ -60,8 +57,8 @@ class Batches:
 
     def _empty(self) -> dict[str, torch.Tensor]:
         """The graph's outputs for a batch of no samples."""
-        dtypes = {"image": self._dtype, "mask": torch.uint8}
+        device = "cpu" if self.settings.cuda is None else f"cuda:{self.settings.cuda}"
         return {
-            name: torch.empty((0, *shape), dtype=dtypes[name], device=self._device)
-            for name, shape in self._shapes.items()
+            name: torch.empty((0, *shape), dtype=torch.uint8 if name == "mask" else torch.float32, device=device)
+            for name, shape in self.shapes.items()
         }

@@ -39,16 +39,17 @@ class Cursor:
 
     def begin(self) -> None:
         """A new iteration starts. After a `break` in mid-epoch that is the next epoch, not the rest of the old one."""
-        if self._under_way:
+        if self._under_way:  # a generator left by `break` cannot be told from a slow one, so the next start decides
             self.epoch, self.position = self.epoch + 1, 0
         self._under_way = True
 
     def go_on(self) -> None:
         """A running iteration goes on from where load_state_dict or set_epoch has moved it."""
-        self._under_way = True
+        self._under_way = True  # _move has cleared it, and without it a later `break` would repeat the epoch
 
     def advance(self, position: int) -> None:
         """All ranks have been given what lies before `position`."""
+        # What was handed out, not what DALI has made ahead: a state that counted those would leave samples out.
         self.position, self._loaded = position, False
 
     def end_epoch(self) -> None:
@@ -79,6 +80,7 @@ class Cursor:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Loader.load_state_dict."""
         try:
+            # Not int(), which would take a position of 3.7 or "3" and go on somewhere else without a word.
             epoch, position = operator.index(state["epoch"]), operator.index(state["position"])
             facts = {name: state[name] for name in ("seed", "order", "store")}
         except (KeyError, TypeError, ValueError):
@@ -89,6 +91,8 @@ class Cursor:
                 raise InputError(
                     f"the state has {name} {value!r}, this loader has {current[name]!r}; make the loader with it"
                 )
+        # The length itself is right: a test's last step may end there; and no multiple of this loader's step is asked
+        # for, since the state may be of another batch size.
         if epoch < 0 or not 0 <= position <= self.share.length:
             raise InputError(f"the state's epoch {epoch} and position {position} do not exist in {self._store.path}")
         self._move(epoch, position)
@@ -96,7 +100,7 @@ class Cursor:
 
     def _move(self, epoch: int, position: int) -> None:
         self.epoch, self.position, self._under_way, self._loaded = epoch, position, False, False
-        self.moves += 1
+        self.moves += 1  # a count, because a state may lead to where the loader is, and the iteration must begin anew
 
     def _check_length(self) -> None:
         count, step = self.share.length, self.share.step

@@ -19,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,15 +28,8 @@ from ..images.header import fault
 from ..plan.planner import first_views
 from ..store.reader import ImageStore
 
-
-class Graph(Protocol):
-    """Builds a pipeline around a source of batches, and makes what the source returns."""
-
-    def read(self, store: ImageStore, indices: np.ndarray) -> list[memoryview]: ...
-
-    def feed(self, records: list[memoryview], rows: np.ndarray) -> Any: ...
-
-    def pipeline(self, source: Callable[[], Any], batch_size: int) -> Any: ...
+if TYPE_CHECKING:  # imports DALI
+    from ..graph.nodes import Graph
 
 
 Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]
@@ -64,7 +57,8 @@ class Engine:
 
         `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
         """
-        self._check_process()
+        if os.getpid() != self._pid:
+            raise InputError("a loader cannot be used in a forked process; make a new one there")
         self._drain()
         self._runs += 1
         this_run, self._batches = self._runs, batches
@@ -77,8 +71,11 @@ class Engine:
                 if self._runs != this_run:
                     raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
         finally:
+            # A newer run has its own batches by now, which the end of this generator must not take away.
             if self._runs == this_run:
                 self._batches = iter(())  # an iteration left with `break` plans no more, and keeps nothing alive
+                if self._pipeline is None:  # else DALI may still read the buffers, which _drain waits for
+                    self._pending.clear()
 
     def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
         """The next batch, None at the end."""
@@ -91,34 +88,25 @@ class Engine:
                 if not self._pending:
                     return None
                 rows, error = self._pending[0]  # all earlier batches are out; this is the one that could not be fed
-                bad = _bad_rows(rows, error)
+                bad = None
+                if isinstance(error, BadSampleError):  # all rows of the sample are bad, since it cannot be read
+                    bad = np.flatnonzero(first_views(rows)["index"] == error.index)
             except RuntimeError as failure:  # DALI could not decode a sample of the batch that is due
                 rows = self._pending[0][0]
                 bad, error = self._culprit(rows, failure) or (None, failure)
             else:
+                # run() has fed a later batch besides; that time is planning, and says nothing about DALI's pace.
                 self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
+                # The buffers go with the row: popped any sooner, DALI would read freed memory (no_copy).
                 rows, _ = self._pending.popleft()
                 return rows, outputs
             self._pipeline = None  # after an error DALI calls it invalid; _built makes a new one
             if replace is None or bad is None or not isinstance(error, BadSampleError):
-                self._pending.clear()
-                self._batches = iter(())
                 raise error from None
-            self._requeue(self._replaced(rows, error, bad, replace))
-
-    def _replaced(self, rows: np.ndarray, error: BadSampleError, bad: np.ndarray, replace: Replace) -> np.ndarray:
-        try:
-            return replace(rows, error, bad)
-        except InputError:  # too many samples are bad
+            # The old pipeline took the pending batches along, so they are fed again, or positions would be left out.
+            waiting = [replace(rows, error, bad), *(rows for rows, _ in list(self._pending)[1:])]
             self._pending.clear()
-            self._batches = iter(())
-            raise
-
-    def _requeue(self, rows: np.ndarray) -> None:
-        """Feed `rows` in place of the first pending batch, then the other pending ones, then the rest."""
-        waiting = [rows, *(rows for rows, _ in list(self._pending)[1:])]
-        self._pending.clear()
-        self._batches = chain(waiting, self._batches)
+            self._batches = chain(waiting, self._batches)
 
     def _source(self) -> Any:
         """DALI's callback for the next batch. What cannot be read ends the feeding, and is reported when it is due.
@@ -126,9 +114,10 @@ class Engine:
         An exception raised here would reach the trainer at once, several batches early; StopIteration lets DALI finish
         the batches that it has, and the error waits at the end of the queue.
         """
+        # Each run() asks again; another batch behind the bad one would be handed out in its place.
         if self._pending and isinstance(self._pending[-1][1], InputError):
             raise StopIteration
-        begun, rows = time.perf_counter(), np.zeros(0)
+        begun, rows = time.perf_counter(), np.zeros(0)  # no rows yet: planning may be what fails
         try:
             rows = next(self._batches)
             buffers = self._feed(rows)
@@ -161,6 +150,7 @@ class Engine:
         memory is too short, for which no sample is to blame, since their headers have been checked.
         """
         _check_memory(failure)
+        # A pipeline of its own, for the main one is invalid now; batches of one, for only they tell whose the error is.
         singles = (self._feed(one) for one in np.split(rows, len(rows)))
         pipeline = self._graph.pipeline(lambda: next(singles), 1)
         for row, index in enumerate(first_views(rows)["index"].tolist()):
@@ -199,49 +189,38 @@ class Engine:
         the pipeline has not been reset.
         """
         self._batches = iter(())
-        if self._pipeline is None:
-            return
-        try:
-            while True:
-                self._pipeline.run()
-        except StopIteration:
-            self._pipeline.reset()
-        except RuntimeError:
-            self._pipeline = None
-        self._pending.clear()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise InputError("a loader cannot be used in a forked process; make a new one there")
+        if self._pipeline is not None:
+            try:
+                while True:
+                    self._pipeline.run()
+            except StopIteration:
+                self._pipeline.reset()
+            except RuntimeError:  # a bad sample of a batch that nobody will ask for
+                self._pipeline = None
+        self._pending.clear()  # only now: DALI reads the buffers until it has made the batches
 
     def close(self) -> None:
         """Stop the pipeline and free its buffers; in a forked process, only forget those of the parent."""
-        self._runs += 1
-        if os.getpid() == self._pid:
+        self._runs += 1  # a running iteration sees that it has ended, and does not start DALI again
+        if os.getpid() == self._pid:  # in a child DALI's threads do not exist, and run() would wait for them for ever
             self._drain()
         self._pipeline = None
-
-    def keep_for_ever(self) -> None:
-        """Keep anything from freeing the pipeline, even the end of the process: it has a reference too many."""
-        if self._pipeline is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._pipeline))
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In the child: freeing an inherited pipeline would wait for threads that do not exist there."""
+    """In the child: freeing an inherited pipeline would wait for threads that do not exist there.
+
+    With a reference too many nothing frees it, not even the end of the process.
+    """
     for engine in _engines:
-        engine.keep_for_ever()
+        if engine._pipeline is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._pipeline))
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _bad_rows(rows: np.ndarray, error: Any) -> np.ndarray | None:
-    """Which rows are of the sample that cannot be read; None where the error is about something else."""
-    return np.flatnonzero(first_views(rows)["index"] == error.index) if isinstance(error, BadSampleError) else None
 
 
 def _check_memory(failure: RuntimeError) -> None:

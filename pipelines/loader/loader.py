@@ -7,7 +7,7 @@ ahead do not count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from .batches import Batches
 from .counters import READY_SECONDS, Counters, Waiting
 from .cursor import Cursor
 from .dataloader_compat import BatchSampler, EpochSampler
-from .engine import Engine, Graph
-from .options import Settings
+from .engine import Engine
 from .rank_share import Share
+
+if TYPE_CHECKING:  # imports DALI
+    from ..graph.nodes import Graph
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -47,30 +49,16 @@ class Loader:
     num_workers, prefetch_factor = 0, None
 
     def __init__(
-        self,
-        settings: Settings,
-        *,
-        planner: Planner,
-        graph: Graph,
-        shapes: dict[str, tuple[int, ...]],
-        uncoloured: bool = False,
-        targets: np.ndarray | None = None,
-        labels: np.ndarray | ClassLists | None = None,
-        annotations: Callable[[np.ndarray], dict[str, Any]] | None = None,
+        self, batches: Batches, *, planner: Planner, graph: Graph, labels: np.ndarray | ClassLists | None = None
     ) -> None:
         """Users call train_loader or test_loader of a task.
 
-        shapes: the names of the graph's outputs, and the shape of each for one sample, which empty batches have.
-        uncoloured: the trainer applies the colour matrices. targets: float32 [K, K], a soft label for each class.
-        labels: the classes that the order goes by; by default the store's labels. annotations: plan rows -> what a
-        batch has besides pixels.
+        labels: the classes that the order goes by; by default the store's labels.
         """
+        settings = batches.settings
         store = self.store = settings.store
         self.batch_size = settings.batch_size
-        self._settings, self._graph = settings, graph
-        self._batches = Batches(
-            settings, shapes=shapes, uncoloured=uncoloured, targets=targets, annotations=annotations
-        )
+        self._settings, self._graph, self._batches = settings, graph, batches
         labels = store.labels if labels is None else labels
         self._share = Share(
             planner=planner,

@@ -1,7 +1,7 @@
 """The options that the loaders of all tasks share: declared and explained here once, and checked in one place.
 
-A `train_loader` or `test_loader` takes its own arguments by name and these as `**options`. `train_settings` and
-`test_settings` open and check them and fill in the defaults; `Settings`, the result, is what a Loader is made from.
+A `train_loader` or `test_loader` takes its own arguments by name and these as `**options`. `settings_of` opens and
+checks them and fills in the defaults; `Settings`, the result, is what a Loader is made from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..io.bounds import checked_seed, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
 from ..plan.order import Order, in_epochs_of, order_named
-from ..store.heatmaps import Heatmaps
+from ..store.heatmaps import Heatmaps, HeatmapStore
 from ..store.reader import ImageStore
 from ..store.statistics import IMAGENET, Statistics
 from ..store.subset import Subset, SubsetMaps
@@ -119,65 +119,50 @@ class Settings:
         dtype = "float32" if self.dtype == "bfloat16" else self.dtype
         return {"dtype": dtype, "cuda": self.cuda, "threads": self.threads}
 
+    @property
+    def for_planner(self) -> dict[str, Any]:
+        """What every planner takes."""
+        return {"store": self.store, "statistics": self.statistics, "seed": self.seed}
 
-def train_settings(
-    function: Callable[..., Any], store: str | Path | ImageStore, batch_size: int, options: TrainLoaderOptions
+    def opened(self, heatmaps: str | Path | Heatmaps | None) -> Heatmaps | None:
+        """The heatmaps, one for each image; a path may be that of the whole store's where the store is a subset."""
+        store = self.store
+        if isinstance(heatmaps, str | Path):
+            maps = HeatmapStore(heatmaps)
+            maps.check(store.whole if isinstance(store, Subset) else store)
+            return SubsetMaps(maps, store.indices) if isinstance(store, Subset) else maps
+        if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
+            kind = type(heatmaps).__name__
+            raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
+        if heatmaps is not None and len(heatmaps) != len(store):
+            raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
+        return heatmaps
+
+
+def settings_of(
+    function: Callable[..., Any],
+    store: str | Path | ImageStore,
+    batch_size: int,
+    options: Mapping[str, Any],
+    *,
+    training: bool,
 ) -> Settings:
-    """The settings of a loader that `function`, a train_loader, was asked for.
+    """The settings of a loader that `function`, a train_loader or test_loader, was asked for.
 
-    Raises InputError for an option that cannot be used, and TypeError for one that does not exist.
+    A test shows every image once, in order. Raises InputError for an option that cannot be used, and TypeError for one
+    that does not exist.
     """
-    check_names(function, options, TrainLoaderOptions)
-    order, epoch_length = order_named(options.get("order", "shuffle")), options.get("epoch_length")
+    _check_names(function, options, TrainLoaderOptions if training else TestLoaderOptions)
+    require_dali()
+    opened = opened_store(store)
+    order, epoch_length = options.get("order", "shuffle" if training else "sequential"), options.get("epoch_length")
     on_error, max_bad_share = options.get("on_error", "raise"), options.get("max_bad_share", 0.01)
+    dtype, threads = options.get("dtype", "float32"), options.get("threads")
+    rank, world_size = options.get("rank", 0), options.get("world_size", 1)
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error must be raise or skip, got {on_error!r}")
     if not (isinstance(max_bad_share, int | float) and 0 <= max_bad_share <= 1):
         raise InputError(f"max_bad_share must be within [0, 1], got {max_bad_share!r}")
-    return Settings(
-        seed=checked_seed(options.get("seed", 0)),
-        order=order if epoch_length is None else in_epochs_of(order, epoch_length),
-        drop_last=True,
-        on_error=on_error,
-        max_bad_share=max_bad_share,
-        **_for_any(store, batch_size, options),
-    )
-
-
-def test_settings(
-    function: Callable[..., Any], store: str | Path | ImageStore, batch_size: int, options: TestLoaderOptions
-) -> Settings:
-    """The settings of a loader that `function`, a test_loader, was asked for: every image once, in order."""
-    check_names(function, options, TestLoaderOptions)
-    return Settings(
-        seed=0,
-        order=order_named("sequential"),
-        drop_last=False,
-        on_error="raise",
-        max_bad_share=0,
-        **_for_any(store, batch_size, options),
-    )
-
-
-test_settings.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported
-
-
-def check_names(function: Callable[..., Any], options: Mapping[str, Any], declared: type) -> None:
-    """Raise TypeError for an option that is not `declared`, with the nearest that `function` does take."""
-    known = [*inspect.signature(function).parameters, *declared.__annotations__] if options else []
-    for name in options:
-        if name not in declared.__annotations__:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(declared.__annotations__)}"
-            raise TypeError(f"{function.__name__} has no option {name}: {hint}")
-
-
-def _for_any(store: str | Path | ImageStore, batch_size: int, options: TestLoaderOptions) -> dict[str, Any]:
-    """The settings that loaders for training and for testing have in common."""
-    require_dali()
-    opened = opened_store(store)
-    dtype, threads = options.get("dtype", "float32"), options.get("threads")
-    rank, world_size = options.get("rank", 0), options.get("world_size", 1)
     if dtype not in get_args(Dtype):
         raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
     if threads is not None:
@@ -185,18 +170,34 @@ def _for_any(store: str | Path | ImageStore, batch_size: int, options: TestLoade
     whole_number("batch_size", batch_size, MOST_IN_A_BATCH)
     if not 0 <= rank < world_size:
         raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
-    return {
-        "store": opened,
-        "statistics": opened_statistics(options.get("statistics"), opened),
-        "batch_size": batch_size,
-        "cuda": cuda_ordinal(options.get("device", "auto")),
-        "threads": threads or len(os.sched_getaffinity(0)),
-        "rank": rank,
-        "world_size": world_size,
-        "dtype": dtype,
-        "channels_last": options.get("channels_last", False),
-        "pin_memory": options.get("pin_memory", False),
-    }
+    order = order_named(order)
+    return Settings(
+        store=opened,
+        statistics=opened_statistics(options.get("statistics"), opened),
+        batch_size=batch_size,
+        seed=checked_seed(options.get("seed", 0)),
+        order=order if epoch_length is None else in_epochs_of(order, epoch_length),
+        drop_last=training,
+        cuda=cuda_ordinal(options.get("device", "auto")),
+        threads=threads or len(os.sched_getaffinity(0)),
+        rank=rank,
+        world_size=world_size,
+        dtype=dtype,
+        channels_last=options.get("channels_last", False),
+        pin_memory=options.get("pin_memory", False),
+        on_error=on_error,
+        max_bad_share=max_bad_share,
+    )
+
+
+def _check_names(function: Callable[..., Any], options: Mapping[str, Any], declared: type) -> None:
+    """Raise TypeError for an option that is not `declared`, with the nearest that `function` does take."""
+    known = [*inspect.signature(function).parameters, *declared.__annotations__] if options else []
+    for name in options:
+        if name not in declared.__annotations__:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(declared.__annotations__)}"
+            raise TypeError(f"{function.__name__} has no option {name}: {hint}")
 
 
 def opened_store(store: str | Path | ImageStore) -> ImageStore:
@@ -210,10 +211,7 @@ def opened_store(store: str | Path | ImageStore) -> ImageStore:
 
 
 def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Statistics:
-    """Those given, else what was measured on the store, else ImageNet's.
-
-    Raises InputError for anything that is no Statistics, such as a pair (mean, std).
-    """
+    """Those given, else what was measured on the store, else ImageNet's; a pair (mean, std) is refused."""
     if statistics is None:
         return store.statistics or IMAGENET
     if not isinstance(statistics, Statistics):
@@ -223,32 +221,8 @@ def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Stati
 
 
 def augmentation_of(kind: type[T], augmentation: T | None) -> T:
-    """The augmentation given, else the default of the kind that the task has.
-
-    Raises InputError for another kind, such as transforms of torchvision.
-    """
-    if augmentation is not None and not isinstance(augmentation, kind):
-        got = type(augmentation).__name__
-        raise InputError(
-            f"augmentation must be {kind.__name__} of sdali.pipelines, got {got}; others come after the loader"
-        )
+    """The augmentation given, else the task's default; others, such as torchvision's transforms, are refused."""
+    if not isinstance(augmentation, kind | None):
+        got, wanted = type(augmentation).__name__, f"{kind.__name__} of sdali.pipelines"
+        raise InputError(f"augmentation must be {wanted}, got {got}; others come after the loader")
     return augmentation or kind()
-
-
-def opened_heatmaps(heatmaps: str | Path | Heatmaps | None, store: ImageStore) -> Heatmaps | None:
-    """The heatmaps, opened where they are a path; where the store is a subset, the path may be that of the whole's.
-
-    Raises InputError for heatmaps of another store, and unless there is one for each image.
-    """
-    if isinstance(heatmaps, str | Path):
-        from ..store.heatmaps import HeatmapStore
-
-        maps = HeatmapStore(heatmaps)
-        maps.check(store.whole if isinstance(store, Subset) else store)
-        return SubsetMaps(maps, store.indices) if isinstance(store, Subset) else maps
-    if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
-        kind = type(heatmaps).__name__
-        raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
-    if heatmaps is not None and len(heatmaps) != len(store):
-        raise InputError(f"there are {len(heatmaps)} heatmaps for the {len(store)} images of {store.path}")
-    return heatmaps

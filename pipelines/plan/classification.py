@@ -14,7 +14,7 @@ import numpy as np
 from ..config import Augmentation, Crop
 from ..store.heatmaps import Heatmaps
 from .crops import random as crop_random
-from .planner import Planner, draw_appearance, draw_centres, draw_flip, fill_plain
+from .planner import Planner, draw_appearance, draw_flip, fill_plain, fill_windows
 from .random_words import Draws, Purpose, uniforms
 
 TEN = 10
@@ -70,11 +70,7 @@ class TrainPlanner(Planner):
         crop, u = self.augmentation.crop, draws.uniforms(Purpose.CROP, crop_random.WORDS)
         windows, fallback = crop_random.window_sizes(crop, sizes, u, rows["size"])
         corners = crop_random.corners(crop, sizes, windows, fallback, u)
-        if self.heatmaps is not None:
-            centres = draw_centres(rows, self.heatmaps, crop, sizes, draws)
-            guided = crop_random.around(sizes, windows, centres)
-            corners = np.where(rows["guided"][:, None], guided, corners)
-        rows["window"] = np.concatenate([corners, windows], 1)
+        fill_windows(rows, self.heatmaps, crop, sizes, windows, corners, draws)
         draw_appearance(rows, self.augmentation, self.statistics, draws)
         return rows
 

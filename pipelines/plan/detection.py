@@ -1,8 +1,8 @@
-"""The planners of object detection: the whole image or an IoU-constrained crop, scaled by its shorter side.
+"""The planner of object detection: the whole image or an IoU-constrained crop, scaled by its shorter side.
 
 A row is one of parsing.PARSING_PLAN whose `placed` fills its `size`, the true height and width of the scaled window.
 The plan has no padding: only the graph pads, to the batch's largest, so that a row and its image are the same in any
-batch.
+batch. A test takes parsing.WholeImagePlanner.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..config import DetectionAugmentation
 from ..errors import BadSampleError
 from .crops import iou as crop_iou
 from .crops import scaled as crop_scaled
-from .parsing import PARSING_PLAN
-from .planner import Planner, draw_appearance, fill_plain
+from .parsing import PARSING_PLAN, fill_scaled
+from .planner import Planner, draw_appearance
 from .random_words import Draws, Purpose
 
 
@@ -41,7 +41,8 @@ class DetectionTrainPlanner(Planner):
         if crop.probability:
             boxes = [self._boxes(index) for index in rows["index"].tolist()]
             rows["window"] = crop_iou.draw(crop, sizes, boxes, draws.uniforms(Purpose.CROP, crop_iou.WORDS))
-        _scale(rows, draws.one_of(np.array(self.shorter_sides), per_step=not self.per_sample), self.longer_side)
+        shorter_sides = draws.one_of(np.array(self.shorter_sides), per_step=not self.per_sample)
+        fill_scaled(rows, crop_scaled.factors(rows["window"][:, 2:], shorter_sides, longer_side=self.longer_side))
         draw_appearance(rows, self.augmentation, self.statistics, draws)
         return rows
 
@@ -50,27 +51,3 @@ class DetectionTrainPlanner(Planner):
             return self.store.boxes(index).xyxy
         except BadSampleError:  # the graph reads the boxes again and raises when the batch is due
             return np.zeros((0, 4))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionTestPlanner(Planner):
-    """Plans whole images, scaled to one shorter side, without anything random; all mirrored where `flip` is set."""
-
-    dtype = PARSING_PLAN
-
-    shorter_side: int
-    longer_side: int
-    flip: bool
-
-    def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
-        fill_plain(rows, self.statistics)
-        rows["window"][:, 2:], rows["flip"] = sizes, self.flip
-        _scale(rows, np.array([self.shorter_side]), self.longer_side)
-        return rows
-
-
-def _scale(rows: np.ndarray, shorter: np.ndarray, longer: int) -> None:
-    """Fill in `size` and `placed` of rows [N] with windows; shorter: int [N] or [1]."""
-    windows = rows["window"][:, 2:].astype(np.int64)
-    factors = crop_scaled.capped_factors(windows, shorter, longer)
-    rows["size"] = rows["placed"][:, 2:] = crop_scaled.scaled_sizes(windows, factors)

@@ -112,8 +112,7 @@ def class_balanced(labels: Labels, seed: int, epoch: int) -> np.ndarray:
     Source: the talk ("balanced sampling": draw a class, then an image).
     """
     lists = as_lists(labels)
-    words = raw_words(seed, epoch, Purpose.CLASS_ORDER, 0, -(-len(labels) // 2), words=4).reshape(-1, 2)[: len(labels)]
-    u = (words >> np.uint64(11)) * 2.0**-53
+    u = uniforms(seed, epoch, Purpose.CLASS_ORDER, 0, -(-len(labels) // 2), words=4).reshape(-1, 2)[: len(labels)]
     classes = (u[:, 0] * len(lists.counts)).astype(np.int64)
     within = (u[:, 1] * lists.counts[classes]).astype(np.int64)
     return lists.images[(lists.counts.cumsum() - lists.counts)[classes] + within]

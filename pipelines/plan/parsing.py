@@ -1,4 +1,4 @@
-"""The planners of scene parsing: one row moves an image and its mask, into an output of height x width."""
+"""The planners of scene parsing, and of whole images: one row moves an image and its mask, to an output of any size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 
 from ..config import ParsingAugmentation
 from ..store.heatmaps import Heatmaps
-from .crops import random as crop_random
 from .crops import scaled as crop_scaled
-from .planner import PLAN, Planner, draw_appearance, draw_centres, fill_plain
+from .planner import PLAN, Planner, draw_appearance, fill_plain, fill_windows
 from .random_words import Draws, Purpose
 
 _FIELDS = {name: PLAN[name] for name in PLAN.names or ()}
@@ -43,27 +42,31 @@ class ParsingTrainPlanner(Planner):
         scale = crop.scale[0] + u[:, 0] * (crop.scale[1] - crop.scale[0])
         windows, filled = crop_scaled.fit(sizes, crop_scaled.factors(sizes, crop.shorter_side, scale), self.size)
         corners = crop_scaled.offsets(sizes - windows, u[:, 1:3])
-        if self.heatmaps is not None:
-            centres = draw_centres(rows, self.heatmaps, crop, sizes, draws)
-            guided = crop_random.around(sizes, windows, centres)
-            corners = np.where(rows["guided"][:, None], guided, corners)
-        rows["window"] = np.concatenate([corners, windows], 1)
+        fill_windows(rows, self.heatmaps, crop, sizes, windows, corners, draws)
         rows["placed"] = np.concatenate([crop_scaled.offsets(self.size - filled, u[:, 1:3]), filled], 1)
         draw_appearance(rows, self.augmentation, self.statistics, draws)
         return rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParsingTestPlanner(Planner):
-    """Plans whole images, scaled by `scale` (see crops.scaled.factors), without padding and without anything random."""
+class WholeImagePlanner(Planner):
+    """Plans whole images, scaled as crops.scaled.factors says, without padding and without anything random."""
 
     dtype = PARSING_PLAN
 
-    scale: float
     shorter_side: int | None
+    scale: float = 1.0
+    longer_side: float = np.inf
+    flip: bool = False
+    """All images are mirrored."""
 
     def fill(self, rows: np.ndarray, sizes: np.ndarray, draws: Draws) -> np.ndarray:
         fill_plain(rows, self.statistics)
-        output = crop_scaled.scaled_sizes(sizes, crop_scaled.factors(sizes, self.shorter_side, self.scale))
-        rows["window"][:, 2:], rows["placed"][:, 2:], rows["size"] = sizes, output, output
+        rows["window"][:, 2:], rows["flip"] = sizes, self.flip
+        fill_scaled(rows, crop_scaled.factors(sizes, self.shorter_side, self.scale, self.longer_side))
         return rows
+
+
+def fill_scaled(rows: np.ndarray, factors: np.ndarray) -> None:
+    """Fill in `size` and `placed` of rows [N] whose windows are scaled by factors [N, 1] and fill their outputs."""
+    rows["size"] = rows["placed"][:, 2:] = crop_scaled.scaled_sizes(rows["window"][:, 2:].astype(np.int64), factors)

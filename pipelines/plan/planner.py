@@ -12,12 +12,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..config import INTERPOLATIONS, Appearance, Crop, ParsingCrop
-from ..store.heatmaps import Cells, Heatmaps, HeatmapStore
+from ..config import INTERPOLATIONS, Appearance, Guidance
+from ..store.heatmaps import Heatmaps, HeatmapStore
 from ..store.reader import ImageStore
 from ..store.statistics import Statistics
 from . import colour
 from .crops import guided as crop_guided
+from .crops import random as crop_random
 from .random_words import Draws, Purpose
 
 PLAN = np.dtype(
@@ -89,23 +90,29 @@ def draw_flip(rows: np.ndarray, augmentation: Appearance, draws: Draws) -> None:
     rows["flip"] = draws.uniforms(Purpose.APPEARANCE, _APPEARANCE_WORDS)[:, 0] < augmentation.flip
 
 
-def draw_centres(
-    rows: np.ndarray, heatmaps: Heatmaps, crop: Crop | ParsingCrop, sizes: np.ndarray, draws: Draws
-) -> np.ndarray:
-    """Centres float64 [N, 2] (y, x; pixels) that the heatmaps give rows [N]; sizes: int [N, 2], of the images.
+def fill_windows(
+    rows: np.ndarray,
+    heatmaps: Heatmaps | None,
+    crop: Guidance,
+    sizes: np.ndarray,
+    windows: np.ndarray,
+    corners: np.ndarray,
+    draws: Draws,
+) -> None:
+    """Fill in `window` and `guided` of rows [N]: centred where the heatmaps say, or with the plainly drawn corners.
 
-    Fills in `guided`; the centres of rows that are not guided are meaningless.
+    sizes, windows: int64 [N, 2], height and width of the images and of the windows; corners: int64 [N, 2].
     """
-    u = draws.uniforms(Purpose.GUIDE, crop_guided.WORDS)
-    centres, positive = crop_guided.draw_centres(_maps(heatmaps, rows["index"]), sizes, u[:, 1:], crop.gamma)
-    rows["guided"] = positive & (u[:, 0] < crop.p_sda)
-    return centres
-
-
-def _maps(heatmaps: Heatmaps, indices: np.ndarray) -> Cells:
-    if isinstance(heatmaps, HeatmapStore):
-        return heatmaps.cells(indices)
-    return crop_guided.cells_of([heatmaps[index] for index in indices.tolist()])
+    if heatmaps is not None:
+        u, indices = draws.uniforms(Purpose.GUIDE, crop_guided.WORDS), rows["index"]
+        if isinstance(heatmaps, HeatmapStore):
+            maps = heatmaps.cells(indices)
+        else:
+            maps = crop_guided.cells_of([heatmaps[index] for index in indices.tolist()])
+        centres, positive = crop_guided.draw_centres(maps, sizes, u[:, 1:], crop.gamma)
+        rows["guided"] = positive & (u[:, 0] < crop.p_sda)
+        corners = np.where(rows["guided"][:, None], crop_random.around(sizes, windows, centres), corners)
+    rows["window"] = np.concatenate([corners, windows], 1)
 
 
 def first_views(rows: np.ndarray) -> np.ndarray:

@@ -1,33 +1,35 @@
-"""Ray's side of remote loaders: joining a cluster, and two ways to get the batches of a list of steps, in order.
+"""Ray's side of remote loaders: joining a cluster, starting actors there, and getting their batches in order.
 
-    from_data   Ray Data: range of steps -> map_batches over actors that end with the stream -> iter_batches
-    from_pool   the named actors of `sdali serve`, which keep their graphs and which several trainers share
-
-When a worker dies, Ray starts it again and repeats its task; the same rows make the same pixels, so nothing is lost.
-Ray is imported only when it is used.
+A loader has actors of its own, or those of `sdali serve`, which have a name and which several trainers share. When an
+actor dies, Ray starts it again and repeats its task; the same rows make the same pixels, so nothing is lost. Ray is
+imported only when it is used.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
 import socket
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
+from itertools import cycle, islice
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError
-from .worker import LoaderSpec, RemoteBatch, Result, StepList, Worker
+from .worker import LoaderSpec, RemoteBatch, Result, Step, Worker
 
+logger = logging.getLogger("sdali")
 CHUNK = 4  # batches in a task; within a task DALI works ahead (our choice)
 MOST_ACTORS = 4096
 NAMESPACE = "sdali"
 _REACH_SECONDS = 3.0
+_RETRIES = 3  # of a task whose worker died; without a limit, a task that kills its worker would be repeated for ever
+_WARM = 4  # loaders whose graphs an actor keeps
+_WARN_SECONDS = 30  # without a batch
 
 
 def require_ray() -> Any:
@@ -85,89 +87,93 @@ def check_room(actors: int, cpus: int) -> None:
         )
 
 
-def from_data(spec: LoaderSpec, steps: StepList, actors: int, cpus: int) -> Iterator[Result]:
-    """The batches of these steps, made by `actors` actors of Ray Data, which end with the iterator."""
-    ray = require_ray()
-    data = ray.data.DataContext.get_current().copy()
-    data.execution_options.preserve_order = True
-    data.target_max_block_size = 1  # byte: a batch is sent when it is made, not when there are 128 MB of them
-    data.enable_progress_bars = data.print_on_execution_start = False
-    with ray.data.DataContext.current(data):
-        rows = ray.data.range(len(steps), override_num_blocks=-(-len(steps) // CHUNK)).map_batches(
-            _DataWorker,
-            fn_constructor_args=[spec, steps],
-            batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=cpus,
-        )
-        batches = iter(rows.iter_batches(batch_size=1, prefetch_batches=2, batch_format="numpy"))
-    for batch in batches:
-        head = pickle.loads(batch["head"][0])
-        if isinstance(head, InputError):
-            yield head
-            return
-        plan, skipped = head
-        yield RemoteBatch(plan, [batch[f"output {k}"][0] for k in range(len(batch) - 1)], skipped)
-
-
-class _DataWorker:
-    """A Worker in the form that Ray Data takes: numbers of steps -> rows of a table, one for each batch."""
-
-    def __init__(self, spec: LoaderSpec, steps: StepList) -> None:
-        self._worker, self._steps = Worker(spec), steps
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        for result in self._worker.results(self._steps, batch["id"].tolist()):
-            if isinstance(result, InputError):
-                yield {"head": np.array([pickle.dumps(result)], object)}
-                return
-            outputs = {f"output {k}": array[None] for k, array in enumerate(result.arrays)}
-            yield {"head": np.array([pickle.dumps((result.rows, result.skipped))], object), **outputs}
-
-
-_WARM = 4  # loaders whose graphs an actor of a pool keeps
-_RETRIES = 3  # of a task whose worker died; without a limit, a task that kills its worker would be repeated for ever
-
-
 class PoolWorker:
-    """An actor of `sdali serve`: keeps the graphs of the last few loaders that it has worked for."""
+    """An actor: keeps the graphs of the last few loaders that it has worked for."""
 
     def __init__(self) -> None:
         self._workers: dict[LoaderSpec, Worker] = {}
 
-    def results(self, spec: LoaderSpec, steps: StepList, begin: int) -> list[Result]:
-        """The results of one task: CHUNK steps, from number `begin` on."""
-        worker = self._workers.pop(spec, None) or Worker(spec)
+    def results(self, spec: LoaderSpec, rank: int, steps: Sequence[Step]) -> list[Result]:
+        """The results of one task; an error is one of them, so that it arrives in its turn and as one sentence."""
+        try:
+            worker = self._workers.pop(spec, None) or Worker(spec)
+        except InputError as error:
+            return [error]
         self._workers[spec] = worker  # at the end, as the one used last
         if len(self._workers) > _WARM:
             self._workers.pop(next(iter(self._workers))).close()
-        return list(worker.results(steps, range(begin, min(begin + CHUNK, len(steps)))))
+        return list(worker.results(rank, steps))
 
 
-def start_pool(name: str, actors: int, cpus: int) -> list[Any]:
-    """Start the named actors of a pool, which end with this process. Raises InputError where the name is taken."""
+def start_actors(actors: int, cpus: int, pool: str | None = None) -> list[Any]:
+    """Start actors, those of a named pool or nameless ones; they end with their last handle, or with this process.
+
+    Raises InputError where the name is taken, and as check_room does.
+    """
     ray = require_ray()
-    if _pool(name):
-        raise InputError(f"a pool called {name} runs on this Ray cluster already; give another --name, or use it")
+    if pool is not None and _pool(pool):
+        raise InputError(f"a pool called {pool} runs on this Ray cluster already; give another --name, or use it")
     check_room(actors, cpus)
     kind = ray.remote(num_cpus=cpus, max_restarts=-1, max_task_retries=_RETRIES)(PoolWorker)
-    return [kind.options(name=f"{name}/{number}", namespace=NAMESPACE).remote() for number in range(actors)]
+    if pool is None:
+        return [kind.remote() for _ in range(actors)]
+    return [kind.options(name=f"{pool}/{number}", namespace=NAMESPACE).remote() for number in range(actors)]
 
 
-def from_pool(spec: LoaderSpec, steps: StepList, name: str) -> Iterator[Result]:
-    """The batches of these steps, made by the actors of a pool in turn, each with two tasks ahead."""
-    ray = require_ray()
-    names = _pool(name)
+def actors_of(pool: str) -> list[Any]:
+    """The actors of a pool that `sdali serve` has started."""
+    names = _pool(pool)
     if not names:
-        raise InputError(f"no pool called {name} runs on this Ray cluster; start it with sdali serve --name {name}")
-    actors = [ray.get_actor(full_name, NAMESPACE) for full_name in names]
-    shared, tasks = ray.put(spec), deque()
-    for turn, begin in enumerate(range(0, len(steps), CHUNK)):
-        tasks.append(actors[turn % len(actors)].results.remote(shared, steps, begin))
-        if len(tasks) == 2 * len(actors):
-            yield from ray.get(tasks.popleft())
-    while tasks:
-        yield from ray.get(tasks.popleft())
+        raise InputError(f"no pool called {pool} runs on this Ray cluster; start it with sdali serve --name {pool}")
+    return [require_ray().get_actor(full_name, NAMESPACE) for full_name in names]
+
+
+def batches(
+    actors: Sequence[Any], spec: LoaderSpec, rank: int, steps: Iterator[Step]
+) -> Iterator[tuple[RemoteBatch, bool]]:
+    """The rank's batches of these steps, in order, and whether each was here when it was asked for.
+
+    The actors take tasks in turn, with two ahead for each. Raises InputError where a worker cannot make
+    a batch, where the actors have ended, and where the cluster has gone.
+    """
+    ray = require_ray()
+    shared, tasks, turns = ray.put(spec), deque(), cycle(actors)
+    coming, checked = None, time.monotonic()
+    while True:
+        while len(tasks) < 2 * len(actors) - 1:
+            tasks.append(next(turns).results.remote(shared, rank, list(islice(steps, CHUNK))))
+        # A future has Ray bring the results here in the background, so one task is brought while another is used.
+        due, coming = coming, tasks.popleft().future()
+        if due is None:
+            continue
+        ready = due.done()
+        for result in _awaited(due):
+            if isinstance(result, InputError):
+                raise result
+            # Also while batches come, because Ray ends a process that stays connected to a dead cluster.
+            if time.monotonic() - checked >= 1:
+                check_alive()
+                checked = time.monotonic()
+            yield result, ready
+            ready = True
+
+
+def _awaited(due: Future[list[Result]]) -> list[Result]:
+    """The results of a task; looks every second whether the cluster is still there."""
+    seconds = 0
+    while not wait([due], timeout=1).done:
+        check_alive()
+        seconds += 1
+        if seconds % _WARN_SECONDS == 0:
+            logger.warning("no batch from the Ray cluster for %d s; ray status says what it waits for", seconds)
+    try:
+        return due.result()
+    except require_ray().exceptions.RayActorError as error:  # they have died for good, or could not start
+        check_alive()  # a dead cluster takes its actors along, and is then the better reason
+        last = str(error).strip().splitlines()[-1].strip()
+        raise InputError(
+            f"the workers on the Ray cluster have ended ({last}); start them again, go on from the state"
+        ) from None
 
 
 def _pool(name: str) -> list[str]:

@@ -1,7 +1,6 @@
 """What another machine needs to make the batches of a loader, and the worker that makes them there.
 
     LoaderSpec   store by path and digest, graph, share: pickled, some KB and the labels; the same for all ranks
-    StepList     which batches a rank wants, in order: the rest of an epoch, and epochs after it
     Worker       steps -> plan rows and pixels, by the same engine as in a local loader
 
 Of Ray only its way to pickle is used here. A worker opens the store on its machine, at the same path, and refuses a
@@ -14,7 +13,7 @@ import dataclasses
 import pickle
 import platform
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -36,30 +35,6 @@ Step = tuple[int, int]
 """An epoch, and the first position of a step in it."""
 
 
-class StepList(NamedTuple):
-    """The steps whose batches a rank wants, in the order in which they are due."""
-
-    rank: int
-    epoch: int
-    rest: range
-    """The steps left in that epoch."""
-    whole: range
-    """The steps of each later epoch."""
-    more: int
-    """The number of later epochs."""
-
-    def __len__(self) -> int:
-        return len(self.rest) + self.more * len(self.whole)
-
-    def at(self, numbers: Iterable[int]) -> list[Step]:
-        """The steps of these numbers, which count from 0 at the first one due."""
-        steps = []
-        for number in numbers:
-            later, step = divmod(number - len(self.rest), len(self.whole) or 1)
-            steps.append((self.epoch, self.rest[number]) if later < 0 else (self.epoch + 1 + later, self.whole[step]))
-        return steps
-
-
 class RemoteBatch(NamedTuple):
     """A batch as it is sent from a worker to the trainer."""
 
@@ -74,7 +49,7 @@ class RemoteBatch(NamedTuple):
 
 
 Result = RemoteBatch | InputError
-"""A batch, or why there is none. The error is sent as a value, so that it arrives in its turn and as one sentence."""
+"""A batch, or why there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,46 +103,39 @@ def spec_of(store: ImageStore, share: Share, graph: Any, *, threads: int, max_ba
 class Worker:
     """Makes batches of one loader; its graph is built once.
 
-    Where store or versions are not those of the client, every result is an InputError that names this machine.
+    Raises InputError that names this machine where store, versions, heatmaps or order are not those of the client.
     """
 
     def __init__(self, spec: LoaderSpec) -> None:
-        self._refusal: InputError | None = None
+        store = _same_store(spec)
         try:
-            store = _same_store(spec)
-            share, graph = _parts(spec)
-        except InputError as error:
-            self._refusal = error
-            return
+            share, graph = pickle.loads(spec.parts)
+        except (InputError, ImportError, AttributeError) as error:
+            where = f"the worker on {socket.gethostname()}"
+            raise InputError(f"{where} cannot open the client's heatmaps or order ({error}); copy them there") from None
         self._share: Share = share
         self._engine = Engine(store, graph, share.batch_size)
         self._replacements: Replacements | None = None
         if spec.max_bad_share is not None:
             self._replacements = Replacements(store, share.planner, share.seed, spec.max_bad_share)
 
-    def results(self, steps: StepList, numbers: Iterable[int]) -> Iterator[Result]:
-        """The batches of the steps of these numbers, in order, up to the first error; DALI works ahead of them."""
-        if self._refusal is not None:
-            yield self._refusal
-            return
-        self._share.rank = steps.rank
+    def results(self, rank: int, steps: Sequence[Step]) -> Iterator[Result]:
+        """The rank's batches of these steps, in order, up to the first error; DALI works ahead of them."""
+        share, replacements = self._share, self._replacements
+        share.rank = rank
         try:
-            for epoch, group in groupby(steps.at(numbers), key=lambda step: step[0]):
-                yield from self._of_epoch(epoch, [position for _, position in group])
+            for epoch, group in groupby(steps, key=lambda step: step[0]):
+                replace = None if replacements is None else replacements.of_epoch(epoch, share.step_of)
+                # Planned one by one, as they are fed, so that an error of planning comes after the batches before it.
+                for rows, outputs in self._engine.run((share.rows(*step) for step in group), replace):
+                    arrays = [np.asarray(output.as_tensor()) for output in outputs]
+                    yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
         except InputError as error:
             yield error
 
     def close(self) -> None:
         """Stop DALI and free its buffers."""
-        if self._refusal is None:
-            self._engine.close()
-
-    def _of_epoch(self, epoch: int, steps: list[int]) -> Iterator[RemoteBatch]:
-        share, replacements = self._share, self._replacements
-        replace = None if replacements is None else replacements.of_epoch(epoch, share.step_of)
-        for rows, outputs in self._engine.run((share.rows(epoch, step) for step in steps), replace):
-            arrays = [np.asarray(output.as_tensor()) for output in outputs]
-            yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
+        self._engine.close()
 
 
 def _same_store(spec: LoaderSpec) -> ImageStore:
@@ -187,12 +155,3 @@ def _same_store(spec: LoaderSpec) -> ImageStore:
             "copy the client's there, to the same path"
         )
     return store if spec.indices is None else Subset(store, np.frombuffer(spec.indices, np.int64))
-
-
-def _parts(spec: LoaderSpec) -> tuple[Share, Any]:
-    """Share and graph, with heatmaps opened on this machine."""
-    try:
-        return pickle.loads(spec.parts)
-    except (InputError, ImportError, AttributeError) as error:
-        where = f"the worker on {socket.gethostname()}"
-        raise InputError(f"{where} cannot open the client's heatmaps or order ({error}); copy them there") from None

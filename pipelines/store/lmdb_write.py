@@ -36,7 +36,7 @@ class LmdbFile:
 
     def __init__(self, descriptor: int, names: Iterable[bytes]) -> None:
         self._out = _Pages(descriptor)
-        self._trees = {name: _Tree(self._out) for name in sorted(names)}
+        self._trees = {name: _Tree(self._out) for name in sorted(names)}  # the keys of the main database, ascending
 
     def put(self, name: bytes, key: bytes, value: bytes) -> None:
         """Append one record to the database `name`; bytes must stay as they are until `finish`."""
@@ -83,7 +83,7 @@ class _Tree:
             big_page = self._write_big(value)
             value, flags = big_page.to_bytes(8, "little"), pages.ON_BIG_PAGES
         node = pages.leaf_node(key, value, size, flags)
-        if len(node) + 2 > self._room:
+        if len(node) + 2 > self._room:  # 2 bytes for its place in the page's table of nodes
             self._write_leaf()
         if not self._nodes:
             self._first = key
@@ -93,6 +93,7 @@ class _Tree:
         if big_page:
             self.offsets.append(big_page * PAGE_BYTES + pages.BIG_HEADER.size)
         else:
+            # Within the page for now: the page gets its number when it is written, after big values that come before.
             self._inside.append(len(self.offsets))
             self.offsets.append(self._end + pages.NODE.size + len(key))
         self._last = key
@@ -104,7 +105,7 @@ class _Tree:
         count = pages.big_pages(len(value))
         head = pages.BIG_HEADER.pack(self._out.next_page, pages.BIG, count)
         padding = bytes(count * PAGE_BYTES - len(head) - len(value))
-        self._big_pages += count
+        self._big_pages += count  # part of the record of the tree; mdb_stat and LMDB's freeing of pages go by it
         return self._out.append(count, (head, value, padding))
 
     def _write_leaf(self) -> None:
@@ -117,7 +118,7 @@ class _Tree:
 
     def finish(self) -> bytes:
         """Write the last leaf page and the branch pages, level by level; returns the record that describes the tree."""
-        if self._record is not None:
+        if self._record is not None:  # `offsets` has closed it; a second root would be a page that nothing points to
             return self._record
         if self._nodes:
             self._write_leaf()
@@ -131,6 +132,7 @@ class _Tree:
         return self._record
 
     def _write_branch(self, children: Sequence[tuple[bytes, int]]) -> tuple[bytes, int]:
+        # LMDB takes the first child for all keys below the second's, and reads no key there; its own pages have none.
         nodes = [pages.branch_node(key if number else b"", page) for number, (key, page) in enumerate(children)]
         page = pages.node_page(self._out.next_page, pages.BRANCH, nodes)
         return children[0][0], self._out.append(1, (page,))
@@ -141,6 +143,7 @@ def _branches(level: Sequence[tuple[bytes, int]]) -> Iterator[Sequence[tuple[byt
     start, room = 0, pages.ROOM
     for child, (key, page) in enumerate(level):
         if child > start and len(pages.branch_node(key, page)) + 2 > room:
+            # The last child would be alone on the next page, so this page gives it one of its own as company.
             stop = child - 1 if child == len(level) - 1 else child
             yield level[start:stop]
             start, room = stop, pages.ROOM
@@ -171,6 +174,8 @@ class _Pages:
     def finish(self, main: bytes) -> None:
         """Write what waits, then the meta pages, each made durable."""
         self._write()
+        # Before the meta pages are written at all: the disk may write in any order, and after a loss of power valid
+        # meta pages would stand before data that never came.
         os.fsync(self._descriptor)
         _write_all(self._descriptor, [pages.meta_pages(self.next_page - 1, main)], 0)
         os.fsync(self._descriptor)
@@ -179,6 +184,7 @@ class _Pages:
         self._offset = _write_all(self._descriptor, self._waiting, self._offset)
         self._waiting, self._waiting_bytes = [], 0
         if self._offset - self._begun >= _AHEAD_BYTES:
+            # Otherwise the kernel lets gigabytes gather, and the fsync at the end takes as long as all the writing did.
             _begin_sync(self._descriptor, self._begun, self._offset - self._begun)
             self._begun = self._offset
 
@@ -188,7 +194,7 @@ def _write_all(descriptor: int, buffers: Sequence[bytes | memoryview], offset: i
     while buffers:
         written = os.pwritev(descriptor, buffers, offset)
         offset += written
-        for number, buffer in enumerate(buffers):
+        for number, buffer in enumerate(buffers):  # a full disk or a signal may cut a write anywhere
             if len(buffer) > written:
                 buffers = [memoryview(buffer)[written:], *buffers[number + 1 :]]
                 break

@@ -52,8 +52,9 @@ class StoreWriter:
         self._provenance = dict(provenance or {})
         dtypes = store_format.columns_of(has_masks=has_masks, has_boxes=has_boxes)
         self._dtypes = dtypes
+        # Packed, because lists of Python's integers would take a gigabyte for ten million samples.
         self._columns = {name: array(_ARRAY_CODES[dtype]) for name, dtype in dtypes.items()}
-        self._columns["name_offsets"].append(0)
+        self._columns["name_offsets"].append(0)  # one more than there are names, so that each has a begin and an end
         self._record_bytes = 0
         with write_errors(self.path):
             self._file = PartialFile(self.path, overwrite=overwrite)
@@ -96,8 +97,10 @@ class StoreWriter:
         path of the source with '/'; `mask`: single-channel PNG; `boxes`: inside the oriented image, None: not
         annotated; `crc32`: of `data`, where the caller has it already.
         """
+        # Before anything is appended: columns and records that differ in number would shift all later samples.
         self._check(data, label, height, width, name, mask, boxes)
         columns, index = self._columns, store_format.key(len(self))
+        # File names on Linux are bytes, not always UTF-8; a strict encoder would end the build at the first such name.
         encoded_name = name.encode("utf-8", "surrogateescape")
         columns["labels"].append(label)
         columns["sizes"].extend((height, width))
@@ -128,6 +131,7 @@ class StoreWriter:
             raise InputError(f"{name} {wrong}; correct the source of {self.path}")
 
     def _add_mask(self, index: bytes, mask: bytes | None) -> None:
+        # Also without a mask, as 0: the columns of a sample are found by its index alone.
         self._columns["mask_byte_sizes"].append(len(mask or b""))
         self._columns["mask_crc32"].append(zlib.crc32(mask or b""))
         if mask:
@@ -135,6 +139,7 @@ class StoreWriter:
 
     def _add_boxes(self, index: bytes, boxes: Boxes | None) -> None:
         record = b"" if boxes is None else store_format.encode_boxes(boxes)
+        # -1 is not annotated, 0 is annotated and empty; both as 0, they could not be told apart again.
         self._columns["box_counts"].append(-1 if boxes is None else len(record) // store_format.BYTES_A_BOX)
         self._columns["box_crc32"].append(zlib.crc32(record))
         if record:
@@ -150,10 +155,11 @@ class StoreWriter:
             raise InputError(f"no image for {self.path}; name a source that has some")
         columns: dict[str, Any] = dict(self._columns)
         with write_errors(self.path):
-            offsets = self._offsets()
+            offsets = self._offsets()  # closes the records' databases, so it comes after the last of them
+            # The digest is of the content, so offsets come after it: they would change it with the order of writing.
             header = self._header(store_format.digest(columns, self.classes, self.ignore_index), offsets)
             columns |= {f"{what}_offsets": column for what, column in offsets.items()}
-            for name in sorted(columns):
+            for name in sorted(columns):  # keys must ascend
                 self._lmdb.put(INDEX, name.encode(), columns[name].tobytes())
             self._lmdb.put(HEADER, HEADER_KEY, json.dumps(header).encode())
             self._lmdb.finish()
@@ -201,7 +207,7 @@ class StoreWriter:
             if kind is None:
                 self.finish()
                 self.publish()
-        finally:
+        finally:  # also when finish or publish fails, or an unfinished file would keep its lock and its space
             self.discard()
 
 

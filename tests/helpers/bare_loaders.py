@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sdali.pipelines.loader.batches import Batches
 from sdali.pipelines.loader.loader import Loader
 from sdali.pipelines.loader.options import Settings
 from sdali.pipelines.plan.order import order_named
@@ -88,8 +89,9 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
         max_bad_share=0,
     )
     planner: Any = Planner()
+    graph: Any = Graph()
     return [
-        Loader(replace(settings, rank=rank), planner=planner, graph=Graph(), shapes={"image": (1, 1)})
+        Loader(Batches(settings=replace(settings, rank=rank), shapes={"image": (1, 1)}), planner=planner, graph=graph)
         for rank in range(world_size)
     ]
 

@@ -33,6 +33,7 @@ def _operator(
     run: Any, setup: Any, out: tuple[DALIDataType, int], types: list[DALIDataType], dimensions: list[int]
 ) -> NumbaFunction:
     """An operator of the compiled functions `run` and `setup`; `out`: type and number of dimensions of the output."""
+    # Integers where the plugin expects Python functions, which it would compile anew: _CompiledFunction hands them on.
     addresses: dict[str, Any] = {"run_fn": run.address, "setup_fn": setup.address}
     return _CompiledFunction(**addresses, out_types=[out[0]], outs_ndim=[out[1]], in_types=types, ins_ndim=dimensions)
 
@@ -62,6 +63,7 @@ def place_images(sizes: Node, windows: Node, placed: Node, flips: Node, kernels:
     sizes int32 [0, H, W]: empty arrays, whose shape says H and W. placed int32 [4]: top, left, height, width of the
     rectangle. flips and kernels int32 [1], matrices float32 [3, 5].
     """
+    # The empty input comes first, since the setup function sees the shape of the first alone.
     from .parsing import placed_planes_sample, planes_shape
 
     types, dimensions = [_INT, _BYTE, _INT, _INT, _INT, _FLOAT], [3, 3, 1, 1, 1, 2]

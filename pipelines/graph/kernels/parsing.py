@@ -21,8 +21,9 @@ from .window import RUN, SETUP, place_window
 def place_mask(out, top, left, count, columns, window, ignore):  # pragma: no cover
     """out uint8 [H, W] <- window uint8 [h, w], nearest; `ignore` beside it. The rest is as in window.place_window."""
     height, width = window.shape
-    starts = np.empty(columns.size, np.int64)
+    starts = np.empty(columns.size, np.int64)  # once for all rows; the divisions would cost more than the copying
     for x in range(columns.size):
+        # Products of floats may round up to `width`, one pixel beyond the mask.
         starts[x] = min(int(np.floor((columns[x] + 0.5) * (width / columns.size))), width - 1)
     for y in range(out.shape[0]):
         line = out[y]
@@ -57,7 +58,7 @@ def mask_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples): 
         outs[sample][0], outs[sample][1], outs[sample][2] = 1, ins[sample][1], ins[sample][2]
 
 
-@numba.cfunc(RUN)
+@numba.cfunc(RUN)  # without the cache, which would go on serving an old place_window, see above
 def placed_planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: size, window, placed, flip, kernel, matrix -> planes."""
     planes = numba.carray(outs[0], (3, in_shapes[0][1], in_shapes[0][2]), dtype=np.float32)

@@ -27,7 +27,7 @@ _NEAREST = INTERPOLATIONS.index("nearest")
 
 def _filters() -> np.ndarray:
     """float64 [kernels, 3 * _STEPS + 2]: each filter from 0 to 3 pixels; what lies beyond its support is never read."""
-    x = np.arange(3 * _STEPS + 2) / _STEPS
+    x = np.arange(3 * _STEPS + 2) / _STEPS  # _taps reads an entry and the one after it, also at 3 pixels
     cubic = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2)
     values = {
         "nearest": np.ones_like(x),
@@ -59,9 +59,10 @@ def _taps(source, target, kernel, starts, weights):  # pragma: no cover
         centre = (pixel + 0.5) * scale - 0.5
         first = int(np.ceil(centre - reach))
         last = int(np.floor(centre + reach))
+        # Inside the window with all `count` taps: numba checks no bounds, and the last would read beyond the image.
         start = min(max(first, 0), source - count)
         starts[pixel] = start
-        weights[pixel, :count] = 0.0
+        weights[pixel, :count] = 0.0  # they are added to, and the array comes uninitialised
         total = 0.0
         for tap in range(first, last + 1):
             at = abs(tap - centre) / stretch * _STEPS
@@ -78,7 +79,8 @@ def _taps(source, target, kernel, starts, weights):  # pragma: no cover
 @numba.njit("void(float32[::1], uint8[:,::1], int64, float32[::1], int64)", fastmath=True, cache=CACHE)
 def _gather_rows(out, rows, start, weights, count):  # pragma: no cover
     """out float32 [n] = sum of weights[k] * rows[start + k], over contiguous bytes."""
-    row, weight = rows[start], weights[0]
+    # Taps outside, bytes inside: the other way round nothing vectorises, as the bytes of one sum lie a row apart.
+    row, weight = rows[start], weights[0]  # the first tap writes where the others add, so `out` need not be cleared
     for i in range(out.size):
         out[i] = weight * np.float32(row[i])
     for tap in range(1, count):
@@ -90,6 +92,7 @@ def _gather_rows(out, rows, start, weights, count):  # pragma: no cover
 @numba.njit("void(float32[:,:,::1], float32[:,::1], float32)", fastmath=True, cache=CACHE)
 def transform_planes(planes, matrix, mean_grey):  # pragma: no cover
     """planes float32 [3, H, W] of R, G, B -> matrix times (R, G, B, mean_grey, 1), in place."""
+    # Scalars: planes and matrix may overlap for all the compiler knows, so it would load nine numbers for each pixel.
     m00, m01, m02, offset0 = matrix[0, 0], matrix[0, 1], matrix[0, 2], matrix[0, 3] * mean_grey + matrix[0, 4]
     m10, m11, m12, offset1 = matrix[1, 0], matrix[1, 1], matrix[1, 2], matrix[1, 3] * mean_grey + matrix[1, 4]
     m20, m21, m22, offset2 = matrix[2, 0], matrix[2, 1], matrix[2, 2], matrix[2, 3] * mean_grey + matrix[2, 4]
@@ -128,6 +131,7 @@ def _gather_columns(out, line, starts, weights, count):  # pragma: no cover
 @numba.njit("float64(float32[::1], float32[::1], float32[::1], float32[::1])", fastmath=True, cache=CACHE)
 def _store(reds, greens, blues, row):  # pragma: no cover
     """Clamp row float32 [4 * S] to 0..255 into three planes' rows [S]; returns the sum of their grey."""
+    # Clamped here, as rounding to levels would, or the overshoot of cubic and lanczos would shift the mean grey.
     low, high = np.float32(0), np.float32(255)
     red = green = blue = np.float32(0)
     for x in range(reds.size):
@@ -158,11 +162,13 @@ def _store_levels(reds, greens, blues, row):  # pragma: no cover
 )
 def _tables(height, width, rows, columns, kernel):  # pragma: no cover
     """starts, weights and number of taps for `rows` rows, and for the columns in the order of `columns`."""
+    # Room for the widest filter: 2 * 3 * scale + 1 taps, and a few for rounding. _taps does not check it.
     most_down, most_across = int(np.ceil(6.0 * height / rows)) + 8, int(np.ceil(6.0 * width / columns.size)) + 8
     row_starts, row_weights = np.empty(rows, np.int64), np.empty((rows, most_down), np.float32)
     starts, weights = np.empty(columns.size, np.int64), np.empty((columns.size, most_across), np.float32)
     row_taps = _taps(height, rows, kernel, row_starts, row_weights)
     column_taps = _taps(width, columns.size, kernel, starts, weights)
+    # Reordered here, a flip needs no second path: gathering and storing stay in ascending order.
     return row_starts, row_weights, row_taps, starts[columns], weights[columns], column_taps
 
 
@@ -182,13 +188,14 @@ def place_window(planes, top, left, count, columns, window, matrix, kernel):  # 
     row_starts, row_weights, row_taps, starts, weights, column_taps = _tables(height, width, count, columns, kernel)
     rows = window.reshape(height, 3 * width)
     line, row = np.zeros(3 * width + 1, np.float32), np.empty(4 * columns.size, np.float32)
-    grey = 0.0
+    grey = 0.0  # float64, as the levels of a large window add up to more than float32 tells apart
     for y in range(count):
         _gather_rows(line[: 3 * width], rows, row_starts[y], row_weights[y], row_taps)
         _gather_columns(row, line, starts, weights, column_taps)
         reds, greens, blues = planes[0, top + y], planes[1, top + y], planes[2, top + y]
         grey += _store(reds[left:right], greens[left:right], blues[left:right], row)
     transform_planes(planes, matrix, np.float32(grey / (count * columns.size)))
+    # Last: DALI's buffer holds old pixels there, and the transform would have turned zeros into the colour's offset.
     planes[:, :top], planes[:, bottom:] = 0, 0
     planes[:, :, :left], planes[:, :, right:] = 0, 0
 
@@ -218,10 +225,11 @@ def _part(region, window):  # pragma: no cover
     y, x, height, width = window
     if height == region.shape[0] and width == region.shape[1]:
         return region
-    return region[y : y + height, x : x + width].copy()
+    return region[y : y + height, x : x + width].copy()  # contiguous, because the kernels reshape it to rows of bytes
 
 
-# The signatures of DALI's setup and run functions, as its numba plugin calls them.
+# The signatures of DALI's setup and run functions, as its numba plugin calls them. Nothing checks them at run time: a
+# type that differs from the plugin's reads other memory.
 _shapes = types.CPointer(types.CPointer(types.int64))
 SETUP = types.void(_shapes, types.voidptr, types.int32, _shapes, types.voidptr, types.int32, types.int32)
 _one_side = (types.CPointer(types.voidptr), _shapes, types.voidptr, types.int32)
@@ -236,15 +244,21 @@ def views_shape(outs, out_ndims, num_outs, ins, in_ndims, num_ins, num_samples):
         outs[sample][2], outs[sample][3] = ins[sample][1], ins[sample][1]
 
 
+@numba.njit(cache=CACHE)
+def _inputs(ins, in_shapes):  # pragma: no cover
+    """columns, region, windows and kernels, the inputs that both run functions have."""
+    views, size = in_shapes[0][0], in_shapes[0][1]
+    region = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
+    columns, windows = numba.carray(ins[0], (views, size), np.int32), numba.carray(ins[2], (views, 4), np.int32)
+    return columns, region, windows, numba.carray(ins[3], (views,), np.int32)
+
+
 @numba.cfunc(RUN, cache=CACHE)
 def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, region, windows, kernels, matrices -> planes of each view."""
-    views, size = in_shapes[0][0], in_shapes[0][1]
+    columns, region, windows, kernels = _inputs(ins, in_shapes)
+    views, size = columns.shape
     planes = numba.carray(outs[0], (views, 3, size, size), dtype=np.float32)
-    columns = numba.carray(ins[0], (views, size), dtype=np.int32)
-    region = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
-    windows = numba.carray(ins[2], (views, 4), dtype=np.int32)
-    kernels = numba.carray(ins[3], (views,), dtype=np.int32)
     matrices = numba.carray(ins[4], (views, 3, 5), dtype=np.float32)
     for view in range(views):
         window = _part(region, windows[view])
@@ -254,11 +268,8 @@ def planes_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndim
 @numba.cfunc(RUN, cache=CACHE)
 def levels_sample(outs, out_shapes, out_ndims, num_outs, ins, in_shapes, in_ndims, num_ins):  # pragma: no cover
     """DALI's run function for one sample: columns, region, windows, kernels -> whole levels of each view."""
-    views, size = in_shapes[0][0], in_shapes[0][1]
+    columns, region, windows, kernels = _inputs(ins, in_shapes)
+    views, size = columns.shape
     planes = numba.carray(outs[0], (views, 3, size, size), dtype=np.uint8)
-    columns = numba.carray(ins[0], (views, size), dtype=np.int32)
-    region = numba.carray(ins[1], (in_shapes[1][0], in_shapes[1][1], 3), dtype=np.uint8)
-    windows = numba.carray(ins[2], (views, 4), dtype=np.int32)
-    kernels = numba.carray(ins[3], (views,), dtype=np.int32)
     for view in range(views):
         window_to_levels(planes[view], columns[view], _part(region, windows[view]), kernels[view])

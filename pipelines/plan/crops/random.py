@@ -67,19 +67,15 @@ def _scale_aspect(
     crop: Crop, sizes: np.ndarray, u_area: np.ndarray, u_aspect: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     area = (crop.area[0] + u_area * (crop.area[1] - crop.area[0])) * sizes.prod(1)[:, None]
-    aspect = _aspects(crop, u_aspect)
+    low, high = crop.aspect
+    aspect = low + u_aspect * (high - low)
+    if crop.law == "torchvision":
+        aspect = np.exp(np.log(low) + u_aspect * (np.log(high) - np.log(low)))
     tried = np.stack([rounded(np.sqrt(area / aspect)), rounded(np.sqrt(area * aspect))], -1)  # [N, attempts, 2]
     fits = np.all((tried >= 1) & (tried <= sizes[:, None]), axis=-1)
     first = tried[np.arange(len(sizes)), fits.argmax(1)]
     fallback = ~np.any(fits, axis=1)
     return np.where(fallback[:, None], _fallback(crop, sizes), first), fallback
-
-
-def _aspects(crop: Crop, u: np.ndarray) -> np.ndarray:
-    low, high = crop.aspect
-    if crop.law == "torchvision":
-        return np.exp(np.log(low) + u * (np.log(high) - np.log(low)))
-    return low + u * (high - low)
 
 
 def _fallback(crop: Crop, sizes: np.ndarray) -> np.ndarray:

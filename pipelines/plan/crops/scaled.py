@@ -15,18 +15,20 @@ from .random import rounded
 WORDS = 4  # scale, offset y, offset x, one unused
 
 
-def factors(image_sizes: np.ndarray, shorter_side: int | None, scale: float | np.ndarray) -> np.ndarray:
+def factors(
+    image_sizes: np.ndarray,
+    shorter_side: int | np.ndarray | None,
+    scale: float | np.ndarray = 1.0,
+    longer_side: float = np.inf,
+) -> np.ndarray:
     """float64 [N, 1]: the factors by which images are scaled, so that a `scale` of 1 gives them that shorter side.
 
-    image_sizes: int [N, 2], height and width; shorter_side None: a scale of 1 leaves the image as it is.
+    image_sizes: int [N, 2], height and width. shorter_side: int, int [N] or [1]; None: a scale of 1 leaves the image as
+    it is. A factor is less where the longer side would exceed `longer_side`.
     """
     scale = np.broadcast_to(np.asarray(scale, np.float64), len(image_sizes))
-    return (scale if shorter_side is None else scale * shorter_side / image_sizes.min(1))[:, None]
-
-
-def capped_factors(image_sizes: np.ndarray, shorter_side: np.ndarray, longer_side: int) -> np.ndarray:
-    """float64 [N, 1]: factors to `shorter_side` int [N] or [1], or less where the longer side would exceed its own."""
-    return np.minimum(shorter_side / image_sizes.min(1), longer_side / image_sizes.max(1))[:, None]
+    wanted = scale if shorter_side is None else scale * shorter_side / image_sizes.min(1)
+    return np.minimum(wanted, longer_side / image_sizes.max(1))[:, None]
 
 
 def scaled_sizes(image_sizes: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -32,9 +32,9 @@ COUNT = 70
 HERE = str(Path(serving.__file__).parent)
 
 
-def map_workers() -> set[int]:
-    """Actors of Ray Data's pools."""
-    return {pid for pid, name in ray_processes().items() if "MapWorker" in name}
+def workers_now() -> set[int]:
+    """The actors that there are."""
+    return {pid for pid, name in ray_processes().items() if "PoolWorker" in name}
 
 
 class Cluster:
@@ -126,23 +126,23 @@ def test_a_dead_cluster_is_a_sentence_within_seconds(
 
 @pytest.mark.slow
 def test_epochs_are_the_local_loaders_also_when_a_worker_is_killed(cluster: Cluster, store: ImageStore) -> None:
-    """Two epochs of two actors of Ray Data, in order, byte for byte; in the second one actor dies by SIGKILL."""
+    """Two epochs of a loader's own two actors, in order, byte for byte; in the second one actor dies by SIGKILL."""
     local, loader = make(store, 4), RemoteLoader(make(store, 4), actors=2)
     assert len(loader) == len(local) == COUNT // 4
     undisturbed = list(loader)
     assert by_position(*undisturbed) == by_position(*local)
-    workers, batches = map_workers(), []
+    workers, batches = workers_now(), []
     assert len(workers) == 2
     for batch in loader:
         if not batches:
             os.kill(min(workers), signal.SIGKILL)
         batches.append(batch)
-    assert not workers <= map_workers()
+    assert not workers <= workers_now()
     assert [int(batch["plan"]["position"][0]) for batch in batches] == list(range(0, COUNT - 3, 4))
     assert by_position(*batches) == by_position(*local)
     assert loader.epoch == 2 and loader.counters.samples == 2 * len(loader) * 4
     loader.close()
-    wait_until(lambda: not map_workers())
+    wait_until(lambda: not workers_now())
 
 
 def test_a_client_that_is_killed_leaves_no_workers(cluster: Cluster, store: ImageStore) -> None:
@@ -150,9 +150,9 @@ def test_a_client_that_is_killed_leaves_no_workers(cluster: Cluster, store: Imag
     command = [sys.executable, serving.__file__, str(store.path), cluster.address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None and "served" in client.stdout.read(len("served"))
-        assert len(map_workers()) == 1
+        assert len(workers_now()) == 1
         client.kill()
-    wait_until(lambda: not map_workers())
+    wait_until(lambda: not workers_now())
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_trainers_share_a_pool(pool: object, store: ImageStore) -> None:
 def test_a_pool_survives_its_workers(pool: object, store: ImageStore) -> None:
     """One is killed in mid-epoch; Ray starts it again, and order and pixels stay."""
     loader, batches = RemoteLoader(make(store, 2), pool="tests"), []
-    workers = {pid for pid, name in ray_processes().items() if "PoolWorker" in name}
+    workers = workers_now()
     for batch in loader:
         if not batches:
             os.kill(min(workers), signal.SIGKILL)
@@ -241,7 +241,7 @@ def test_the_pool_ends_with_serve(cluster: Cluster, pool: subprocess.Popen[str],
     assert pool.wait(20) == 128 + signal.SIGTERM
     with pytest.raises(InputError, match="the workers on the Ray cluster have ended"):
         list(batches)
-    wait_until(lambda: not any("PoolWorker" in name for name in ray_processes().values()))
+    wait_until(lambda: not workers_now())
     assert not [actor for actor in ray.util.list_named_actors(True) if actor["namespace"] == NAMESPACE]
 
 

@@ -92,7 +92,7 @@ def test_a_script_may_end_in_mid_epoch(mortal: Mortal, store: str) -> None:
     script = started("-c", LOOK, store, mortal.address)
     said, errors = script.communicate(timeout=100)
     assert script.returncode == 0 and said.startswith("4\n") and "Traceback" not in errors, errors
-    wait_until(lambda: not any("MapWorker" in name for name in ray_processes().values()))
+    wait_until(lambda: not any("PoolWorker" in name for name in ray_processes().values()))
 
 
 def test_a_cluster_that_dies_in_mid_epoch_ends_trainers_and_pool_with_a_sentence(mortal: Mortal, store: str) -> None:

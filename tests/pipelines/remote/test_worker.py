@@ -8,17 +8,9 @@ import pytest
 import torch
 from contract import CASES, STORES, Layout, opened
 
-from sdali.pipelines.remote.worker import RemoteBatch, StepList, Worker, spec_of
+from sdali.pipelines.remote.worker import RemoteBatch, Worker, spec_of
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'sdali[ray]'")
-
-
-@pytest.mark.parametrize(("rest", "whole", "more"), [(range(8, 24, 4), range(0, 24, 4), 2), (range(3, 3), range(2), 1)])
-def test_a_step_list_is_the_rest_of_an_epoch_and_whole_ones(rest: range, whole: range, more: int) -> None:
-    """As many steps as it says, in the order of the epochs written out."""
-    steps = StepList(0, 5, rest, whole, more)
-    written = [(5, step) for step in rest] + [(5 + n, step) for n in range(1, more + 1) for step in whole]
-    assert steps.at(range(len(steps))) == written
 
 
 @pytest.mark.parametrize("name", ["classification train, sizes a step", "parsing train", "detection train"])
@@ -28,8 +20,8 @@ def test_a_worker_makes_every_tasks_batches(tmp_path: Path, name: str) -> None:
     loader = opened(name, path, Layout(batch_size=4, world_size=2, threads=1), "cpu", rank=1)
     share = loader._share
     spec = spec_of(loader.store, share, loader._graph, threads=1, max_bad_share=None)
-    steps, worker = StepList(1, 0, share.steps(8), share.steps(), 1), Worker(spec)
-    made = list(worker.results(steps, range(len(steps))))
+    steps, worker = [*((0, step) for step in share.steps(8)), *((1, step) for step in share.steps())], Worker(spec)
+    made = list(worker.results(1, steps))
     loader.load_state_dict({**loader.state_dict(), "position": 8})
     batches = [batch for _ in range(2) for batch in loader]
     assert len(made) == len(batches) == len(steps)
