@@ -29,11 +29,9 @@ from .store.writer import HeatmapWriter
 from .writing import check_group, fill
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from ..pipelines.store.statistics import Statistics
-
-    MapsOf = Callable[[nn.Module, Tensor, Tensor], Tensor]  # model, images, labels -> maps float32 [B, h, w]
 
 LARGEST_GRID = 4096  # cells on each side; our choice, above any image that a map could guide
 
@@ -75,7 +73,7 @@ def generate(
         InputError: images without label, a model that the method does not take or of other classes, an existing `path`.
     """
     from ..pipelines.classification import test_loader
-    from .activation import model_name
+    from .activation import check_exact_map, class_activation_maps, grad_cam, has_exact_map, model_name
 
     if method not in get_args(Method):
         raise InputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
@@ -86,7 +84,11 @@ def generate(
         raise InputError(
             f"{len(unlabelled)} images of {store.path} have no class, the first is {name}; build it without them"
         )
-    method_name, maps_of = _map_maker(model.eval(), method, size)
+    model.eval()
+    if method == "cam":
+        check_exact_map(model, size)  # raises what a probe in vain would hide
+    exact = method == "cam" or (method == "auto" and has_exact_map(model, size))
+    maps_of = class_activation_maps if exact else grad_cam
     options = {"batch_size": batch_size, "size": size, "statistics": statistics, "device": device, "threads": threads}
 
     def maps(missing: np.ndarray) -> Iterator[np.ndarray]:
@@ -100,24 +102,13 @@ def generate(
         path,
         count=len(store),
         images_digest=store.digest,
-        method=f"{method_name} of {model_name(model)} at {size} pixels",
+        method=f"{'CAM' if exact else 'Grad-CAM'} of {model_name(model)} at {size} pixels",
         model_digest=model_digest,
         overwrite=overwrite,
         rank=rank,
         world_size=world_size,
     )
     return fill(writer, maps, progress, commit=batch_size)
-
-
-def _map_maker(model: nn.Module, method: Method, size: int) -> tuple[str, MapsOf]:
-    """The method's name, and the function that makes the maps."""
-    from .activation import check_exact_map, class_activation_maps, grad_cam, has_exact_map
-
-    if method == "cam":
-        check_exact_map(model, size)
-    if method == "cam" or (method == "auto" and has_exact_map(model, size)):
-        return "CAM", class_activation_maps
-    return "Grad-CAM", grad_cam
 
 
 def from_masks(

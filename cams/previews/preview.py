@@ -19,9 +19,8 @@ from ...pipelines.store.heatmaps import HeatmapStore
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics
 from ...pipelines.store.subset import Subset
-from .classification import classification_sheet
+from .crops import crops_sheet
 from .detection import detection_sheet
-from .parsing import parsing_sheet
 
 
 def preview(
@@ -71,7 +70,7 @@ def preview(
             raise InputError(f"{store.path} is a store for scene parsing; give parsing_crop in place of a crop")
         part, maps = _chosen(store, heatmaps, count, seed)
         crops = ParsingAugmentation(crop=parsing_crop or ParsingCrop(), **appearance)
-        sheet = parsing_sheet(part, maps, size=473 if size is None else size, augmentation=crops, **options)
+        sheet = crops_sheet(part, maps, size=473 if size is None else size, augmentation=crops, **options)
     elif parsing_crop not in (None, ParsingCrop()) or isinstance(size, tuple):
         raise InputError(f"{store.path} is no store for scene parsing; leave out parsing_crop and a size of two sides")
     elif store.has_boxes and (store.labels < 0).all():
@@ -83,7 +82,7 @@ def preview(
     else:
         part, maps = _chosen(store, heatmaps, count, seed)
         side = 224 if size is None else size
-        sheet = classification_sheet(part, maps, size=side, augmentation=augmentation, **options)
+        sheet = crops_sheet(part, maps, size=side, augmentation=augmentation, **options)
     write_png(png, sheet, overwrite=overwrite)
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 
