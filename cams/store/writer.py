@@ -25,7 +25,7 @@ from ...pipelines.store.format import HEADER, HEADER_KEY, INDEX, SCHEMA, key
 from ...pipelines.store.heatmaps import FORMAT, MAPS
 from ...pipelines.store.lmdb_write import LmdbFile
 from . import partial
-from .partial import ShardReader, ShardWriter, decode, encode, shard_path, shard_paths
+from .partial import Shard, decode, encode, shard_path, shard_paths
 
 
 class HeatmapWriter:
@@ -64,11 +64,11 @@ class HeatmapWriter:
         with ExitStack() as undo, write_errors(self.path):
             self._file = PartialFile(self.path, overwrite=overwrite) if rank == 0 else None
             undo.callback(self._discard_file)
-            self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
+            self._shard = Shard(shard_path(self.path, rank, world_size), self._binding, writable=True)
             undo.callback(self._shard.close)
             self._done[self._shard.indices()] = True
             for leftover in shard_paths(self.path, other_than=world_size):
-                with closing(ShardReader(leftover, self._binding)) as shard:
+                with closing(Shard(leftover, self._binding)) as shard:
                     self._done[shard.indices()] = True
             undo.pop_all()
 
@@ -96,8 +96,7 @@ class HeatmapWriter:
         self._shard.close()
         with ExitStack() as shards, write_errors(self.path):
             paths = shard_paths(self.path)
-            readers = [shards.enter_context(closing(ShardReader(path, self._binding))) for path in paths]
-            self._merge(readers)
+            self._merge([shards.enter_context(closing(Shard(path, self._binding))) for path in paths])
             self._file.publish()
             for path in paths:
                 path.unlink()
@@ -121,7 +120,7 @@ class HeatmapWriter:
         if self._file is not None:
             self._file.discard()
 
-    def _merge(self, shards: list[ShardReader]) -> None:
+    def _merge(self, shards: list[Shard]) -> None:
         """Write all maps in index order, then the columns, the header and the meta pages."""
         assert self._file is not None
         file = LmdbFile(self._file.descriptor, [MAPS, INDEX, HEADER])
@@ -144,7 +143,7 @@ class HeatmapWriter:
         file.put(HEADER, HEADER_KEY, json.dumps(document).encode())
         file.finish()
 
-    def _maps(self, shards: list[ShardReader]) -> Iterator[np.ndarray]:
+    def _maps(self, shards: list[Shard]) -> Iterator[np.ndarray]:
         """All maps in index order, each checked."""
         for index, shard in enumerate(self._owners(shards)):
             try:
@@ -155,7 +154,7 @@ class HeatmapWriter:
                     f"remove {self.path}.*.partial and start again"
                 ) from None
 
-    def _owners(self, shards: list[ShardReader]) -> Iterable[int]:
+    def _owners(self, shards: list[Shard]) -> Iterable[int]:
         """For each index the number of a shard that holds it."""
         owners = np.full(self.count, -1)
         for number, shard in enumerate(shards):

@@ -49,10 +49,11 @@ class Format(NamedTuple):
 
     def option_descriptions(self) -> dict[str, str]:
         """The docstring under each option, in one line."""
-        texts = parse_from_object(self.options).params
+        texts = _described(self.options).params
         return {text.arg_name: " ".join((text.description or "").split()) for text in texts}
 
 
+_described = functools.cache(parse_from_object)  # which takes 5 ms to find the code of a class
 _formats: dict[str, Format] = {}
 
 
