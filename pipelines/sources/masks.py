@@ -19,8 +19,9 @@ import numpy as np
 from ..errors import InputError
 from ..io.input_files import read_input, read_lines
 from .folder import image_names
-from .mask_png import as_index_png, decode_mask, encode_mask, mask_files
+from .mask_png import as_index_png, decode_mask, encode_mask
 from .registry import source_format
+from .side_files import mask_files
 from .source import LazyItems, Loaded, Source, SourceItem
 
 IGNORE = 255  # the ignore value of most sets, and of renumbered masks
@@ -196,8 +197,8 @@ _LAYOUTS = {
     "camvid": _Layout({"train": ("train", "trainannot"), "val": ("val", "valannot")}, 11, lambda _: _CAMVID),
     "ade20k": _Layout(
         {
-            "train": ("images/training", "annotations/training"),
-            "val": ("images/validation", "annotations/validation"),
+            part: (f"images/{part}{end}", f"annotations/{part}{end}")
+            for part, end in (("train", "ing"), ("val", "idation"))
         },
         0,
         _ade20k_names,

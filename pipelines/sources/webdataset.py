@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..io.input_files import open_input
 from .folder import EXTENSIONS
 from .registry import source_format
-from .source import LazyItems, Loaded, Source, SourceItem, names_in, natural_key, numbered
+from .source import LazyItems, Loaded, Source, SourceItem, checked_names, names_in, natural_key
 
 MOST_BYTES = 256 << 20  # of an image, as from HDF5
 # As the webdataset package splits names: the folders may have dots, the rest ends at its first.
@@ -155,10 +155,5 @@ def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
 
 def _classes(samples: list[_Sample], class_names: Path | None) -> tuple[str, ...]:
     largest = max(samples, key=lambda sample: sample.label)
-    where = f"class {largest.label} of {largest.name}"
-    if class_names is None:
-        return numbered(largest.label, where)
-    names = names_in(class_names)
-    if largest.label >= len(names):
-        raise InputError(f"{where} is outside the {len(names)} classes that {class_names} names")
-    return tuple(names)
+    names = None if class_names is None else names_in(class_names)
+    return checked_names(largest.label, f"class {largest.label} of {largest.name}", names, class_names)
