@@ -28,6 +28,7 @@ IGNORE = 255  # the ignore value of most sets, and of renumbered masks
 _NUMBERED = re.compile(r"(\d+)\s*:\s*(.+)")
 _CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 _ADE20K_CLASSES = 150
+_ADE20K_PARTS = {"train": "training", "val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,7 @@ def _ade20k_names(root: Path) -> list[str]:
 
 _LAYOUTS = {
     "camvid": _Layout({"train": ("train", "trainannot"), "val": ("val", "valannot")}, 11, lambda _: _CAMVID),
-    "ade20k": _Layout(
-        {
-            part: (f"images/{part}{end}", f"annotations/{part}{end}")
-            for part, end in (("train", "ing"), ("val", "idation"))
-        },
-        0,
-        _ade20k_names,
-    ),
+    "ade20k": _Layout({k: (f"images/{v}", f"annotations/{v}") for k, v in _ADE20K_PARTS.items()}, 0, _ade20k_names),
 }
 
 
