@@ -92,7 +92,9 @@ class HeatmapFile:
         self.path = path
         with hdf5_errors(path, KIND, AGAIN):
             file = opened(path)
-            self._check_images(file, store)
+            images = text_attribute(file, "images_digest")
+            if images is not None and images != store.digest:
+                raise InputError(f"the maps in {path} were made from other images than {store.path}; name their store")
             maps = dataset(file, name)
             self._shapes = _shapes(file, maps)
             self._maps = Rows(maps)
@@ -115,11 +117,6 @@ class HeatmapFile:
         if not np.isfinite(values).all():
             raise InputError(f"map {row} of {self.path} has values that are not finite; {AGAIN}")
         return quantise(values)
-
-    def _check_images(self, file: h5py.File, store: ImageStore) -> None:
-        images = text_attribute(file, "images_digest")
-        if images is not None and images != store.digest:
-            raise InputError(f"the maps in {self.path} were made from other images than {store.path}; name their store")
 
     def _rows_of(self, file: h5py.File, store: ImageStore) -> np.ndarray:
         if "names" not in file:

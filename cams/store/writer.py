@@ -31,17 +31,11 @@ from .partial import Shard, decode, encode, shard_path, shard_paths
 class HeatmapWriter:
     """Context manager over an unfinished heatmap store; leaving it keeps what was put, `finish` publishes.
 
-    Args:
-        path: the name of the finished store.
-        count: how many maps the store will have, one for each image.
-        images_digest: digest of the image store that the maps belong to.
-        method: how the maps are made, with every parameter that changes them.
-        model_digest: identity of the model's weights, "" without a model.
-        overwrite: whether a store of that name may be replaced.
-        rank, world_size: of the processes that share the work; this one makes the i with i % world_size == rank.
-
-    Raises:
-        InputError: `path` exists, or is being written by another process, or the disk is full.
+    `path`: the name of the finished store. `count`: how many maps it will have, one for each image. `images_digest`: of
+    the image store that the maps belong to. `method`: how maps are made, with every parameter that changes them.
+    `model_digest`: identity of the model's weights, "" without a model. `rank`, `world_size`: of the processes that
+    share the work; this one makes the i with i % world_size == rank. Raises InputError for a path that exists (unless
+    `overwrite`) or is being written by another process, and for a full disk.
     """
 
     def __init__(
