@@ -58,6 +58,7 @@ class StoreWriter:
         self.record_bytes = 0
         with write_errors(self.path):
             self._file = PartialFile(self.path, overwrite=overwrite)
+        self.partial = self._file.path
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 
@@ -68,11 +69,6 @@ class StoreWriter:
     def file_bytes(self) -> int:
         """Bytes of the published file."""
         return self.path.stat().st_size
-
-    @property
-    def partial(self) -> Path:
-        """Where the file lies until it is published."""
-        return self._file.path
 
     def add(
         self,
