@@ -15,7 +15,7 @@ Files of the last two groups raise NeedsTranscoding. Sizes of others agree with 
 from __future__ import annotations
 
 from ..errors import InputError
-from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, check_pixels, jpeg_header, png_header
+from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, jpeg_header, png_header
 from .pillow import pillow_header
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "NeedsTranscoding", "fault", "probe"]
@@ -52,5 +52,8 @@ def probe(data: bytes | memoryview, *, max_pixels: int = MAX_PIXELS) -> ImageHea
         header = pillow_header(bytes(data))
     if header.height < 1 or header.width < 1:
         raise InputError(f"is damaged: it claims {header.height} x {header.width} px")
-    check_pixels(header.height, header.width, max_pixels)
+    if header.height * header.width > max_pixels:
+        raise InputError(
+            f"has {header.height:,} x {header.width:,} px, more than the {max_pixels:,} allowed (max_pixels)"
+        )
     return header

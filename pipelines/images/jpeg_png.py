@@ -35,12 +35,6 @@ class ImageHeader:
     orientation: int = 1
 
 
-def check_pixels(height: int, width: int, max_pixels: int) -> None:
-    """Raise InputError with a reason for more pixels than are allowed."""
-    if height * width > max_pixels:
-        raise InputError(f"has {height:,} x {width:,} px, more than the {max_pixels:,} allowed (max_pixels)")
-
-
 def oriented(format: str, height: int, width: int, orientation: int) -> ImageHeader:
     """The header of an image stored as height x width; orientations 5 to 8 transpose it (EXIF 2.32, tag 274)."""
     if orientation >= 5:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, check_pixels, exif_orientation, oriented
+from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, exif_orientation, oriented
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -76,7 +76,10 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
 
     name = sniff(data)
     with _opened(data, name) as image:
-        check_pixels(image.height, image.width, max_pixels)
+        if image.width * image.height > max_pixels:
+            raise InputError(
+                f"has {image.width * image.height:,} pixels, more than the {max_pixels:,} allowed (max_pixels)"
+            )
         if image.mode in ("F", "I"):
             raise InputError("has 32-bit samples; convert it to 8 or 16 bits, with a scale of your choice")
         try:
