@@ -128,7 +128,7 @@ class HeatmapFile:
         names = text(dataset(file, "names"))
         if len(names) != len(self._maps):
             raise ValueError(f"it has {len(self._maps):,} maps, but {len(names):,} names")
-        if names == list(store.names):
+        if names == list(store.names):  # also where names repeat, in a file of our own
             return np.arange(len(store))
         row_of = {name: row for row, name in enumerate(names)}
         if len(row_of) < len(names):
