@@ -15,6 +15,7 @@ The store is one LMDB file (format 0.9), immutable once published:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
@@ -122,6 +123,9 @@ class HeatmapStore:
             damaged = next(i for i, a, b in zip(indices.tolist(), checksums, expected, strict=True) if a != b)
             raise InputError(f"heatmap {damaged} of {self.path} fails its checksum; {AGAIN}")
         return records, shapes
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
 
     def check(self, store: ImageStore) -> None:
         """Raise InputError unless the maps were made from exactly these images."""
