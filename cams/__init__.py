@@ -9,36 +9,18 @@ from __future__ import annotations
 if not __name__.startswith("sdali."):
     raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from ..pipelines.lazy_names import lazy_names
+
+if TYPE_CHECKING:  # where each name is: for type checkers and editors, and for lazy_names
     from .activation import class_activation_maps, grad_cam, has_exact_map
     from .heatmaps import from_boxes, from_hdf5, from_masks, from_rare_classes, generate
     from .previews.preview import preview
 
-_MODULES = {
-    ".activation": ("class_activation_maps", "grad_cam", "has_exact_map"),
-    ".heatmaps": ("from_boxes", "from_hdf5", "from_masks", "from_rare_classes", "generate"),
-    ".previews.preview": ("preview",),
-}
-
 __all__ = [
-    "class_activation_maps",
-    "from_boxes",
-    "from_hdf5",
-    "from_masks",
-    "from_rare_classes",
-    "generate",
-    "grad_cam",
-    "has_exact_map",
-    "preview",
-]
+    "class_activation_maps", "from_boxes", "from_hdf5", "from_masks", "from_rare_classes", "generate", "grad_cam",
+    "has_exact_map", "preview",
+]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its module (PEP 562)."""
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(module, __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, __file__)

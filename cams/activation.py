@@ -98,19 +98,10 @@ def class_activation_maps(model: nn.Module, images: Tensor, labels: Tensor) -> T
 def grad_cam(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Grad-CAM: the map of each image's class, from one forward pass and the head's backward pass.
 
-    No parameter gets a gradient.
-
-    Args:
-        model: a timm classifier in evaluation mode, with features [B, C, h, w], [B, h, w, C] (Swin), or tokens
-            [B, prefix + h * w, C] on the grid of its patches, or else on a square grid (ViT).
-        images: float [B, 3, S, S], normalised, on the model's device.
-        labels: int64 [B], each below the model's number of classes.
-
-    Returns:
-        float32 [B, h, w], signed, unscaled.
-
-    Raises:
-        InputError: the model's features lie on no grid, or its scores are not finite.
+    Arguments and result are those of `class_activation_maps`; any head will do, and features may also be tokens
+    [B, prefix + h * w, C] on the grid of the model's patches, or else on a square grid (ViT). No parameter gets a
+    gradient. Raises InputError for a model in training mode, a label that does not fit it, features that lie on no
+    grid, and scores that are not finite.
     """
     _check_evaluating(model)
     of_class_token = getattr(model, "global_pool", None) == "token"
@@ -137,7 +128,6 @@ def _check_evaluating(model: nn.Module) -> None:
 
 
 def _check_labels(labels: Tensor, classes: int, model: nn.Module) -> None:
-    """Raise InputError for a label without a score."""
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise InputError(
             f"labels from {int(labels.min())} to {int(labels.max())} do not fit {model_name(model)} with {classes} "
@@ -146,7 +136,6 @@ def _check_labels(labels: Tensor, classes: int, model: nn.Module) -> None:
 
 
 def _check_finite(logits: Tensor, model: nn.Module) -> None:
-    """Raise InputError for scores that are infinite or not a number."""
     if not bool(torch.isfinite(logits).all()):
         raise InputError(
             f"{model_name(model)} gives scores that are not finite: its training has diverged, train it again"

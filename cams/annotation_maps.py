@@ -27,14 +27,9 @@ NOT_FOREGROUND = (0, 255)  # background and "ignore" in most sets of masks (VOC,
 
 
 def mask_heatmap(mask: np.ndarray, foreground: tuple[int, ...] | None = None, grid: int = GRID) -> np.ndarray:
-    """The share of foreground pixels in each cell, scaled so that the largest is 255.
+    """uint8 [grid, grid]: the share of foreground pixels in each cell, scaled so that the largest, if any, is 255.
 
-    Args:
-        mask: uint8 [H, W], the class of each pixel.
-        foreground: the classes that are the object; None: all but 0 and 255.
-
-    Returns:
-        uint8 [grid, grid]; all zero where the mask has no foreground.
+    mask: uint8 [H, W], the class of each pixel; foreground: the classes that are the object, None: all but 0 and 255.
     """
     is_foreground = np.zeros(256)
     values = set(range(256)) - set(NOT_FOREGROUND) if foreground is None else foreground
@@ -43,14 +38,9 @@ def mask_heatmap(mask: np.ndarray, foreground: tuple[int, ...] | None = None, gr
 
 
 def boxes_heatmap(boxes: np.ndarray, height: int, width: int, grid: int = GRID) -> np.ndarray:
-    """The share of each cell inside any of the boxes, scaled so that the largest is 255.
+    """uint8 [grid, grid]: the share of each cell inside any of the boxes, scaled so that the largest, if any, is 255.
 
-    Args:
-        boxes: float [K, 4] xyxy pixels; parts outside the image do not count, overlaps count once.
-        height, width: size of the oriented image in pixels.
-
-    Returns:
-        uint8 [grid, grid]; all zero without boxes.
+    boxes: float [K, 4] xyxy pixels of an image of this size; parts outside it do not count, overlaps count once.
     """
     left, top, right, bottom = np.clip(boxes.astype(np.float64), 0, [width, height, width, height]).T
     xs, ys = np.unique(np.r_[0, left, right, width]), np.unique(np.r_[0, top, bottom, height])
@@ -70,14 +60,9 @@ def value_weights(frequencies: ClassFrequencies) -> np.ndarray:
 
 
 def rare_class_heatmap(mask: np.ndarray, weight_of: np.ndarray, grid: int = GRID) -> np.ndarray:
-    """The mean weight of the pixels in each cell, rounded as the module's docstring explains.
+    """uint8 [grid, grid]: the mean weight of the pixels in each cell, rounded as the module's docstring explains.
 
-    Args:
-        mask: uint8 [H, W].
-        weight_of: float64 [256], the weight of each mask value.
-
-    Returns:
-        uint8 [grid, grid]; all zero where no pixel has a weight.
+    mask: uint8 [H, W]; weight_of: float64 [256], the weight of each mask value.
     """
     means = pixel_means(weight_of[mask], grid)
     if not means.any():
@@ -93,15 +78,10 @@ def pixel_means(values: np.ndarray, grid: int) -> np.ndarray:
 
 
 def cell_shares(values: np.ndarray, ys: np.ndarray, xs: np.ndarray, grid: int) -> np.ndarray:
-    """Mean over each of grid x grid equal cells of a picture whose pixels may have any sizes.
+    """float64 [grid, grid]: mean over each of grid x grid equal cells of a picture whose pixels may have any sizes.
 
-    Args:
-        values: float64 [m, n], constant inside each pixel.
-        ys, xs: float64 [m + 1] and [n + 1], ascending edges of the pixels; cells divide `ys[0]..ys[-1]` and
-            `xs[0]..xs[-1]`.
-
-    Returns:
-        float64 [grid, grid].
+    values: float64 [m, n], constant inside each pixel; ys, xs: float64 [m + 1] and [n + 1], ascending, the edges of the
+    pixels, between the first and last of which the cells lie.
     """
     return _cell_means(_cell_means(values, ys, grid).T, xs, grid).T
 

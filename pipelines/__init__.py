@@ -14,10 +14,11 @@ from __future__ import annotations
 if not __name__.startswith("sdali."):
     raise ImportError(f"import sdali.{__name__} instead of {__name__}: a bare import duplicates every class")
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the same names for type checkers and editors
+from .lazy_names import lazy_names
+
+if TYPE_CHECKING:  # where each name is: for type checkers and editors, and for lazy_names
     from . import classification, detection, parsing, sources
     from .build.build import build as build_store
     from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, ParsingAugmentation, ParsingCrop
@@ -41,32 +42,4 @@ __all__ = [
     "classification", "detection", "join_stores", "measure_statistics", "parsing", "sources", "torchvision_targets",
 ]  # fmt: skip
 
-_NAMES_OF = {
-    "build.build": ["build_store"],
-    "config": ["Augmentation", "Colour", "Crop", "DetectionAugmentation", "IouCrop", "ParsingAugmentation",
-               "ParsingCrop"],
-    "errors": ["BadSampleError", "InputError"],
-    "loader.options": ["TestLoaderOptions", "TrainLoaderOptions"],
-    "loader.soft_labels": ["SoftLabels"],
-    "loader.torchvision_targets": ["torchvision_targets"],
-    "plan.colour": ["apply_colour"],
-    "remote.loader": ["RemoteLoader"],
-    "store.heatmaps": ["HeatmapStore"],
-    "store.join": ["join_stores"],
-    "store.reader": ["ImageStore"],
-    "store.measure": ["measure_statistics"],
-    "store.statistics": ["IMAGENET", "Statistics"],
-    "store.subset": ["Subset"],
-}  # fmt: skip
-_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
-_NAME_THERE = {"build_store": "build", "join_stores": "join", "measure_statistics": "measure"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    if name not in _MODULE_OF:  # a module itself
-        return import_module(f".{name}", __name__)
-    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), _NAME_THERE.get(name, name))
-    globals()[name] = value  # so that the next use finds it there
-    return value
+__getattr__ = lazy_names(__name__, __file__)

@@ -19,10 +19,9 @@ SUPERSAMPLED = 4  # lines are drawn at four times the size and averaged: smooth 
 
 
 def heatmap_overlay(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """The picture in grey under the map's colours (inferno), more opaque where the map is higher.
+    """The picture in grey under the colours (inferno) of its map uint8 [h, w], more opaque where the map is higher.
 
-    Args:
-        heatmap: uint8 [h, w] over the whole picture; values are interpolated between the centres of its cells.
+    Values are interpolated between the centres of the map's cells.
     """
     height, width = picture.shape[:2]
     heat = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -37,9 +36,7 @@ def windows_drawn(
 ) -> np.ndarray:
     """The picture, dimmed, with a rectangle and a dot at its centre for each window, later ones on top.
 
-    Args:
-        windows: y, x, height, width of each.
-        colours: one for each window; None draws it thin and white.
+    windows: y, x, height, width of each; colours: one for each, None draws it thin and white.
     """
     height, breadth = picture.shape[:2]
     layer = Image.new("RGBA", (breadth * SUPERSAMPLED, height * SUPERSAMPLED), DIMMING)

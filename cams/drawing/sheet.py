@@ -31,16 +31,18 @@ def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height
 
     groups: (title, number of columns) from left to right; height: that of a row without its caption, in pixels.
     """
-    lefts, right = _column_lefts(groups, rows)
+    lefts, edge = _column_lefts(groups, rows)
     caption, first = _line_height(CAPTION_SIZE), MARGIN + _line_height(TITLE_SIZE) + GAP
     pitch = caption + height + ROW_GAP
-    sheet = Image.new("RGB", (right + MARGIN, first + pitch * len(rows) - ROW_GAP + MARGIN), "white")
+    sheet = Image.new("RGB", (edge + MARGIN, first + pitch * len(rows) - ROW_GAP + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     for (title, _), left in zip(groups, lefts, strict=True):
         draw.text((left[0], MARGIN), title, INK, font(TITLE_SIZE))
     for number, row in enumerate(rows):
         top = first + number * pitch
-        _write_caption(draw, top, row)
+        draw.text((MARGIN, top), row.name, INK, font(CAPTION_SIZE))
+        right = MARGIN + draw.textlength(row.name + "   ", font(CAPTION_SIZE))
+        draw.text((right, top), row.details, SOFT, font(CAPTION_SIZE))
         for left, picture in zip(chain(*lefts), row.cells, strict=True):
             sheet.paste(Image.fromarray(picture), (left, top + caption))
     return sheet
@@ -78,12 +80,6 @@ def _column_lefts(groups: Sequence[tuple[str, int]], rows: Sequence[Row]) -> tup
         end = max(edges[-1] - GAP, begin + math.ceil(font(TITLE_SIZE).getlength(title)))
         begin = end + GROUP_GAP
     return groups_lefts, end
-
-
-def _write_caption(draw: ImageDraw.ImageDraw, top: int, row: Row) -> None:
-    caption = font(CAPTION_SIZE)
-    draw.text((MARGIN, top), row.name, INK, caption)
-    draw.text((MARGIN + draw.textlength(row.name + "   ", caption), top), row.details, SOFT, caption)
 
 
 def _line_height(size: int) -> int:

@@ -19,9 +19,8 @@ from ...pipelines.store.heatmaps import HeatmapStore
 from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics
 from ...pipelines.store.subset import Subset
-from .classification import classification_sheet
+from .crops import crops_sheet
 from .detection import detection_sheet
-from .parsing import parsing_sheet
 
 
 def preview(
@@ -66,24 +65,22 @@ def preview(
     augmentation = augmentation or Augmentation()
     appearance = {name: getattr(augmentation, name) for name in ("colour", "flip", "interpolations")}
     options = {"seed": checked_seed(seed), "statistics": statistics or store.statistics or IMAGENET, "threads": threads}
-    if store.ignore_index is not None:
-        if augmentation.crop != Crop():
-            raise InputError(f"{store.path} is a store for scene parsing; give parsing_crop in place of a crop")
-        part, maps = _chosen(store, heatmaps, count, seed)
-        crops = ParsingAugmentation(crop=parsing_crop or ParsingCrop(), **appearance)
-        sheet = parsing_sheet(part, maps, size=473 if size is None else size, augmentation=crops, **options)
-    elif parsing_crop not in (None, ParsingCrop()) or isinstance(size, tuple):
+    of_pixels = store.ignore_index is not None
+    of_objects = not of_pixels and store.has_boxes and bool((store.labels < 0).all())
+    if of_pixels and augmentation.crop != Crop():
+        raise InputError(f"{store.path} is a store for scene parsing; give parsing_crop in place of a crop")
+    if not of_pixels and (parsing_crop not in (None, ParsingCrop()) or isinstance(size, tuple)):
         raise InputError(f"{store.path} is no store for scene parsing; leave out parsing_crop and a size of two sides")
-    elif store.has_boxes and (store.labels < 0).all():
-        if heatmaps is not None:
-            raise InputError(f"{store.path} has objects, whose crops no heatmap guides; heatmaps must be left out")
-        part, _ = _chosen(store, None, count, seed)
-        shorter_side, boxes = 224 if size is None else size, DetectionAugmentation(**appearance)
-        sheet = detection_sheet(part, shorter_side=shorter_side, augmentation=boxes, **options)
+    if of_objects and heatmaps is not None:
+        raise InputError(f"{store.path} has objects, whose crops no heatmap guides; heatmaps must be left out")
+    part, maps = _chosen(store, heatmaps, count, seed)
+    side: Any = (473 if of_pixels else 224) if size is None else size
+    if of_objects:
+        boxes = DetectionAugmentation(**appearance)
+        sheet = detection_sheet(part, shorter_side=side, augmentation=boxes, **options)
     else:
-        part, maps = _chosen(store, heatmaps, count, seed)
-        side = 224 if size is None else size
-        sheet = classification_sheet(part, maps, size=side, augmentation=augmentation, **options)
+        crops = ParsingAugmentation(crop=parsing_crop or ParsingCrop(), **appearance) if of_pixels else augmentation
+        sheet = crops_sheet(part, maps, size=side, augmentation=crops, **options)
     write_png(png, sheet, overwrite=overwrite)
     return {"file": str(png), "height": sheet.height, "width": sheet.width, "images": list(part.names)}
 

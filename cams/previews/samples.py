@@ -6,7 +6,7 @@ mean and deviation put back and clipped to [0, 1]. So what is out of line in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ import numpy as np
 from ...pipelines.images.pillow import decode
 from ...pipelines.store.statistics import Statistics
 from ...pipelines.store.subset import Subset
-from ..drawing.overlay import Colour, heatmap_overlay, windows_drawn
-from ..drawing.sheet import fitted, framed
+from ..drawing.overlay import Colour
+from ..drawing.sheet import fitted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,35 +33,6 @@ def batches_of(train_loader: Callable[..., Any], part: Subset, *, epochs: int = 
     loader = train_loader(part, batch_size=len(part), order="sequential", device="cpu", **options)
     with closing(loader):
         return [batch for _ in range(epochs) for batch in loader]
-
-
-def crop_titles(heatmaps: list[np.ndarray] | None) -> list[tuple[str, int]]:
-    """Titles over the columns of `crop_cells`, with the number of columns under each."""
-    heatmap = [("Heatmap", 1)] * (heatmaps is not None)
-    return [*heatmap, (f"Windows of {EPOCHS} epochs", 1), ("The marked windows, as the network gets them", len(MARKED))]
-
-
-def crop_cells(
-    part: Subset,
-    index: int,
-    picture: np.ndarray,
-    heatmaps: list[np.ndarray] | None,
-    batches: list[Any],
-    tensors: Iterable[np.ndarray],
-) -> list[np.ndarray]:
-    """A sample's heatmap over its picture, its windows of all epochs, and the pictures of its marked tensors in frames.
-
-    picture: `image_of` the sample; heatmaps: of all samples; tensors: RGB uint8, of this sample in the last epochs.
-    """
-    height, width = part.sizes[index].tolist()
-    scale = np.array([picture.shape[0] / height, picture.shape[1] / width] * 2)
-    windows = np.stack([batch["plan"]["window"][index] for batch in batches])
-    marks = (None,) * (len(windows) - len(MARKED)) + MARKED
-    return [
-        *([] if heatmaps is None else [heatmap_overlay(picture, heatmaps[index])]),
-        windows_drawn(picture, windows * scale, marks),
-        *(framed(tensor, colour) for tensor, colour in zip(tensors, MARKED, strict=True)),
-    ]
 
 
 def image_of(part: Subset, index: int, cell: int | None = CELL) -> np.ndarray:

@@ -92,7 +92,9 @@ class HeatmapFile:
         self.path = path
         with hdf5_errors(path, KIND, AGAIN):
             file = opened(path)
-            self._check_images(file, store)
+            images = text_attribute(file, "images_digest")
+            if images is not None and images != store.digest:
+                raise InputError(f"the maps in {path} were made from other images than {store.path}; name their store")
             maps = dataset(file, name)
             self._shapes = _shapes(file, maps)
             self._maps = Rows(maps)
@@ -116,11 +118,6 @@ class HeatmapFile:
             raise InputError(f"map {row} of {self.path} has values that are not finite; {AGAIN}")
         return quantise(values)
 
-    def _check_images(self, file: h5py.File, store: ImageStore) -> None:
-        images = text_attribute(file, "images_digest")
-        if images is not None and images != store.digest:
-            raise InputError(f"the maps in {self.path} were made from other images than {store.path}; name their store")
-
     def _rows_of(self, file: h5py.File, store: ImageStore) -> np.ndarray:
         if "names" not in file:
             if len(self._maps) != len(store):
@@ -131,7 +128,7 @@ class HeatmapFile:
         names = text(dataset(file, "names"))
         if len(names) != len(self._maps):
             raise ValueError(f"it has {len(self._maps):,} maps, but {len(names):,} names")
-        if names == list(store.names):
+        if names == list(store.names):  # also where names repeat, in a file of our own
             return np.arange(len(store))
         row_of = {name: row for row, name in enumerate(names)}
         if len(row_of) < len(names):

@@ -72,84 +72,63 @@ def shard_paths(target: Path, *, other_than: int | None = None) -> list[Path]:
     return sorted(path for path, match in found if match and int(match[1]) != other_than)
 
 
-def _write_records(environment: lmdb.Environment, database: Any, items: Sequence[tuple[bytes, bytes]]) -> None:
-    """Put (key, value) pairs in one transaction, in a map that is doubled until they fit."""
-    while True:
-        try:
-            with environment.begin(write=True) as transaction:
-                for key, value in items:
-                    transaction.put(key, value, db=database)
-            return
-        except lmdb.MapFullError:
-            environment.set_mapsize(2 * environment.info()["map_size"])
+class Shard:
+    """A partial file, locked: read by rank 0, or `writable` by its own rank.
 
+    One that is damaged or bound to something else has no maps to read, and is emptied to write.
+    """
 
-class ShardReader:
-    """The committed maps of one partial file; none where the file is damaged or bound to something else."""
-
-    def __init__(self, path: Path, binding: dict[str, Any]) -> None:
-        self._descriptor = _lock(path, os.O_RDONLY, fcntl.LOCK_SH)
-        self._environment = _open_bound(path, binding, readonly=True)
-        if self._environment is not None:
-            self._database = self._environment.open_db(MAPS, create=False)
-            self._transaction = self._environment.begin()
+    def __init__(self, path: Path, binding: dict[str, Any], *, writable: bool = False) -> None:
+        flags, operation = (os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) if writable else (os.O_RDONLY, fcntl.LOCK_SH)
+        refusal = f"{path} is being written by another process; wait for it, or stop it"
+        self._descriptor = locked(lambda: os.open(path, flags | os.O_NOFOLLOW, 0o644), path, operation, refusal)
+        with ExitStack() as undo:
+            undo.callback(os.close, self._descriptor)
+            environment = _open_bound(path, binding, readonly=not writable)
+            if environment is None and writable:
+                os.ftruncate(self._descriptor, 0)
+                environment = _open(path, readonly=False)
+                environment.open_db(MAPS)  # first: whatever carries the binding is taken for whole, also after a kill
+                _put(environment, environment.open_db(HEADER), [(HEADER_KEY, json.dumps(binding).encode())])
+            self._environment: Any = environment
+            self._maps = None if environment is None else environment.open_db(MAPS, create=False)
+            undo.pop_all()
 
     def indices(self) -> np.ndarray:
         """int64 [n], ascending."""
-        return _indices(self._environment) if self._environment is not None else np.zeros(0, np.int64)
+        if self._environment is None:
+            return np.zeros(0, np.int64)
+        with self._environment.begin(self._maps) as transaction:
+            return np.frombuffer(b"".join(transaction.cursor().iternext(values=False)), ">u8").astype(np.int64)
 
     def get(self, key: bytes) -> bytes:
         """The record of one of `indices()`."""
-        record = self._transaction.get(key, db=self._database)
-        assert record is not None
-        return record
-
-    def close(self) -> None:
-        if self._environment is not None:
-            self._transaction.abort()
-            self._environment.close()
-        os.close(self._descriptor)
-
-
-class ShardWriter:
-    """One rank's partial file, locked; emptied first where it is damaged or bound to something else."""
-
-    def __init__(self, path: Path, binding: dict[str, Any]) -> None:
-        self._descriptor = _lock(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
-        with ExitStack() as undo:
-            undo.callback(os.close, self._descriptor)
-            self._environment = _open_bound(path, binding, readonly=False) or self._begin(path, binding)
-            self._database = self._environment.open_db(MAPS)
-            undo.pop_all()
-
-    def _begin(self, path: Path, binding: dict[str, Any]) -> lmdb.Environment:
-        """An empty partial file that carries the binding."""
-        os.ftruncate(self._descriptor, 0)
-        environment = _open(path, readonly=False)
-        environment.open_db(MAPS)
-        _write_records(environment, environment.open_db(HEADER), [(HEADER_KEY, json.dumps(binding).encode())])
-        return environment
-
-    def indices(self) -> np.ndarray:
-        """int64 [n], ascending."""
-        return _indices(self._environment)
+        with self._environment.begin(self._maps) as transaction:
+            return transaction.get(key)
 
     def put(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Commit (key, record) pairs, all or none."""
-        _write_records(self._environment, self._database, items)
+        _put(self._environment, self._maps, items)
 
     def close(self) -> None:
         """Unlock the file and leave it where it is; may be called twice."""
         if self._descriptor >= 0:
-            self._environment.close()
+            if self._environment is not None:
+                self._environment.close()
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def _lock(path: Path, flags: int, operation: int) -> int:
-    """Descriptor of a file that is locked, and that `path` still leads to: a finished run may just have removed it."""
-    refusal = f"{path} is being written by another process; wait for it, or stop it"
-    return locked(lambda: os.open(path, flags | os.O_NOFOLLOW, 0o644), path, operation, refusal)
+def _put(environment: lmdb.Environment, database: Any, items: Sequence[tuple[bytes, bytes]]) -> None:
+    """Put pairs in one transaction, in a map that is doubled until they fit."""
+    while True:
+        try:
+            with environment.begin(database, write=True) as transaction:
+                for key, value in items:
+                    transaction.put(key, value)
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()["map_size"])
 
 
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
@@ -175,9 +154,3 @@ def _open_bound(path: Path, binding: dict[str, Any], *, readonly: bool) -> lmdb.
         pass
     environment.close()
     return None
-
-
-def _indices(environment: lmdb.Environment) -> np.ndarray:
-    with environment.begin() as transaction:
-        cursor = transaction.cursor(environment.open_db(MAPS, txn=transaction, create=False))
-        return np.frombuffer(b"".join(cursor.iternext(values=False)), ">u8").astype(np.int64)

@@ -25,23 +25,17 @@ from ...pipelines.store.format import HEADER, HEADER_KEY, INDEX, SCHEMA, key
 from ...pipelines.store.heatmaps import FORMAT, MAPS
 from ...pipelines.store.lmdb_write import LmdbFile
 from . import partial
-from .partial import ShardReader, ShardWriter, decode, encode, shard_path, shard_paths
+from .partial import Shard, decode, encode, shard_path, shard_paths
 
 
 class HeatmapWriter:
     """Context manager over an unfinished heatmap store; leaving it keeps what was put, `finish` publishes.
 
-    Args:
-        path: the name of the finished store.
-        count: how many maps the store will have, one for each image.
-        images_digest: digest of the image store that the maps belong to.
-        method: how the maps are made, with every parameter that changes them.
-        model_digest: identity of the model's weights, "" without a model.
-        overwrite: whether a store of that name may be replaced.
-        rank, world_size: of the processes that share the work; this one makes the i with i % world_size == rank.
-
-    Raises:
-        InputError: `path` exists, or is being written by another process, or the disk is full.
+    `path`: the name of the finished store. `count`: how many maps it will have, one for each image. `images_digest`: of
+    the image store that the maps belong to. `method`: how maps are made, with every parameter that changes them.
+    `model_digest`: identity of the model's weights, "" without a model. `rank`, `world_size`: of the processes that
+    share the work; this one makes the i with i % world_size == rank. Raises InputError for a path that exists (unless
+    `overwrite`) or is being written by another process, and for a full disk.
     """
 
     def __init__(
@@ -64,11 +58,11 @@ class HeatmapWriter:
         with ExitStack() as undo, write_errors(self.path):
             self._file = PartialFile(self.path, overwrite=overwrite) if rank == 0 else None
             undo.callback(self._discard_file)
-            self._shard = ShardWriter(shard_path(self.path, rank, world_size), self._binding)
+            self._shard = Shard(shard_path(self.path, rank, world_size), self._binding, writable=True)
             undo.callback(self._shard.close)
             self._done[self._shard.indices()] = True
             for leftover in shard_paths(self.path, other_than=world_size):
-                with closing(ShardReader(leftover, self._binding)) as shard:
+                with closing(Shard(leftover, self._binding)) as shard:
                     self._done[shard.indices()] = True
             undo.pop_all()
 
@@ -96,8 +90,7 @@ class HeatmapWriter:
         self._shard.close()
         with ExitStack() as shards, write_errors(self.path):
             paths = shard_paths(self.path)
-            readers = [shards.enter_context(closing(ShardReader(path, self._binding))) for path in paths]
-            self._merge(readers)
+            self._merge([shards.enter_context(closing(Shard(path, self._binding))) for path in paths])
             self._file.publish()
             for path in paths:
                 path.unlink()
@@ -121,7 +114,7 @@ class HeatmapWriter:
         if self._file is not None:
             self._file.discard()
 
-    def _merge(self, shards: list[ShardReader]) -> None:
+    def _merge(self, shards: list[Shard]) -> None:
         """Write all maps in index order, then the columns, the header and the meta pages."""
         assert self._file is not None
         file = LmdbFile(self._file.descriptor, [MAPS, INDEX, HEADER])
@@ -144,7 +137,7 @@ class HeatmapWriter:
         file.put(HEADER, HEADER_KEY, json.dumps(document).encode())
         file.finish()
 
-    def _maps(self, shards: list[ShardReader]) -> Iterator[np.ndarray]:
+    def _maps(self, shards: list[Shard]) -> Iterator[np.ndarray]:
         """All maps in index order, each checked."""
         for index, shard in enumerate(self._owners(shards)):
             try:
@@ -155,7 +148,7 @@ class HeatmapWriter:
                     f"remove {self.path}.*.partial and start again"
                 ) from None
 
-    def _owners(self, shards: list[ShardReader]) -> Iterable[int]:
+    def _owners(self, shards: list[Shard]) -> Iterable[int]:
         """For each index the number of a shard that holds it."""
         owners = np.full(self.count, -1)
         for number, shard in enumerate(shards):

@@ -24,7 +24,7 @@ from ..io.parallel import adaptive_map
 from ..io.progress import Track, track
 from ..sources.source import Source, SourceItem
 from ..store.join import ShardedWriter
-from ..store.verify import FullDecode, in_batches
+from ..store.verify import FullDecode
 from ..store.writer import StoreWriter
 from .prepare import Preparation, Prepared, Refused, decoded_mask
 
@@ -108,14 +108,15 @@ def _writer(source: Source, path: Path, overwrite: bool, shard_bytes: int | None
 
 def _decoded(outcomes: Iterable[Prepared | Refused], decoder: FullDecode) -> Generator[Prepared | Refused, None, None]:
     """The same samples in the same order; those whose pixels or mask do not decode are refused."""
-    sized = ((each, each.height * each.width if isinstance(each, Prepared) else 0) for each in outcomes)
-    for group in in_batches(sized):
-        samples = [each for each in group if isinstance(each, Prepared)]
-        sizes = [(sample.height, sample.width) for sample in samples]
-        reasons = iter(decoder.reasons([sample.content.data for sample in samples], sizes) if samples else [])
-        for each in group:
-            reason = (next(reasons) or _mask_reason(each)) if isinstance(each, Prepared) else None
-            yield Refused(each.item, reason) if reason else each
+    samples = (
+        (each, each.content.data, (each.height, each.width)) if isinstance(each, Prepared) else (each, None, (0, 0))
+        for each in outcomes
+    )
+    for each, reason in decoder.checked(samples):
+        if isinstance(each, Prepared) and (wrong := reason or _mask_reason(each)):
+            yield Refused(each.item, wrong)
+        else:
+            yield each
 
 
 def _mask_reason(sample: Prepared) -> str | None:
@@ -219,28 +220,24 @@ class BoxTally:
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
         self._objects = np.zeros(len(self._classes), np.int64)
-        self._clipped = self._dropped = self._difficult = self._empty = 0
+        self._counts = np.zeros(4, np.int64)
 
     def add(self, sample: Prepared) -> None:
         """Count one sample that goes into the store."""
-        boxes = sample.content.boxes
-        if boxes is None:
-            return
-        self._objects += np.bincount(boxes.labels, minlength=len(self._objects))
-        self._difficult += int(boxes.difficult.sum())
-        self._empty += not len(boxes.labels)
-        self._clipped += sample.clipped
-        self._dropped += sample.dropped
+        if (boxes := sample.content.boxes) is not None:
+            self._objects += np.bincount(boxes.labels, minlength=len(self._objects))
+            self._counts += [sample.clipped, sample.dropped, boxes.difficult.sum(), not len(boxes.labels)]
 
     def report(self) -> dict[str, Any]:
         """JSON-able: `boxes` that were kept; `boxes_clipped`, those of them that reached beyond the image;
         `boxes_dropped`, those that had nothing inside; `objects` by class; `difficult`; `images_without_objects`.
         """
+        clipped, dropped, difficult, without = self._counts.tolist()
         return {
             "boxes": int(self._objects.sum()),
-            "boxes_clipped": self._clipped,
-            "boxes_dropped": self._dropped,
+            "boxes_clipped": clipped,
+            "boxes_dropped": dropped,
             "objects": dict(zip(self._classes, self._objects.tolist(), strict=True)),
-            "difficult": self._difficult,
-            "images_without_objects": self._empty,
+            "difficult": difficult,
+            "images_without_objects": without,
         }

@@ -128,11 +128,13 @@ def png_header(data: bytes) -> ImageHeader:
         length, kind = struct.unpack_from(">I4s", data, position) if position + 8 <= len(data) else (0, b"")
         if not kind or position + 12 + length > len(data):
             raise InputError("is truncated: the PNG has no end chunk")
-        if kind[0] < _LOWER_CASE and _damaged(data, position + 4, length + 4):
+        end = position + 8 + length  # where the CRC32 of name and content stands
+        checked, expected = memoryview(data)[position + 4 : end], int.from_bytes(data[end : end + 4], "big")
+        if kind[0] < _LOWER_CASE and zlib.crc32(checked) != expected:
             raise InputError(f"is damaged: the CRC of the PNG's {kind.decode('latin-1')} chunk is wrong")
         if kind == b"eXIf":
-            orientation = exif_orientation(data[position + 8 : position + 8 + length])
-        position += 12 + length
+            orientation = exif_orientation(data[position + 8 : end])
+        position = end + 4
     return oriented("PNG", height, width, orientation)
 
 
@@ -142,8 +144,3 @@ def png_size(data: bytes | memoryview) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack_from(">II", data, 16)
     return height, width
-
-
-def _damaged(data: bytes, start: int, length: int) -> bool:
-    (expected,) = struct.unpack_from(">I", data, start + length)
-    return zlib.crc32(memoryview(data)[start : start + length]) != expected

@@ -59,10 +59,11 @@ def pillow_header(data: bytes) -> ImageHeader:
     Raises InputError for what is damaged or cut off, NeedsTranscoding for other formats and unsupported variants.
     """
     name = sniff(data)
-    if name not in _HEADERS:
+    if name not in _CHECKS:
         raise NeedsTranscoding(f"is a picture in the format {name}, which DALI does not decode")
     with _opened(data, name) as image:
-        return _HEADERS[name](image, data)
+        # Of TIFFs Pillow has transposed the size already; of the others only WebP has an orientation.
+        return oriented("PNM" if name == "PPM" else name, image.height, image.width, _CHECKS[name](image, data) or 1)
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:
@@ -110,19 +111,17 @@ def _check_complete(name: str, whole: bool) -> None:
         raise InputError(f"is truncated: the {name} ends before its pixels do")
 
 
-def _bmp(image: ImageFile, data: bytes) -> ImageHeader:
+def _bmp(image: ImageFile, data: bytes) -> None:
     tile: Any = image.tile[0]  # decoder, extents, offset, (mode, bytes of a row, direction)
     _check_complete("BMP", tile[0] != "raw" or tile[2] + image.height * tile[3][1] <= len(data))
-    return ImageHeader("BMP", image.height, image.width)
 
 
-def _jpeg2000(image: ImageFile, data: bytes) -> ImageHeader:
+def _jpeg2000(image: ImageFile, data: bytes) -> None:
     # The last marker that ends a codestream has to come after the first that starts its data.
     _check_complete("JPEG2000", data.rfind(b"\xff\xd9") > data.find(b"\xff\x93") > 0)
-    return ImageHeader("JPEG2000", image.height, image.width)
 
 
-def _tiff(image: ImageFile, data: bytes) -> ImageHeader:
+def _tiff(image: ImageFile, data: bytes) -> None:
     tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]: a TiffImageFile
     for offsets, counts in _OFFSETS_AND_COUNTS:
         if offsets in tags and counts in tags:
@@ -130,10 +129,9 @@ def _tiff(image: ImageFile, data: bytes) -> ImageHeader:
             _check_complete("TIFF", end <= len(data))
     if image.mode not in _TIFF_MODES:
         raise NeedsTranscoding(f"is a TIFF of mode {image.mode}, which DALI and OpenCV do not decode alike")
-    return ImageHeader("TIFF", image.height, image.width)  # Pillow has transposed the size by the orientation
 
 
-def _pnm(image: ImageFile, data: bytes) -> ImageHeader:
+def _pnm(image: ImageFile, data: bytes) -> None:
     tile: Any = image.tile[0]  # decoder, extents, offset, mode or (mode, maximum)
     if tile[0] == "ppm_plain":
         raise NeedsTranscoding("is a PNM in ASCII, which DALI does not decode")
@@ -141,11 +139,10 @@ def _pnm(image: ImageFile, data: bytes) -> ImageHeader:
         raise NeedsTranscoding(f"is a PNM of maximum {tile[3][1]}, which DALI does not scale to 255")
     row_bytes = (image.width * _PNM_BITS[tile[3]] + 7) // 8
     _check_complete("PNM", tile[2] + image.height * row_bytes <= len(data))
-    return ImageHeader("PNM", image.height, image.width)
 
 
-def _webp(image: ImageFile, data: bytes) -> ImageHeader:
-    """DALI 2.4 skips no padding byte when it looks for EXIF, so after a chunk of odd length it does not find it."""
+def _webp(image: ImageFile, data: bytes) -> int:
+    """The orientation; DALI 2.4 skips no padding byte on its way to EXIF, and misses it after a chunk of odd length."""
     exif: bytes = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     position = 12
     while exif and position + 8 <= len(data):
@@ -155,7 +152,7 @@ def _webp(image: ImageFile, data: bytes) -> ImageHeader:
         if length % 2:
             raise NeedsTranscoding("is a WebP whose EXIF DALI does not find")
         position += 8 + length
-    return oriented("WEBP", image.height, image.width, exif_orientation(exif))
+    return exif_orientation(exif)
 
 
-_HEADERS = {"BMP": _bmp, "TIFF": _tiff, "JPEG2000": _jpeg2000, "PPM": _pnm, "WEBP": _webp}
+_CHECKS = {"BMP": _bmp, "TIFF": _tiff, "JPEG2000": _jpeg2000, "PPM": _pnm, "WEBP": _webp}

@@ -180,17 +180,14 @@ def locked(opened: Callable[[], int], path: Path, operation: int, refusal: str) 
 class _Partial:
     """What is written under the name `TARGET.partial` and locked; see PartialFile and PartialFolder."""
 
+    _open: Callable[[], int]
+    _remove: Callable[[], None]
+
     def __init__(self, target: Path) -> None:
         self.target = target
         self.path = target.with_name(target.name + ".partial")
         refusal = f"{target} is being built by another process; wait for it, or stop it"
         self.descriptor = locked(self._open, self.path, fcntl.LOCK_EX, refusal)
-
-    def _open(self) -> int:
-        raise NotImplementedError
-
-    def _remove(self) -> None:
-        raise NotImplementedError
 
     def publish(self) -> None:
         """Give it the target's name and make that durable; its content must be on disk already."""
@@ -247,19 +244,15 @@ class PartialFolder(_Partial):
     def __init__(self, target: Path, *, marker: str, overwrite: bool = False) -> None:
         super().__init__(target)
         try:
-            self._check_target(marker, overwrite=overwrite)
+            if os.path.lexists(target) and not overwrite:
+                raise InputError(f"{target} exists already; remove it, name another file, or pass overwrite=True")
+            if os.path.lexists(target) and not (target / marker).is_file():
+                raise InputError(f"{target} exists already and is no folder of a store; remove it, or name another")
             for leftover in self.path.iterdir():
                 leftover.unlink()
         except BaseException:
             self.discard()
             raise
-
-    def _check_target(self, marker: str, *, overwrite: bool) -> None:
-        target = self.target
-        if os.path.lexists(target) and not overwrite:
-            raise InputError(f"{target} exists already; remove it, name another file, or pass overwrite=True")
-        if os.path.lexists(target) and not (target / marker).is_file():
-            raise InputError(f"{target} exists already and is no folder of a store; remove it, or name another")
 
     def publish(self) -> None:
         """Give it the target's name; a folder that it replaces is renamed first, and removed last."""

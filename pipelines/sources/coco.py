@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..io.input_files import read_input
 from ..store.boxes import Boxes
 from .registry import source_format
-from .side_files import path_inside
+from .side_files import read_inside
 from .source import LazyItems, Loaded, Source, SourceItem
 
 _LISTS = {
@@ -58,10 +58,7 @@ def coco(images: str | Path, options: CocoOptions) -> Source:
         name, height, width = entries[index]
 
         def load() -> Loaded:
-            try:
-                data = read_input(path_inside(root, name))
-            except FileNotFoundError:
-                raise InputError(f"is in the annotations, but {root} has no such image") from None
+            data = read_inside(root, name, "is in the annotations")
             size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
             return Loaded(data, boxes=boxes.at(np.arange(begins[index], begins[index + 1])), size=size)
 

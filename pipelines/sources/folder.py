@@ -14,10 +14,11 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..io.input_files import read_input
-from .mask_png import as_index_png, box_around, mask_files
+from .mask_png import as_index_png, box_around
 from .registry import source_format
+from .side_files import annotation_files, mask_files
 from .source import LazyItems, Loaded, Source, SourceItem, natural_key
-from .voc_xml import annotation_files, labelled_boxes
+from .voc_xml import labelled_boxes
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
 EXTENSIONS += (".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".ico")

@@ -18,7 +18,7 @@ from ..images.header import MAX_PIXELS
 from ..io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text
 from .mask_png import as_index_png, encode_mask
 from .registry import source_format
-from .source import LazyItems, Loaded, Source, SourceItem, numbered
+from .source import LazyItems, Loaded, Source, SourceItem, checked_names
 
 Encode = Callable[[np.ndarray], bytes]  # a row -> encoded image
 
@@ -68,7 +68,9 @@ def hdf5(path: str | Path, options: Hdf5Options) -> Source:
             raise ValueError(f"{options.images_dataset} has no rows")
 
         def column(name: str | None) -> h5py.Dataset | None:
-            return None if name is None else _as_long(dataset(file, name), count)
+            if name is not None and (found := dataset(file, name)).shape[:1] != (count,):
+                raise ValueError(f"{found.name} is {form(found)}, but there are {count:,} images: give each a row")
+            return None if name is None else found
 
         labels, names, masks = map(column, (options.labels_dataset, options.names_dataset, options.masks_dataset))
         all_labels = np.full(count, -1) if labels is None else _labels(labels)
@@ -103,7 +105,7 @@ def _image_encoder(data: h5py.Dataset, max_pixels: int) -> tuple[Encode, str]:
     height, width = data.shape[2:] if first else data.shape[1:3]
     if not 0 < height * width <= max_pixels:
         raise ValueError(f"{data.name} has images of {height:,} x {width:,} px; 1 to {max_pixels:,} are allowed")
-    return (_png_of_planes if first else _png), ".png"
+    return (lambda planes: _png(planes.transpose(1, 2, 0))) if first else _png, ".png"
 
 
 def _mask_reader(data: h5py.Dataset) -> Callable[[int], bytes]:
@@ -134,17 +136,6 @@ def _png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", image[:, :, ::-1] if image.ndim == 3 else image)[1].tobytes()
 
 
-def _png_of_planes(image: np.ndarray) -> bytes:
-    """uint8 [1 or 3, H, W] as PNG."""
-    return _png(image.transpose(1, 2, 0))
-
-
-def _as_long(data: h5py.Dataset, count: int) -> h5py.Dataset:
-    if data.shape[:1] != (count,):
-        raise ValueError(f"{data.name} is {form(data)}, but there are {count:,} images: give each a row")
-    return data
-
-
 def _labels(data: h5py.Dataset) -> np.ndarray:
     """int64 [N], at least -1."""
     if data.dtype.kind not in "iu" or data.shape[1:] not in ((), (1,)):
@@ -158,12 +149,8 @@ def _labels(data: h5py.Dataset) -> np.ndarray:
 
 def _class_names(file: h5py.File, labels: np.ndarray, name: str | None) -> tuple[str, ...]:
     row = int(labels.argmax())
-    if name is None:
-        return numbered(int(labels[row]), f"{file.filename}: label {labels[row]} in row {row}")
-    names = _unique(text(dataset(file, name)), name)
-    if labels[row] >= len(names):
-        raise ValueError(f"label {labels[row]} in row {row} is outside the {len(names)} classes that {name} names")
-    return tuple(names)
+    names = None if name is None else _unique(text(dataset(file, name)), name)
+    return checked_names(int(labels[row]), f"{file.filename}: label {labels[row]} in row {row}", names, name)
 
 
 def _unique(names: list[str], dataset_name: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,15 +12,9 @@ from ..errors import InputError
 from ..images.header import MAX_PIXELS
 from ..images.jpeg_png import PNG_SIGNATURE, png_header
 from ..store.boxes import Boxes, none_found
-from .side_files import SideFiles
 
 _GREY, _PALETTE = 0, 3  # PNG colour types
 _GREY_STEP = {1: 255, 2: 85, 4: 17, 8: 1}  # by what Pillow multiplies grey levels of 1, 2, 4 and 8 bits
-
-
-def mask_files(root: str | Path, images: list[str]) -> SideFiles:
-    """The PNGs of class indices below a folder, by the images that they belong to; `load` them with as_index_png."""
-    return SideFiles(Path(root), images, ending=".png", what="mask")
 
 
 def as_index_png(data: bytes) -> bytes:

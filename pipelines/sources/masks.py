@@ -19,14 +19,16 @@ import numpy as np
 from ..errors import InputError
 from ..io.input_files import read_input, read_lines
 from .folder import image_names
-from .mask_png import as_index_png, decode_mask, encode_mask, mask_files
+from .mask_png import as_index_png, decode_mask, encode_mask
 from .registry import source_format
+from .side_files import mask_files
 from .source import LazyItems, Loaded, Source, SourceItem
 
 IGNORE = 255  # the ignore value of most sets, and of renumbered masks
 _NUMBERED = re.compile(r"(\d+)\s*:\s*(.+)")
 _CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 _ADE20K_CLASSES = 150
+_ADE20K_PARTS = {"train": "training", "val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -194,14 +196,7 @@ def _ade20k_names(root: Path) -> list[str]:
 
 _LAYOUTS = {
     "camvid": _Layout({"train": ("train", "trainannot"), "val": ("val", "valannot")}, 11, lambda _: _CAMVID),
-    "ade20k": _Layout(
-        {
-            "train": ("images/training", "annotations/training"),
-            "val": ("images/validation", "annotations/validation"),
-        },
-        0,
-        _ade20k_names,
-    ),
+    "ade20k": _Layout({k: (f"images/{v}", f"annotations/{v}") for k, v in _ADE20K_PARTS.items()}, 0, _ade20k_names),
 }
 
 

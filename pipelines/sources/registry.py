@@ -19,16 +19,15 @@ have an option of the same name share its flag, so its type and its default must
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import inspect
 import pkgutil
-import textwrap
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+from docstring_parser import parse_from_object
 
 from .source import Source
 
@@ -50,22 +49,11 @@ class Format(NamedTuple):
 
     def option_descriptions(self) -> dict[str, str]:
         """The docstring under each option, in one line."""
-        return _field_docstrings(self.options)
+        texts = _described(self.options).params
+        return {text.arg_name: " ".join((text.description or "").split()) for text in texts}
 
 
-@functools.cache
-def _field_docstrings(options: type) -> dict[str, str]:
-    """Python does not keep the docstrings of fields, so they are read from the code of the class."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(options))).body
-    assert isinstance(tree, ast.ClassDef)
-    return {
-        field.target.id: " ".join(text.value.value.split())
-        for field, text in pairwise(tree.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
-    }
-
-
+_described = functools.cache(parse_from_object)  # which takes 5 ms to find the code of a class
 _formats: dict[str, Format] = {}
 
 

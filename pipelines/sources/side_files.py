@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,8 @@ class SideFiles:
     stem, only the full path tells which file is whose. Raises InputError for a folder that is missing.
     """
 
-    def __init__(self, root: Path, images: list[str], *, ending: str, what: str) -> None:
+    def __init__(self, root: str | Path, images: list[str], *, ending: str, what: str) -> None:
+        root = Path(root)
         if not root.is_dir():
             raise InputError(f"{root} is no folder; name one that has a {what} ({ending}) for each image")
         self.root, self._ending, self._what = root, ending, what
@@ -63,6 +65,10 @@ class SideFiles:
         return exact if exact else [] if stem in self._ambiguous else self._by_stem.get(stem, [])
 
 
+mask_files = partial(SideFiles, ending=".png", what="mask")
+annotation_files = partial(SideFiles, ending=".xml", what="annotation")
+
+
 def parsed_file(path: Path, what: str, parse: Callable[[bytes], ResultT]) -> ResultT:
     """What `parse` makes of a file's content; raises InputError with a reason, completing "IMAGE ...", that names it.
 
@@ -76,8 +82,8 @@ def parsed_file(path: Path, what: str, parse: Callable[[bytes], ResultT]) -> Res
         raise InputError(f"has the {what} {path}, which cannot be read: {error.strerror or error}") from None
 
 
-def path_inside(root: Path, name: str) -> str:
-    """The path of `name` below `root`; raises InputError with a reason where it is elsewhere.
+def read_inside(root: Path, name: str, why: str) -> bytes:
+    """The content of the image `name` below `root`, where `why` says that it is; raises InputError with a reason.
 
     For names that a list or a JSON file gives: neither ".." nor a symbolic link may lead out of the folder.
     """
@@ -87,4 +93,7 @@ def path_inside(root: Path, name: str) -> str:
         raise InputError("cannot be the name of a file") from None
     if os.path.isabs(name) or ".." in name.split("/") or not path.startswith(os.path.realpath(root) + os.sep):
         raise InputError(f"points outside {root}")
-    return path
+    try:
+        return read_input(path)
+    except FileNotFoundError:
+        raise InputError(f"{why}, but {root} has no such image") from None

@@ -79,6 +79,18 @@ class Source:
     description: str = ""
 
 
+def checked_names(largest: int, where: str, names: Sequence[str] | None, named_by: object) -> tuple[str, ...]:
+    """`names`, or "0", "1", ... up to the largest label; raises InputError, naming `where` it is, for one too large.
+
+    named_by: what gives the names.
+    """
+    if names is None and largest >= _MOST_UNNAMED:
+        raise InputError(f"{where} would need {largest + 1:,} classes; correct it, or give the names of the classes")
+    if names is not None and largest >= len(names):
+        raise InputError(f"{where} is outside the {len(names)} classes that {named_by} names")
+    return tuple(map(str, range(largest + 1)) if names is None else names)
+
+
 def names_in(path: str | Path) -> list[str]:
     """Names of the classes 0, 1, 2, ..., one a line; raises InputError for a name that comes twice."""
     names = read_lines(path, "class names")
@@ -88,18 +100,8 @@ def names_in(path: str | Path) -> list[str]:
     return names
 
 
-def numbered(largest: int, where: str) -> tuple[str, ...]:
-    """The names "0", "1", ... up to the largest label; raises InputError, naming `where` it is, for one too large."""
-    if largest >= _MOST_UNNAMED:
-        raise InputError(f"{where} would need {largest + 1:,} classes; correct it, or give the names of the classes")
-    return tuple(map(str, range(largest + 1)))
-
-
 def natural_key(path: str) -> tuple[tuple[tuple[str | int, ...], str], ...]:
     """Sorts img2 before img10, folder by folder; '/' separates folders. Equal numbers ("01", "1") fall back to text."""
-    return tuple((_natural_parts(part), part) for part in path.split("/"))
-
-
-def _natural_parts(text: str) -> tuple[str | int, ...]:
     # Splitting on a group alternates text and digits, so that two keys never compare a str with an int.
-    return tuple(int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", text)))
+    split = ((re.split(r"([0-9]+)", folder), folder) for folder in path.split("/"))
+    return tuple((tuple(int(p) if i % 2 else p for i, p in enumerate(parts)), folder) for parts, folder in split)

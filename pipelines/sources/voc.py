@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..io.input_files import read_input, read_lines
+from ..io.input_files import read_lines
 from .folder import image_names
 from .registry import source_format
-from .side_files import path_inside
+from .side_files import annotation_files, read_inside
 from .source import LazyItems, Loaded, Source, SourceItem, names_in
-from .voc_xml import annotation_files, labelled_boxes, object_names
+from .voc_xml import labelled_boxes, object_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +52,7 @@ def voc(root: str | Path, options: VocOptions) -> Source:
         name = names[index]
 
         def load() -> Loaded:
-            path = path_inside(images, name)
-            try:
-                data = read_input(path)
-            except FileNotFoundError:
-                raise InputError(f"is listed, but {images} has no such image") from None
+            data = read_inside(images, name, "is listed")
             boxes, size = annotations.load(name, lambda file: labelled_boxes(file, label_of))
             return Loaded(data, boxes=boxes, size=size)
 

@@ -9,7 +9,6 @@ image is decided by their names, never by the paths in the XML.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,6 @@ from .side_files import SideFiles
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _TO_EDGES = np.array([-1.0, -1.0, 0.0, 0.0])
-
-
-def annotation_files(root: str | Path, images: list[str]) -> SideFiles:
-    """The XML files below a folder, by the images that they belong to."""
-    return SideFiles(Path(root), images, ending=".xml", what="annotation")
 
 
 def object_names(files: SideFiles) -> list[str]:
@@ -68,8 +62,10 @@ def parsed(data: bytes) -> tuple[list[str], Boxes, tuple[int, int] | None]:
     names = [_text(one, "name") for one in objects]
     edges = [[_number(one, f"bndbox/{edge}") for edge in _EDGES] for one in objects]
     xyxy = np.array(edges, np.float64).reshape(-1, 4) + _TO_EDGES
-    difficult = np.array([_is_difficult(one) for one in objects], bool)
-    return names, Boxes(xyxy, np.full(len(names), -1), difficult), _size(root)
+    flags = [(one.findtext("difficult") or "0").strip() for one in objects]
+    if wrong := [flag for flag in flags if flag not in ("0", "1")]:
+        raise InputError(f"has {wrong[0]!r} in <difficult>, which is 0 or 1")
+    return names, Boxes(xyxy, np.full(len(names), -1), np.array(flags) == "1"), _size(root)
 
 
 def _root(data: bytes) -> Any:
@@ -97,13 +93,6 @@ def _number(element: Any, path: str) -> float:
         return float(text)
     except ValueError:
         raise InputError(f"has {text!r} for a number in <{path.replace('/', '><')}>") from None
-
-
-def _is_difficult(element: Any) -> bool:
-    text = (element.findtext("difficult") or "0").strip()
-    if text not in ("0", "1"):
-        raise InputError(f"has {text!r} in <difficult>, which is 0 or 1")
-    return text == "1"
 
 
 def _size(root: Any) -> tuple[int, int] | None:

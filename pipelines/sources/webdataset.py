@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..io.input_files import open_input
 from .folder import EXTENSIONS
 from .registry import source_format
-from .source import LazyItems, Loaded, Source, SourceItem, names_in, natural_key, numbered
+from .source import LazyItems, Loaded, Source, SourceItem, checked_names, names_in, natural_key
 
 MOST_BYTES = 256 << 20  # of an image, as from HDF5
 # As the webdataset package splits names: the folders may have dots, the rest ends at its first.
@@ -63,8 +63,11 @@ def webdataset(path: str | Path, options: WebdatasetOptions) -> Source:
 
         return SourceItem(sample.name, sample.label, load)
 
-    items = LazyItems(len(samples), item)
-    return Source(_classes(samples, options.class_names), items, description=f"webdataset {path}")
+    largest = max(samples, key=lambda sample: sample.label)
+    names = None if options.class_names is None else names_in(options.class_names)
+    where = f"class {largest.label} of {largest.name}"
+    classes = checked_names(largest.label, where, names, options.class_names)
+    return Source(classes, LazyItems(len(samples), item), description=f"webdataset {path}")
 
 
 class _Sample(NamedTuple):
@@ -151,14 +154,3 @@ def _label(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
     if not re.fullmatch(rb"-1|[0-9]{1,18}", text):
         raise InputError(f"{shard} has a class in {member.name} that is no integer from -1 up; write it as text")
     return int(text)
-
-
-def _classes(samples: list[_Sample], class_names: Path | None) -> tuple[str, ...]:
-    largest = max(samples, key=lambda sample: sample.label)
-    where = f"class {largest.label} of {largest.name}"
-    if class_names is None:
-        return numbered(largest.label, where)
-    names = names_in(class_names)
-    if largest.label >= len(names):
-        raise InputError(f"{where} is outside the {len(names)} classes that {class_names} names")
-    return tuple(names)

@@ -60,13 +60,8 @@ class Cells(NamedTuple):
 
 
 def quantise(maps: np.ndarray) -> np.ndarray:
-    """Scale each map to its own maximum: `round(255 * max(m, 0) / max(m))`, all zero where nothing is positive.
-
-    Args:
-        maps: float [..., h, w], any scale, finite.
-
-    Returns:
-        uint8 [..., h, w].
+    """Maps float [..., h, w], of any scale and finite, as uint8 [..., h, w], each relative to its own maximum:
+    `round(255 * max(m, 0) / max(m))`, all zero where nothing is positive.
     """
     positive = np.maximum(maps, 0).astype(np.float64)
     peak = positive.max(axis=(-2, -1), keepdims=True)

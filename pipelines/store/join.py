@@ -110,7 +110,7 @@ class ShardedWriter:
     """Builds a folder of store files, as StoreWriter builds one; a file ends when it has `shard_bytes` of records.
 
     overwrite: whether a folder of a store that exists there is replaced. Raises InputError for any other target that
-    exists, and otherwise as StoreWriter does.
+    exists, and otherwise as StoreWriter does. `file_bytes` counts the bytes of the finished files.
     """
 
     def __init__(
@@ -126,18 +126,14 @@ class ShardedWriter:
         self._shard_bytes, self._declaration = shard_bytes, declaration
         self._provenance = dict(provenance or {})
         self._names: list[str] = []
-        self._count = self._file_bytes = 0
+        self._count = 0
+        self.file_bytes = 0
         self._shard: StoreWriter | None = None
         with write_errors(self.path):
             self._folder = PartialFolder(self.path, marker=HEADER_FILE, overwrite=overwrite)
 
     def __len__(self) -> int:
         return self._count
-
-    @property
-    def file_bytes(self) -> int:
-        """Bytes of the finished files."""
-        return self._file_bytes
 
     def add(self, data: bytes, **sample: Any) -> None:
         """Append one sample, as StoreWriter.add does."""
@@ -154,7 +150,7 @@ class ShardedWriter:
         if self._shard is not None:
             self._shard.finish()
             self._shard.publish()
-            self._file_bytes += self._shard.file_bytes
+            self.file_bytes += self._shard.file_bytes
             self._shard = None
 
     def finish(self) -> str:

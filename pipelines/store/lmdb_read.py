@@ -17,8 +17,6 @@ import mmap
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -51,19 +49,6 @@ def _meta_page(head: bytes) -> _Meta | None:
     (page_bytes,) = struct.unpack_from("<I", head, 40)
     last_page, transaction = struct.unpack_from("<QQ", head, 136)
     return _Meta(transaction, last_page, page_bytes, DATABASE.unpack_from(head, _MAIN)[-1])
-
-
-@contextmanager
-def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
-    try:
-        with open_input(path) as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; build it, or correct the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not {kind}; build one from it, or name the .lmdb file") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _newest_meta(file: IO[bytes], path: Path, kind: str) -> _Meta:
@@ -137,5 +122,12 @@ def mapped_file(path: Path, kind: str = "an image store") -> MappedFile:
 
     kind: what the file should be, for the message.
     """
-    with _opened(path, kind) as file:
-        return MappedFile(file, _newest_meta(file, path, kind))
+    try:
+        with open_input(path) as file:
+            return MappedFile(file, _newest_meta(file, path, kind))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; build it, or correct the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, not {kind}; build one from it, or name the .lmdb file") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None

@@ -189,19 +189,15 @@ class _Pages:
             self._begun = self._offset
 
 
-def _write_all(descriptor: int, buffers: Sequence[bytes | memoryview], offset: int) -> int:
+def _write_all(descriptor: int, buffers: Sequence[bytes], offset: int) -> int:
     """Write the buffers at `offset`, however little the system takes at once; returns where they end."""
-    while buffers:
-        written = os.pwritev(descriptor, buffers, offset)
-        offset += written
-        for number, buffer in enumerate(buffers):  # a full disk or a signal may cut a write anywhere
-            if len(buffer) > written:
-                buffers = [memoryview(buffer)[written:], *buffers[number + 1 :]]
-                break
-            written -= len(buffer)
-        else:
-            return offset
-    return offset
+    begin, end = offset, offset + sum(map(len, buffers))
+    while offset < end:
+        # A full disk or a signal may cut a write anywhere. Joining copies all bytes, so it is left to what a first
+        # write did not take, which is rare.
+        rest = buffers if offset == begin else [memoryview(b"".join(buffers))[offset - begin :]]
+        offset += os.pwritev(descriptor, rest, offset)
+    return end
 
 
 def _begin_sync(descriptor: int, offset: int, count: int) -> None:

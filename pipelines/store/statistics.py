@@ -109,9 +109,7 @@ def load(store_path: Path, digest: str) -> Statistics | None:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}); {again}") from None
     if not isinstance(document, dict) or document.get("digest") != digest:
-        raise InputError(
-            f"{path} was measured on other images than {store_path} holds; run sdali stats {store_path} --overwrite"
-        )
+        raise InputError(f"{path} was measured on other images than {store_path} holds; {again}")
     try:
         return Statistics.from_dict(document)
     except InputError as error:

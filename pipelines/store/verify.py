@@ -8,6 +8,7 @@ does not say which sample it was; so a failed batch is decoded again, one by one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, TypeVar
@@ -53,6 +54,15 @@ class FullDecode:
         for number, reason in zip(legible, self._decoded([pairs[n] for n in legible], _BATCH), strict=True):
             reasons[number] = reason
         return reasons
+
+    def checked(
+        self, samples: Iterable[tuple[Item, bytes | memoryview | None, tuple[int, int]]]
+    ) -> Iterator[tuple[Item, str | None]]:
+        """Each item with what is wrong with its image, in order; samples are an item, its image (if any), its size."""
+        for group in in_batches((sample, math.prod(sample[2])) for sample in samples):
+            pairs = [(image, size) for _, image, size in group if image is not None]
+            reasons = iter(self.reasons(*zip(*pairs, strict=True)) if pairs else ())
+            yield from ((item, None if image is None else next(reasons)) for item, image, _ in group)
 
     def _decoded(self, pairs: list[Pair], batch: int) -> list[str | None]:
         """The outcomes of images with legible headers, decoded in one batch, or one by one where that fails."""
@@ -116,28 +126,19 @@ def verify_store(store: ImageStore, *, workers: int | None = None, progress: Tra
     Raises InputError where DALI is missing.
     """
     decoder = FullDecode(workers, max_pixels=store.max_pixels)
-    pixels = store.sizes.astype(np.int64).prod(axis=1).tolist()
-    bad: list[BadSample] = []
-    with closing(progress(range(len(store)), len(store), "verifying")) as indices:
-        for group in in_batches((index, pixels[index]) for index in indices):
-            bad += _bad_of(store, group, decoder)
-    return bad
 
-
-def _bad_of(store: ImageStore, group: list[int], decoder: FullDecode) -> list[BadSample]:
-    bad: dict[int, str] = {}
-    views: dict[int, memoryview] = {}
-    for index in group:
+    def read(index: int) -> tuple[tuple[int, str | None], memoryview | None, tuple[int, int]]:
         try:
-            (views[index],) = store.read([index])
+            (view,) = store.read([index])
             if store.has_masks and store.has_mask(index):
                 store.mask(index)
             if store.has_boxes:
                 store.boxes(index)
         except BadSampleError as error:
-            bad[index] = error.reason
-            views.pop(index, None)
-    sizes = [(int(height), int(width)) for height, width in store.sizes[list(views)]]
-    reasons = decoder.reasons(list(views.values()), sizes) if views else []
-    bad |= {index: reason for index, reason in zip(views, reasons, strict=True) if reason is not None}
-    return [BadSample(index, store.names[index], bad[index]) for index in sorted(bad)]
+            return (index, error.reason), None, (0, 0)
+        height, width = store.sizes[index].tolist()
+        return (index, None), view, (height, width)
+
+    with closing(progress(range(len(store)), len(store), "verifying")) as indices:
+        found = [(index, before or after) for (index, before), after in decoder.checked(map(read, indices))]
+    return [BadSample(index, store.names[index], reason) for index, reason in found if reason]

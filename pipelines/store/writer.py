@@ -11,7 +11,6 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,8 @@ class StoreWriter:
     the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the
     header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
     for a full disk, and for a sample that contradicts the declaration of the store.
-    `finish` and `publish` may also be called one by one, to look at the complete file under its `partial` name first.
+    `record_bytes` counts the bytes of all records so far. `finish` and `publish` may also be called one by one, to look
+    at the complete file under its `partial` name first.
     """
 
     def __init__(
@@ -55,9 +55,10 @@ class StoreWriter:
         # Packed, because lists of Python's integers would take a gigabyte for ten million samples.
         self._columns = {name: array(_ARRAY_CODES[dtype]) for name, dtype in dtypes.items()}
         self._columns["name_offsets"].append(0)  # one more than there are names, so that each has a begin and an end
-        self._record_bytes = 0
+        self.record_bytes = 0
         with write_errors(self.path):
             self._file = PartialFile(self.path, overwrite=overwrite)
+        self.partial = self._file.path
         names = [IMAGES, INDEX, HEADER] + [MASKS] * has_masks + [BOXES] * has_boxes
         self._lmdb = LmdbFile(self._file.descriptor, names)
 
@@ -65,19 +66,9 @@ class StoreWriter:
         return len(self._columns["labels"])
 
     @property
-    def record_bytes(self) -> int:
-        """Bytes of all records so far."""
-        return self._record_bytes
-
-    @property
     def file_bytes(self) -> int:
         """Bytes of the published file."""
         return self.path.stat().st_size
-
-    @property
-    def partial(self) -> Path:
-        """Where the file lies until it is published."""
-        return self._file.path
 
     def add(
         self,
@@ -111,9 +102,16 @@ class StoreWriter:
         with write_errors(self.path):
             self._put(IMAGES, index, data)
             if self.has_masks:
-                self._add_mask(index, mask)
+                # Also without a mask, as 0: the columns of a sample are found by its index alone.
+                columns["mask_byte_sizes"].append(len(mask or b""))
+                columns["mask_crc32"].append(zlib.crc32(mask or b""))
+                self._put(MASKS, index, mask or b"")
             if self.has_boxes:
-                self._add_boxes(index, boxes)
+                record = b"" if boxes is None else store_format.encode_boxes(boxes)
+                # -1 is not annotated, 0 is annotated and empty; both as 0, they could not be told apart again.
+                columns["box_counts"].append(-1 if boxes is None else len(record) // store_format.BYTES_A_BOX)
+                columns["box_crc32"].append(zlib.crc32(record))
+                self._put(BOXES, index, record)
 
     def _check(self, data: bytes, label: int, height: int, width: int, name: str, mask: Any, boxes: Any) -> None:
         wrong = (
@@ -130,24 +128,10 @@ class StoreWriter:
         if wrong:
             raise InputError(f"{name} {wrong}; correct the source of {self.path}")
 
-    def _add_mask(self, index: bytes, mask: bytes | None) -> None:
-        # Also without a mask, as 0: the columns of a sample are found by its index alone.
-        self._columns["mask_byte_sizes"].append(len(mask or b""))
-        self._columns["mask_crc32"].append(zlib.crc32(mask or b""))
-        if mask:
-            self._put(MASKS, index, mask)
-
-    def _add_boxes(self, index: bytes, boxes: Boxes | None) -> None:
-        record = b"" if boxes is None else store_format.encode_boxes(boxes)
-        # -1 is not annotated, 0 is annotated and empty; both as 0, they could not be told apart again.
-        self._columns["box_counts"].append(-1 if boxes is None else len(record) // store_format.BYTES_A_BOX)
-        self._columns["box_crc32"].append(zlib.crc32(record))
-        if record:
-            self._put(BOXES, index, record)
-
-    def _put(self, database: bytes, key: bytes, value: bytes) -> None:
-        self._lmdb.put(database, key, value)
-        self._record_bytes += len(value)
+    def _put(self, database: bytes, key: bytes, record: bytes) -> None:
+        if record:  # else there is none
+            self._lmdb.put(database, key, record)
+            self.record_bytes += len(record)
 
     def finish(self) -> str:
         """Write columns and header and flush everything to disk, under the partial name; returns the digest."""
@@ -183,7 +167,7 @@ class StoreWriter:
             "digest": digest,
             "columns": self._dtypes,
             "offsets_crc32": store_format.offsets_crc32(offsets),
-            "record_bytes": self._record_bytes,
+            "record_bytes": self.record_bytes,
             "provenance": self._provenance,
             **({} if self.ignore_index is None else {"ignore_index": self.ignore_index}),
         }
@@ -200,9 +184,7 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self.finish()

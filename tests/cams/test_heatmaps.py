@@ -17,9 +17,8 @@ from generating import BATCH, COUNT, SquareNet, cams
 from squares import CELLS, build, squares
 from torch import Tensor, nn
 
-from sdali.cams.heatmaps import from_boxes, from_masks
+from sdali.cams.heatmaps import from_boxes, from_masks, survey
 from sdali.cams.store.writer import HeatmapWriter
-from sdali.cams.writing import survey
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.reader import ImageStore
@@ -98,7 +97,7 @@ RANK = """
 import sys
 import numpy as np
 import torch.distributed
-from sdali.cams.writing import fill
+from sdali.cams.heatmaps import fill
 from sdali.cams.store.writer import HeatmapWriter
 from sdali.pipelines.io.progress import silent
 rank = int(sys.argv[2])
