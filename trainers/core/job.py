@@ -88,11 +88,6 @@ class Job(ABC, Generic[Config]):
         """The name of the network, for people."""
 
     @property
-    def images_a_step(self) -> int:
-        """Images in a step over all ranks."""
-        return self.config.batch_size * self.process.world_size
-
-    @property
     def peak_learning_rate(self) -> float:
         """The peak as configured, or what follows from the images in a step."""
         return self.config.peak_learning_rate(self.process.world_size)

@@ -20,7 +20,7 @@ from .loop import Run, fit
 from .optimizer import learning_rate, make_optimizer
 from .process import Process, joined_process
 from .progress import RunProgress, Stopwatch
-from .resume import changes, restore, restored_progress
+from .resume import changes, restore
 from .signals import Stopped, StopSignals
 
 
@@ -63,8 +63,10 @@ def _opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterato
         optimizer = make_optimizer(model, config)
         progress = RunProgress()
         if job.saved:
-            restore(job.saved, config, model=model, ema=ema, optimizer=optimizer, loader=loader)
-            progress = restored_progress(job.saved, loader, job.images_a_step)
+            restore(job.saved, config.out / "last.pt", model, ema, optimizer, loader)
+            state = loader.state_dict()  # the step follows from the loader's position, as the batch size may differ
+            step = state["epoch"] * len(loader) + state["position"] // (config.batch_size * job.process.world_size)
+            progress = RunProgress(**{**job.saved["standing"], "step": step})
         job.process.barrier()  # every rank has seen what the folder held before the first one adds to it
         with write_errors(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
@@ -81,21 +83,17 @@ def _opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterato
                 loader=loader,
                 test_loader=test_loader,
                 progress=progress,
-                learning_rate=_schedule(job, len(loader)),
+                learning_rate=partial(
+                    learning_rate,
+                    peak=job.peak_learning_rate,
+                    steps=config.epochs * len(loader),
+                    warmup_steps=round(config.warmup_epochs * len(loader)),
+                    schedule=config.schedule,
+                ),
                 signals=signals,
                 log=log,
                 stopwatch=stopwatch,
             )
-
-
-def _schedule(job: Job, steps_per_epoch: int) -> partial[float]:
-    return partial(
-        learning_rate,
-        peak=job.peak_learning_rate,
-        steps=job.config.epochs * steps_per_epoch,
-        warmup_steps=round(job.config.warmup_epochs * steps_per_epoch),
-        schedule=job.config.schedule,
-    )
 
 
 def _announce(run: Run) -> None:

@@ -16,9 +16,10 @@ from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ..core import checkpoint
 from ..core.job import Job
+from ..core.networks import check_start
 from ..core.process import Process, autocast
 from ..models.backbones import Taken
-from ..models.detection.detector import Detector, start_from_classifier, start_from_detector
+from ..models.detection.detector import Detector, start_from
 from ..models.detection.network import create_detector
 from .config import DetectionRules, TrainConfig
 from .evaluation import check_objects, figures, record_detections
@@ -60,7 +61,7 @@ class DetectionJob(Job[TrainConfig]):
         config = self.config
         model = create_detector(config.network, len(self.store.classes))
         if config.start_from is not None and not self.saved:
-            weights = start_from(model, config.start_from, config.network.backbone)
+            weights = start(model, config.start_from, config.network.backbone)
             if self.process.is_first:
                 counts = len(weights.taken), len(weights.left)
                 logger.info("%s: %d weights are used, %d do not fit the network", config.start_from, *counts)
@@ -114,22 +115,16 @@ class DetectionJob(Job[TrainConfig]):
         return f"Faster R-CNN ({network.neck}) on {network.backbone}" + (f" with {used}" if used else "")
 
 
-def start_from(model: Detector, path: str | Path, backbone: str) -> Taken:
+def start(model: Detector, path: Path, backbone: str) -> Taken:
     """Fill a detector on this backbone with what fits of a detector's or a classifier's weights.
 
     Raises InputError for a checkpoint of another task or backbone, or that lacks weights of the backbone.
     """
     contents = checkpoint.load(path)
-    if contents.get("task") == "detection":
-        name, fill, prefix = contents["network"].get("backbone"), start_from_detector, "backbone.network."
-    elif contents.get("task") == "classification":
-        name, fill, prefix = contents["model"]["name"], start_from_classifier, ""
-    else:
-        raise InputError(f"{path} is a checkpoint of {contents.get('task')}; give one of detection or classification")
-    if name != backbone:
-        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
-    weights = fill(model, checkpoint.best_weights(contents))
-    wanted = (prefix + name for name in model.backbone.network.state_dict())
-    if missing := sorted(set(wanted) - set(weights.taken)):
-        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
+    if (task := contents.get("task")) not in ("detection", "classification"):
+        raise InputError(f"{path} is a checkpoint of {task}; give one of detection or classification")
+    weights = start_from(model, checkpoint.best_weights(contents), classifier=task == "classification")
+    prefix = "backbone.network." if task == "detection" else ""
+    wanted = [prefix + name for name in model.backbone.network.state_dict()]
+    check_start(path, contents, backbone, wanted, weights.taken)
     return weights

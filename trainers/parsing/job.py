@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from ...pipelines.parsing import test_loader, train_loader
 from ...pipelines.store.measure import class_frequencies
 from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ..core import checkpoint
 from ..core.job import Job
-from ..core.networks import check_training
+from ..core.networks import check_start, check_training
 from ..core.process import Process, autocast
+from ..models.backbones import load_matching
 from ..models.parsing.network import ParsingNetwork, create_parser
 from .config import TrainConfig
 from .evaluation import count_pixels, whole_image_batch
@@ -111,10 +111,5 @@ class ParsingJob(Job[TrainConfig]):
 def load_backbone(model: ParsingNetwork, path: Path, backbone: str) -> None:
     """Fill the backbone with the weights of a trained classifier; raises InputError for one of another network."""
     contents = checkpoint.load(path, "classification")
-    if (name := contents["model"]["name"]) != backbone:
-        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
-    weights = checkpoint.best_weights(contents)
-    wanted = model.backbone.state_dict()
-    if missing := [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]:
-        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
-    model.backbone.load_state_dict({name: weights[name] for name in wanted})
+    taken = load_matching(model.backbone, checkpoint.best_weights(contents)).taken
+    check_start(path, contents, backbone, model.backbone.state_dict(), taken)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from detecting import ALL_PARTS, SMALL, read_coco_predictions
+from detecting import ALL_PARTS, SMALL, merged, read_coco_predictions
 from detection_by_hand import by_hand
 from detection_stores import squares, write_store
 from resuming import at_step, state_difference
@@ -30,7 +30,7 @@ from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig
 from sdali.trainers.detection import job as detection_job
 from sdali.trainers.detection.evaluation import Records, figures, record_detections, truth_of
 from sdali.trainers.metrics.coco_ap import coco_ap
-from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import DetectionRecord
 from sdali.trainers.models.detection.network import DetectionConfig
 
 CPU = Process(device=torch.device("cpu"))
@@ -138,7 +138,7 @@ def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[st
 
     first, second = records(0, 2), records(1, 2)
     assert (len(first[0].images), len(second[0].images)) == (4, 3)
-    both = Records(*(mine.merge(theirs) for mine, theirs in zip(first, second, strict=True)))
+    both = Records(*(merged(*parts) for parts in zip(first, second, strict=True)))
     result = figures(both, store.classes, rules)
     assert result == figures(Records(*records(0, 1)), store.classes, rules)
     assert result["ap50"] == pytest.approx(trained[1]["ap50"], abs=1e-9)
