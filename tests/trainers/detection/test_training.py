@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import torch
 from detecting import ALL_PARTS, SMALL, merged, read_coco_predictions
 from detection_by_hand import by_hand
 from detection_stores import squares, write_store
-from resuming import at_step, state_difference
+from resuming import state_difference, whole_and_resumed
 from training import learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, detection
@@ -195,15 +193,7 @@ def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: 
     """Stopped in mid-epoch and resumed: the same weights, averages and momenta, bit for bit."""
     exact: dict[str, Any] = {"deterministic": True, "ema": 0.9, "network": ALL_PARTS, "shorter_side": (64, 80)}
     whole, stopped = config_of(folder, "whole", **exact), config_of(folder, "stopped", **exact)
-    train(whole)
-    with monkeypatch.context() as patch:
-        at_step(6, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
-        with pytest.raises(SystemExit):
-            train(stopped)
-    assert checkpoint.load(stopped.out / "last.pt")["standing"]["step"] == 6
-    train(dataclasses.replace(stopped, resume=True))
-    contents = [checkpoint.load(config.out / "last.pt") for config in (whole, stopped)]
-    assert state_difference(*contents) == ""
+    assert state_difference(*whole_and_resumed(train, whole, stopped, 6, monkeypatch)) == ""
     with pytest.raises(InputError, match="has ohem True, and False is asked for"):
         train(dataclasses.replace(stopped, resume=True, network=dataclasses.replace(ALL_PARTS, ohem=False)))
 
