@@ -25,7 +25,7 @@ from ..core.checkpoint import best_weights, weights_digest
 from ..core.checks import check_labelled
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.networks import LoadedNetwork, check_input
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..core.progress import Stopwatch
 from ..metrics.classification import BINS, Accuracy, Calibration, ConfusionCounts
 from .config import EvaluateConfig
@@ -192,15 +192,13 @@ def _softmax(evaluation: Evaluation, model: nn.Module, images: Tensor, mirrored:
         views = (images.shape[1] if images.ndim == 5 else 1) * (1 + mirrored)
         return torch.zeros(0, views, classes, device=images.device)
     flat = images.flatten(0, -4)
-    with autocast(evaluation.process.device, evaluation.precision):
+    with evaluation.process.autocast():
         passes = [model(view) for view in ([flat, flat.flip(-1)] if mirrored else [flat])]
     return torch.cat([logits.float().softmax(1).view(len(images), -1, classes) for logits in passes], 1)
 
 
 @torch.inference_mode()
-def count_hits(
-    model: nn.Module, batches: Iterable[dict[str, Any]], *, classes: int, process: Process, precision: str
-) -> Accuracy:
+def count_hits(model: nn.Module, batches: Iterable[dict[str, Any]], *, classes: int, process: Process) -> Accuracy:
     """The accuracy over all ranks' batches, on each rank; the model is in evaluation mode afterwards.
 
     batches: of a test loader; each image is in exactly one batch of one rank, which may be empty.
@@ -210,7 +208,7 @@ def count_hits(
     for batch in batches:
         if len(batch["index"]):
             images = batch["image"].to(process.device, non_blocking=True)
-            with autocast(process.device, precision):
+            with process.autocast():
                 logits = model(images)
             accuracy = accuracy.merge(Accuracy.of(logits, batch["label"].to(process.device, non_blocking=True)))
     return Accuracy(process.sum(accuracy.totals))

@@ -36,7 +36,9 @@ def train(config: TrainingConfig, make_job: Callable[[Any, Process], Job]) -> di
     """
     stopwatch = Stopwatch()
     with (
-        joined_process(config.device, config.threads, deterministic=config.deterministic) as process,
+        joined_process(
+            config.device, config.threads, precision=config.precision, deterministic=config.deterministic
+        ) as process,
         StopSignals() as signals,
         _opened_run(make_job(config, process), signals, stopwatch) as run,
     ):
@@ -104,9 +106,9 @@ def _announce(run: Run) -> None:
     log.record("start", step=progress.step, epoch=progress.epoch, config=flattened(config), **resolved)
     parameters = sum(weight.numel() for weight in run.model.parameters())
     log.say(
-        f"{job.title}: {parameters / 1e6:.1f} M weights, {job.precision} on {job.process.device}; {len(job.store):,} "
-        f"images of {len(job.store.classes)} classes, {len(run.loader):,} steps an epoch, learning rate "
-        f"{job.peak_learning_rate:.3g}"
+        f"{job.title}: {parameters / 1e6:.1f} M weights, {job.process.precision} on {job.process.device}; "
+        f"{len(job.store):,} images of {len(job.store.classes)} classes, {len(run.loader):,} steps an epoch, "
+        f"learning rate {job.peak_learning_rate:.3g}"
     )
     if job.saved:
         log.say("; ".join([f"going on from step {progress.step:,} of {run.steps:,}", *changes(job.saved, config)]))
@@ -130,7 +132,7 @@ def _resolved(job: Job) -> dict[str, Any]:
     """Options as they were resolved for this machine."""
     return {
         "learning_rate": job.peak_learning_rate,
-        "precision": job.precision,
+        "precision": job.process.precision,
         "device": str(job.process.device),
         "ranks": job.process.world_size,
     }

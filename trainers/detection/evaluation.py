@@ -21,7 +21,7 @@ from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.pictures import decoded, shown_samples
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..core.progress import Stopwatch
 from ..metrics.coco_ap import coco_ap, proposal_recall
 from ..metrics.detections import DetectionRecord, Detections, GroundTruth
@@ -53,7 +53,6 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
             store=store,
             rules=config.rules,
             process=process,
-            precision=evaluation.precision,
         )
         seconds, _ = stopwatch.lap()
         result = figures(records, store.classes, config.rules)
@@ -126,7 +125,6 @@ def record_detections(
     store: ImageStore,
     rules: DetectionRules,
     process: Process,
-    precision: str,
 ) -> Records:
     """The detections in all ranks' batches, on each rank, on the CPU; the models are in evaluation mode afterwards.
 
@@ -140,7 +138,7 @@ def record_detections(
     for views in batches:
         if len(views[0]["index"]):
             images += views[0]["index"].tolist()
-            with autocast(process.device, precision):
+            with process.autocast():
                 pairs += detect(models, views, rules, process.device)
     objects = [truth_of(store, image) for image in images]
     detections, proposals = ([pair[part] for pair in pairs] for part in (0, 1))

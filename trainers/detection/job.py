@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from ...pipelines.detection import test_loader, train_loader
 from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
-from ...pipelines.store.reader import ImageStore
 from ..core import checkpoint
 from ..core.job import Job
 from ..core.networks import check_start
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..models.backbones import Taken
 from ..models.detection.detector import Detector, start_from
 from ..models.detection.network import create_detector
@@ -31,7 +30,7 @@ RULES = DetectionRules()
 class DetectionJob(Job[TrainConfig]):
     """See Job."""
 
-    task, score = "detection", "ap50"
+    task, score, check_store = "detection", "ap50", staticmethod(check_objects)
 
     def __init__(self, config: TrainConfig, process: Process) -> None:
         if config.start_from is None and config.network.global_context == "pretrained":
@@ -39,9 +38,6 @@ class DetectionJob(Job[TrainConfig]):
         if config.start_from is None and config.network.frozen_norm:
             raise InputError("frozen_norm keeps statistics that only trained weights have; give start_from too")
         super().__init__(config, process)
-
-    def check_store(self, store: ImageStore) -> None:
-        check_objects(store)
 
     def train_loader(self) -> Loader:
         config = self.config
@@ -75,7 +71,7 @@ class DetectionJob(Job[TrainConfig]):
             [of_image[kept].to(device) for of_image, kept in zip(batch[name], regular, strict=True)]
             for name in ("boxes", "labels")
         )
-        with autocast(device, self.precision):
+        with self.process.autocast():
             return model(batch["image"].to(device, non_blocking=True), batch["size"], boxes, labels)
 
     def evaluate(self, model: nn.Module, batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -86,7 +82,6 @@ class DetectionJob(Job[TrainConfig]):
             store=self.val_store,
             rules=RULES,
             process=self.process,
-            precision=self.precision,
         )
         return figures(records, self.val_store.classes, RULES)
 
@@ -123,6 +118,7 @@ def start(model: Detector, path: Path, backbone: str) -> Taken:
     contents = checkpoint.load(path)
     if (task := contents.get("task")) not in ("detection", "classification"):
         raise InputError(f"{path} is a checkpoint of {task}; give one of detection or classification")
+    # Filled before it is checked: what does not fit is left alone, and a run that is refused writes nothing.
     weights = start_from(model, checkpoint.best_weights(contents), classifier=task == "classification")
     prefix = "backbone.network." if task == "detection" else ""
     wanted = [prefix + name for name in model.backbone.network.state_dict()]

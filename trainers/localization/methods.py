@@ -22,7 +22,7 @@ from ...pipelines.loader.loader import Loader
 from ..classification.evaluation import view_loaders as classifier_loaders
 from ..classification.evaluation import view_scores
 from ..core.evaluation import Evaluation
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..detection.config import DetectionRules
 from ..detection.evaluation import score
 from .config import EvaluateConfig
@@ -93,10 +93,8 @@ class Localization:
             maps = torch.stack([maps_of(first.module, images, column) for column in chosen.T], 1).cpu().numpy()
             for image, of_image, row in zip(batch["index"].tolist(), maps, chosen.cpu().numpy(), strict=True):
                 height, width = evaluation.store.sizes[image].tolist()
-                for column, heatmap in enumerate(of_image):
-                    box = cam_box(heatmap, height, width)[None]
-                    table.boxes[image, column] = torch.from_numpy(inclusive_pixels(box, height, width)[0])
-                table.labels[image] = torch.from_numpy(row)
+                boxes = np.stack([cam_box(heatmap, height, width) for heatmap in of_image])
+                table.put(image, Predictions(row, inclusive_pixels(boxes, height, width)))
         return table.gathered(self.process)
 
     @torch.inference_mode()
@@ -109,7 +107,7 @@ class Localization:
         for views in evaluation.batches(self.detector_loaders, progress, "detecting"):
             if not len(views[0]["index"]):
                 continue
-            with autocast(device, evaluation.precision):
+            with evaluation.process.autocast():
                 (scored,) = score(evaluation.modules, views, rules, device)
             (image,), ((height, width),) = views[0]["index"].tolist(), views[0]["original_size"].tolist()
             chosen = {

@@ -130,7 +130,7 @@ def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[st
         share = {"rank": rank, "world_size": world_size, "statistics": statistics, "device": "cpu", "threads": 1}
         loader = detection.test_loader(store, shorter_side=64, **share)  # type: ignore[arg-type]
         batches = ([batch] for batch in loader)
-        found = record_detections([model], batches, store=store, rules=rules, process=CPU, precision="float32")
+        found = record_detections([model], batches, store=store, rules=rules, process=CPU)
         loader.close()
         return found
 
