@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...pipelines.io.publish import write_file
 from ...pipelines.store.reader import ImageStore
-from ..metrics.detection_record import DetectionRecord
+from ..metrics.detections import DetectionRecord
 
 
 def write_predictions(path: str | Path, record: DetectionRecord, store: ImageStore, *, overwrite: bool = False) -> None:

@@ -16,8 +16,7 @@ from pycocotools.coco import COCO
 
 from sdali.pipelines.errors import InputError
 from sdali.trainers.detection.predictions import write_predictions
-from sdali.trainers.metrics.detection_record import DetectionRecord
-from sdali.trainers.metrics.detections import Detections
+from sdali.trainers.metrics.detections import DetectionRecord, Detections
 
 STORE: Any = SimpleNamespace(names=[f"{number}.jpg" for number in range(12)], classes=("cat", "hund", "猫"))
 
