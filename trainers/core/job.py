@@ -41,7 +41,7 @@ class Job(ABC, Generic[Config]):
         self.config, self.process = config, process
         self.store, self.val_store = ImageStore(config.store), ImageStore(config.val_store)
         for opened in (self.store, self.val_store):
-            self.check_store(opened)
+            type(self).check_store(opened)
         check_same_classes(self.val_store, self.store.classes, self.store.path)
         self.saved = saved_run(config, self.task)
         if self.saved:
