@@ -66,8 +66,8 @@ def _opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterato
         progress = RunProgress()
         if job.saved:
             restore(job.saved, config.out / "last.pt", model, ema, optimizer, loader)
-            state = loader.state_dict()  # the step follows from the loader's position, as the batch size may differ
-            step = state["epoch"] * len(loader) + state["position"] // (config.batch_size * job.process.world_size)
+            # Counted back from the epoch's end: with another batch size its rest may have a step more or fewer.
+            step = (loader.epoch + 1) * len(loader) - loader.batches_left
             progress = RunProgress(**{**job.saved["standing"], "step": step})
         job.process.barrier()  # every rank has seen what the folder held before the first one adds to it
         with write_errors(config.out):
