@@ -38,9 +38,10 @@ class Loader:
     `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
     and `colour` float32 [B, 3, 5], still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside
     `image` [B, 3, H, W]; in object detection what detection.train_loader says. Where a sample has several views,
-    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. In training every rank makes the
-    same number of full batches; in a test each position is served exactly once over all ranks, and last batches may be
-    short or empty.
+    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. Every rank makes the
+    same number of batches. In training they are full, unless drop_last is False; in a test each position is served
+    exactly once over all ranks, last batches may be short, and on some ranks empty where there are fewer samples than
+    ranks. With pad=True `padding`, bool [B], marks the repeats.
 
     Attributes: `store`, `batch_size` (of one rank), `epoch` (of the next batch), `skipped` (list of (index, name)
     replaced under on_error="skip"), and `num_workers` and `prefetch_factor`, those of a DataLoader without workers.
