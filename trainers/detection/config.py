@@ -142,10 +142,14 @@ class EvaluateConfig(EvaluationConfig):
     picture: Path | None = None
     """Draw a few images, their objects and the detections into this PNG."""
 
+    picture_score: float = 0.5
+    """The least score of a detection that is drawn, at least 0 and below 1."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.checkpoint:
             raise InputError("checkpoint must be one file or several, got none")
+        check_share("picture_score", self.picture_score)
         if self.scales:
             check_sides("scales", self.scales)
 
