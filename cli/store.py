@@ -63,6 +63,10 @@ class Build:
     skip_bad: bool = False
     """Leave out the images that cannot be used, and list them."""
 
+    strict: bool = False
+    """Refuse a source of which anything would be left out, such as files that are no images, or boxes outside their
+    image. Without it they are counted and the first of each kind are named."""
+
     shard_gb: float | None = None
     """Make STORE a folder of files of about this size, in GB; it opens as one store."""
 
@@ -84,10 +88,14 @@ class Build:
             verify=self.verify,
             max_pixels=self.max_pixels,
             skip_bad=self.skip_bad,
+            strict=self.strict,
             shard_bytes=None if self.shard_gb is None else _bytes(self.shard_gb),
             overwrite=self.overwrite,
             progress=track,
         )
+        if left_out := report["left_out"]:
+            rows = [[kind, f"{one['count']:,}", ", ".join(one["examples"])] for kind, one in left_out.items()]
+            print_table("left out", ["what", "number", "such as"], rows)
         if report["skipped"]:
             print_table(
                 "left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]]

@@ -120,7 +120,13 @@ def huge(file: h5py.File, name: str) -> None:
 
 def wide(file: h5py.File, name: str) -> None:
     data = file.create_dataset(name, (COUNT, 17_896, 10_000), "u1", chunks=(1, 17_896, 10_000), compression="gzip")
-    data.id.write_direct_chunk((0, 0, 0), b"x" * 2_000_000)
+    for row in range(COUNT):
+        data.id.write_direct_chunk((row, 0, 0), b"x" * 200_000)
+
+
+def half_written(file: h5py.File, name: str) -> None:
+    """As a writer that was stopped leaves it: HDF5 would give black images for the rest, and class 0."""
+    file.create_dataset(name, PIXELS.shape, "u1", chunks=(1, *PIXELS.shape[1:]))[: COUNT // 2] = PIXELS[: COUNT // 2]
 
 
 def references(file: h5py.File, name: str) -> None:
@@ -134,6 +140,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"images": PIXELS}, {}, "no dataset labels of its own, only images"),
     ({"images": lambda file, name: file.create_group(name), "labels": LABELS}, {}, "images is no dataset"),
     ({"images": huge, "labels": LABELS}, {}, "images claims 8,000,000,000,000 bytes"),
+    ({"images": half_written, "labels": LABELS}, {}, f"{COUNT} chunks of the dataset images only {COUNT // 2} were"),
     ({"images": wide, "labels": LABELS}, {}, "images of 17,896 x 10,000 px; 1 to 178,956,970 are allowed"),
     ({"images": PIXELS, "labels": LABELS}, {"max_pixels": 279}, "14 x 20 px; 1 to 279 are allowed"),
     ({"images": PIXELS[:, :, :0], "labels": LABELS}, {}, "images of 14 x 0 px"),

@@ -181,7 +181,7 @@ def test_two_files_of_one_name_are_never_chosen_between(tmp_path: Path, capsys) 
     assert re.search("either of the annotations .*a.XML and .*a.xml: keep one", refusal_of(capsys, *words))
     (root / "Annotations/a.XML").unlink()
     (root / "JPEGImages/a.jpeg").write_bytes(jpeg(photo(1, 40, 60)))
-    assert "train.txt lists a, and both a.jpeg and a.jpg have that name; rename one" in refusal_of(capsys, *words)
+    assert "train.txt lists 'a', which is a.jpeg or a.jpg; rename one" in refusal_of(capsys, *words)
 
 
 def test_what_is_no_voc_folder_is_named(tmp_path: Path, capsys) -> None:
