@@ -55,6 +55,7 @@ def test_a_voc_folder_becomes_a_store(tmp_path: Path, capsys) -> None:
     assert (report["boxes"], report["boxes_clipped"], report["boxes_dropped"]) == (3, 0, 0)
     info = report_of(capsys, "info", tmp_path / "s.lmdb", "--verify")
     assert {key: info[key] for key in expected} == expected and info["verified"]
+    assert info["classes"] == {"cat": 1, "dog": 1, "emu": 0} and "unlabelled" not in info  # images with such an object
     found = store.objects()
     assert found.images.tolist() == [1, 1, 1] and found.labels.tolist() == [1, 0, 1]
     assert found.difficult.tolist() == [False, True, False]

@@ -30,6 +30,7 @@ def test_difference_is_named(found: list[str], wanted: list[str], difference: st
     assert class_difference(found, wanted) == difference
 
 
+@pytest.mark.perf
 def test_the_cost_grows_with_the_number_of_classes() -> None:
     """And not with its square: ten times the names take less than forty times the time."""
 
