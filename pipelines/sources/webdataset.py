@@ -109,7 +109,9 @@ def _samples(shard: Path, left_out: LeftOut) -> Iterator[_Sample]:
             raise InputError(f"{shard} has files of {name} that are not side by side; write a sample's files together")
         seen.add(name)
         files = list(group)
-        label = next((file.label for file in files if file.label is not None), -1)
+        labels = [file.label for file in files if file.label is not None]
+        if len(labels) > 1:  # as of an archive to which a changed file was appended
+            raise InputError(f"{shard} has {len(labels)} classes of {name}; write the shard again with one")
         images = [file for file in files if f".{file.ending}" in EXTENSIONS]
         images = images or [file for file in files if _NAMED_IMAGE.fullmatch(file.ending)]
         for file in files:
@@ -120,17 +122,21 @@ def _samples(shard: Path, left_out: LeftOut) -> Iterator[_Sample]:
         for _, ending, first, size, _ in images:
             if size > MOST_BYTES:
                 raise InputError(f"{shard} has {size:,} bytes in {name}.{ending}; {MOST_BYTES:,} are allowed")
-            yield _Sample(f"{shard.stem}/{name}.{ending}", label, shard, first, size)
+            yield _Sample(f"{shard.stem}/{name}.{ending}", (labels or [-1])[0], shard, first, size)
         if not images:
-            yield _Sample(f"{shard.stem}/{name}", label, shard, 0, -1)
+            yield _Sample(f"{shard.stem}/{name}", (labels or [-1])[0], shard, 0, -1)
 
 
 def _shards(path: Path, left_out: LeftOut) -> list[Path]:
     """The tar file, or those of the folder itself; all else below it is counted in `left_out`."""
     if not path.is_dir():
         return [path]
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"cannot read the folder {error.filename}: {error.strerror}; allow it, or move it away")
+
     names = []
-    for folder, _, files in os.walk(path):
+    for folder, _, files in os.walk(path, onerror=refuse):
         for file in files:
             name = os.path.relpath(os.path.join(folder, file), path)
             if "/" in name and name.lower().endswith(".tar") and not _is_hidden(name):

@@ -68,7 +68,7 @@ def test_classes_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
     for one in (natural, text):
         assert [one.classes[item.label] for item in one.items] == [item.name.split("/")[0] for item in one.items]
     with pytest.raises(InputError, match="class_order is one of natural, text, got 'size'"):
-        folder(tmp_path, class_order="size")
+        folder(tmp_path, class_order="size")  # pyright: ignore[reportArgumentType]
 
 
 def test_images_without_class_folders_have_no_class(tmp_path: Path) -> None:

@@ -99,6 +99,18 @@ def test_masks_of_pixels_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal([store.mask(index) for index in range(COUNT)], MASKS)
 
 
+def test_datasets_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    """Such as masks for which no flag was given; links lead nowhere."""
+    path = h5(tmp_path / "a.h5", images=PIXELS, labels=LABELS, masks=MASKS, classes=["a", "b", "c"])
+    with h5py.File(path, "a") as file:
+        file["more/scores"], file["link"] = LABELS, h5py.SoftLink("/images")
+    assert hdf5(path).left_out.report() == {
+        "datasets of the file": {"count": 3, "examples": ["classes", "masks", "more/scores"]}
+    }
+    left_out = hdf5(path, masks_dataset="masks", classes_dataset="classes").left_out.report()
+    assert left_out["datasets of the file"]["examples"] == ["more/scores"]
+
+
 def test_labels_keep_their_meaning(tmp_path: Path) -> None:
     """-1 is no class; a class that no image has keeps its place; without labels there are no classes."""
     labels = np.array([4, -1, 0, 0, 2, 2, 4, -1, 0], np.int8)

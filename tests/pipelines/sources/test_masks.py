@@ -78,12 +78,15 @@ def test_a_comment_among_class_names_is_no_class(tmp_path: Path) -> None:
     write(tmp_path / "i/1.jpg", b"?")
     write(tmp_path / "m/1.png", b"?")
     names = tmp_path / "names.txt"
-    options = {"masks": tmp_path / "m", "class_names": names}
+
+    def classes() -> tuple[str, ...]:
+        return images_and_masks(tmp_path / "i", masks=tmp_path / "m", class_names=names).classes
+
     names.write_bytes(codecs.BOM_UTF8 + b"# classes\r\nroad\r\n\r\ncar\r\n")
-    assert images_and_masks(tmp_path / "i", **options).classes == ("road", "car")
+    assert classes() == ("road", "car")
     names.write_text("road\n#car\n")
     with pytest.raises(InputError, match="has the line '#car', a comment or a name"):
-        images_and_masks(tmp_path / "i", **options)
+        classes()
 
 
 def test_the_presets_know_the_habits_of_their_sets(tmp_path: Path, capsys) -> None:

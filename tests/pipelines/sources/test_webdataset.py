@@ -90,6 +90,7 @@ def test_images_without_classes_and_a_sample_without_an_image(tmp_path: Path) ->
         ({"readme": b"x"}, "no samples"),
         ({"0.jpg": IMAGES[0], "0.png": IMAGES[1]}, r"2 images of 0 \(.jpg, .png\)"),
         ({"0.jpg": IMAGES[0], "1.jpg": IMAGES[1], "0.cls": b"1"}, "files of 0 that are not side by side"),
+        ({"0.cls": b"1", "0.jpg": IMAGES[0], "0.CLS": b"0"}, "2 classes of 0; write"),
         ({"0.jpg": IMAGES[0], "0.cls": b"cat"}, "class in 0.cls that is no integer"),
         ({"0.jpg": IMAGES[0], "0.cls": b"-2"}, "class in 0.cls that is no integer"),
         ({"0.jpg": IMAGES[0], "0.cls": b"7" * 4000}, "class in 0.cls that is no integer"),
