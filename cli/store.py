@@ -15,7 +15,7 @@ from ..pipelines.io.progress import track
 from ..pipelines.io.publish import check_apart, check_output, paths_in
 from ..pipelines.io.terminal import print_table
 from ..pipelines.store.join import join
-from ..pipelines.store.measure import summary
+from ..pipelines.store.measure import has_classes_of_objects, summary
 from ..pipelines.store.reader import ImageStore
 from .formats import FormatName, FormatOptions, source_of
 
@@ -63,6 +63,10 @@ class Build:
     skip_bad: bool = False
     """Leave out the images that cannot be used, and list them."""
 
+    strict: bool = False
+    """Refuse a source of which anything would be left out, such as files that are no images, or boxes outside their
+    image. Without it they are counted and the first of each kind are named."""
+
     shard_gb: float | None = None
     """Make STORE a folder of files of about this size, in GB; it opens as one store."""
 
@@ -84,10 +88,14 @@ class Build:
             verify=self.verify,
             max_pixels=self.max_pixels,
             skip_bad=self.skip_bad,
+            strict=self.strict,
             shard_bytes=None if self.shard_gb is None else _bytes(self.shard_gb),
             overwrite=self.overwrite,
             progress=track,
         )
+        if left_out := report["left_out"]:
+            rows = [[kind, f"{one['count']:,}", ", ".join(one["examples"])] for kind, one in left_out.items()]
+            print_table("left out", ["what", "number", "such as"], rows)
         if report["skipped"]:
             print_table(
                 "left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]]
@@ -103,7 +111,8 @@ class Join:
     """Path of the new folder, which opens as one store."""
 
     files: Positional[tuple[Path, ...]]
-    """Store files with the same classes, in the order of the new store. They stay where they are."""
+    """Store files, in the order of the new store. They stay where they are. Their classes are united by name; an image
+    without a class stays so."""
 
     overwrite: bool = False
     """Replace a folder that is a store."""
@@ -179,8 +188,8 @@ def _show_classes(store: ImageStore, result: dict[str, Any]) -> None:
     """A table of the first classes, with the number of images and of objects where these have classes."""
     of_pixels = store.ignore_index is not None
     columns: dict[str, dict[str, int]] = {}
-    if not of_pixels and not (store.has_boxes and (store.labels < 0).all()):
-        columns["images"] = result["classes"]
+    if not of_pixels:
+        columns["images with it" if has_classes_of_objects(store) else "images"] = result["classes"]
     if store.has_boxes:
         columns["objects"] = result["objects"]
     shown = store.classes[:_CLASSES_SHOWN]

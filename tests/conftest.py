@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import subprocess
 import warnings
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+platform.processor()  # starts `uname -p` when it is first asked for, which h5py does when it is imported
 
 # A first example may compile a kernel, so no example has a deadline.
 settings.register_profile("sdali", deadline=None)

@@ -22,7 +22,7 @@ from ..images.header import MAX_PIXELS
 from ..io.bounds import checked_seed
 from ..io.parallel import adaptive_map
 from ..io.progress import Track, track
-from ..sources.source import Source, SourceItem
+from ..sources.source import LeftOut, Source, SourceItem
 from ..store.join import ShardedWriter
 from ..store.verify import FullDecode
 from ..store.writer import StoreWriter
@@ -44,6 +44,7 @@ def build(
     verify: bool = False,
     max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
+    strict: bool = False,
     shard_bytes: int | None = None,
     overwrite: bool = False,
     progress: Track = track,
@@ -58,12 +59,14 @@ def build(
         verify: decode every image in full before anything is published.
         max_pixels: refuse images with more pixels, before they are decoded.
         skip_bad: leave out samples that cannot be used.
+        strict: refuse a source of which anything is left out: files that are no images, boxes outside their image.
         shard_bytes: make the store a folder of files of about this size, see store/shards.py.
         overwrite: replace a store that exists.
 
     Returns a JSON-able report: stores (paths), images, classes (counts), bytes (of the files), skipped (name and reason
-    of each), seconds, images_per_second, and where the source has boxes the figures of BoxTally.report. Raises
-    InputError for the first bad sample, where no sample is left, and for what the writer refuses; then nothing is
+    of each), left_out (what LeftOut.report counts, of the source's files and of boxes), seconds, images_per_second, and
+    where the source has boxes the figures of BoxTally.report. Raises InputError for the first bad sample, where no
+    sample is left, for what the writer refuses, and for anything left out where that is not allowed; then nothing is
     published.
     """
     begun = time.perf_counter()
@@ -71,6 +74,7 @@ def build(
         raise InputError(f"shard_bytes must be at least 1, got {shard_bytes}")
     preparation = Preparation(shorter_side=shorter_side, transcode=transcode, max_pixels=max_pixels)
     items, path = source.items, Path(store_path)
+    _check_strict(strict, source.left_out)
     if split is None:
         paths, parts = (path,), [TRAIN] * len(items)
     else:
@@ -88,9 +92,18 @@ def build(
         tracked = stack.enter_context(closing(progress(outcomes, len(items), "building")))
         tally = BoxTally(source.classes)
         skipped = _fill(writers, zip(tracked, parts, strict=True), skip_bad, tally)
+        _check_strict(strict, tally.left_out)
         _publish(writers, skipped)
     report = _report(source, writers, skipped, time.perf_counter() - begun)
+    report["left_out"] = source.left_out.report() | tally.left_out.report()
     return {**report, **tally.report()} if source.has_boxes else report
+
+
+def _check_strict(strict: bool, left_out: LeftOut) -> None:
+    """Raise InputError where something is left out and must not be."""
+    kinds = left_out.report().items() if strict else ()
+    if texts := [f"{one['count']:,} {kind} ({', '.join(one['examples'])})" for kind, one in kinds]:
+        raise InputError(f"left out would be {'; '.join(texts)}: correct or move them, or leave out strict=True")
 
 
 def _writer(source: Source, path: Path, overwrite: bool, shard_bytes: int | None, provenance: dict[str, Any]) -> Writer:
@@ -221,12 +234,19 @@ class BoxTally:
         self._classes = tuple(classes)
         self._objects = np.zeros(len(self._classes), np.int64)
         self._counts = np.zeros(4, np.int64)
+        self.left_out = LeftOut()
 
     def add(self, sample: Prepared) -> None:
         """Count one sample that goes into the store."""
         if (boxes := sample.content.boxes) is not None:
             self._objects += np.bincount(boxes.labels, minlength=len(self._objects))
             self._counts += [sample.clipped, sample.dropped, boxes.difficult.sum(), not len(boxes.labels)]
+            for kind, count in (
+                ("boxes whose minimum is above their maximum", sample.inverted),
+                ("boxes with nothing inside their image", sample.dropped - sample.inverted),
+            ):
+                if count:
+                    self.left_out.add(kind, sample.item.name, count)
 
     def report(self) -> dict[str, Any]:
         """JSON-able: `boxes` that were kept; `boxes_clipped`, those of them that reached beyond the image;

@@ -22,7 +22,8 @@ _JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encode
 class Prepared(NamedTuple):
     """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image.
 
-    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside it.
+    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside it;
+    `inverted`: those of the latter whose minimum was above their maximum.
     """
 
     item: SourceItem
@@ -32,6 +33,7 @@ class Prepared(NamedTuple):
     crc32: int = 0
     clipped: int = 0
     dropped: int = 0
+    inverted: int = 0
 
 
 class Refused(NamedTuple):
@@ -110,13 +112,16 @@ def decoded_mask(item: SourceItem, mask: bytes) -> np.ndarray:
 
 def _with_boxes_inside(sample: Prepared) -> Prepared:
     content, size = sample.content, (sample.height, sample.width)
-    if content.size is not None and content.size != size:
+    if content.size not in (None, (0, 0), size):
         sizes = f"{content.size[0]} x {content.size[1]} px (height x width), but has {size[0]} x {size[1]} px"
         raise InputError(f"is annotated as {sizes} with its orientation applied: correct the size, or annotate again")
     if content.boxes is None:
         return sample
     boxes, clipped, dropped = inside(content.boxes, *size)
-    return sample._replace(content=content._replace(boxes=boxes), clipped=clipped, dropped=dropped)
+    edges = content.boxes.xyxy.reshape(-1, 4)
+    inverted = int((edges[:, 2:] < edges[:, :2]).any(1).sum())
+    content = content._replace(boxes=boxes)
+    return sample._replace(content=content, clipped=clipped, dropped=dropped, inverted=inverted)
 
 
 def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:

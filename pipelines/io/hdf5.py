@@ -71,8 +71,9 @@ def _reason_of(error: BaseException) -> str:
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """The dataset "labels" or "train/labels" of this very file, with a shape and with stored values.
 
-    Raises ValueError for what is missing, a group, reached through a link, kept in other files, or never written, and
-    for one that claims more than 64 MiB and more than 1,032 times the bytes that are stored.
+    Raises ValueError for what is missing, a group, reached through a link, kept in other files, or not wholly written
+    (for a chunk that a stopped writer never wrote, HDF5 gives zeros), and for one that claims more than 64 MiB and more
+    than 1,032 times the bytes that are stored.
     """
     found: object = file
     for part in filter(None, name.split("/")):
@@ -91,6 +92,10 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise ValueError(f"the dataset {name} was never written")
     if found.nbytes > max(UNQUESTIONED_BYTES, LARGEST_RATIO * stored):
         raise ValueError(f"the dataset {name} claims {found.nbytes:,} bytes, but stores {stored:,}")
+    if found.chunks:
+        wanted = math.prod(-(-length // chunk) for length, chunk in zip(found.shape, found.chunks, strict=True))
+        if (written := found.id.get_num_chunks()) < wanted:
+            raise ValueError(f"of the {wanted:,} chunks of the dataset {name} only {written:,} were written")
     return found
 
 

@@ -7,7 +7,6 @@ are read.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..io.input_files import read_input
+from ..io.input_files import read_json
 from ..store.boxes import Boxes
 from .registry import source_format
 from .side_files import read_inside
@@ -74,14 +73,7 @@ def coco(images: str | Path, options: CocoOptions) -> Source:
 
 def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The three lists of the file, checked: each entry has the keys that are read, of the right type."""
-    try:
-        document = json.loads(read_input(path))
-    except OSError as error:
-        raise InputError(f"cannot read the annotations {path}: {error.strerror}; correct the path") from None
-    except RecursionError:
-        raise InputError(f"{path} is nested too deep to be COCO annotations; give another file") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); give COCO annotations") from None
+    document = read_json(path, "COCO annotations")
     for name, keys in _LISTS.items():
         entries = document.get(name) if isinstance(document, dict) else None
         if not isinstance(entries, list) or (not entries and name != "annotations"):

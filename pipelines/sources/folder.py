@@ -1,8 +1,9 @@
 """The format folder: one sub-folder for each class, images anywhere below, perhaps folders of masks or annotations.
 
-Classes and images come in natural order (img2 before img10). Names that begin with a dot are left out, since file
-managers leave such files behind ("._cat.jpg" is no image). Every file with the ending of an image format is taken, also
-of formats that DALI does not decode, so that no image is silently missing: the build refuses or transcodes it.
+Classes and images come in natural order (img2 before img10). Every file with the ending of an image format is taken,
+also of formats that DALI does not decode, so that no image is silently missing: the build refuses or transcodes it. All
+other files are left out and counted, and so are names that begin with a dot, since file managers leave such files
+behind ("._cat.jpg" is no image).
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from ..errors import InputError
 from ..io.input_files import read_input
 from .mask_png import as_index_png, box_around
 from .registry import source_format
 from .side_files import annotation_files, mask_files
-from .source import LazyItems, Loaded, Source, SourceItem, natural_key
+from .source import LazyItems, LeftOut, Loaded, Source, SourceItem, natural_key
 from .voc_xml import labelled_boxes
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".j2k")
-EXTENSIONS += (".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".gif", ".avif", ".heic", ".heif", ".ico")
+EXTENSIONS += (".jpx", ".jpf", ".jpc", ".j2c", ".jxl", ".jxr", ".mpo", ".apng", ".pbm", ".pgm", ".ppm", ".pnm", ".gif")
+EXTENSIONS += (".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".ico")
+
+
+ClassOrder = Literal["natural", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +42,10 @@ class FolderOptions:
     """A folder of VOC XML files, which belong to images as masks do. Each box has the class of its image, whatever name
     the file gives it."""
 
+    class_order: ClassOrder = "natural"
+    """How the classes are numbered: natural puts class2 before class10; text sorts by the characters, class10 first,
+    as torchvision's ImageFolder does."""
+
     boxes_from_masks: tuple[int, ...] = ()
     """Values in the masks, such as 1 3: each image gets one box, of its class, around all pixels of these values."""
 
@@ -48,13 +58,17 @@ def folder(path: str | Path, options: FolderOptions) -> Source:
     and outside class folders, for boxes of images without classes, and for boxes from masks without masks or together
     with annotations.
     """
-    root = Path(path)
-    names = image_names(root, options.masks)
+    root, left_out = Path(path), LeftOut()
+    if options.class_order not in get_args(ClassOrder):
+        raise InputError(f"class_order is one of {', '.join(get_args(ClassOrder))}, got {options.class_order!r}")
+    names = image_names(root, options.masks, left_out)
     classes = _classes(root, names, options.masks)
+    if options.class_order == "text":
+        classes = tuple(sorted(classes))
     label_of = {name: label for label, name in enumerate(classes)}
     _check_boxes(root, classes, options)
-    masks = None if options.masks is None else mask_files(options.masks, names)
-    annotations = None if options.annotations is None else annotation_files(options.annotations, names)
+    masks = None if options.masks is None else mask_files(options.masks, names, left_out)
+    annotations = None if options.annotations is None else annotation_files(options.annotations, names, left_out)
 
     def item(index: int) -> SourceItem:
         name = names[index]
@@ -78,6 +92,7 @@ def folder(path: str | Path, options: FolderOptions) -> Source:
         has_masks=masks is not None,
         has_boxes=annotations is not None or bool(options.boxes_from_masks),
         description=f"folder {root}",
+        left_out=left_out,
     )
 
 
@@ -94,14 +109,14 @@ def _check_boxes(root: Path, classes: tuple[str, ...], options: FolderOptions) -
         raise InputError(f"{root} has no class folders, so its boxes would have no class; use the format voc or coco")
 
 
-def image_names(root: Path, masks: Path | None) -> list[str]:
+def image_names(root: Path, masks: Path | None, left_out: LeftOut) -> list[str]:
     """Relative paths of all images below a folder, in natural order, without those in the folder of masks.
 
-    Raises InputError for a folder that is missing or has none.
+    Every other file is counted in `left_out`. Raises InputError for a folder that is missing or has none.
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder; name one that has a sub-folder of images for each class")
-    names = sorted(_walk(root, "", frozenset(), masks), key=natural_key)
+    names = sorted(_walk(root, "", frozenset(), masks, left_out), key=natural_key)
     if not names:
         raise InputError(f"{root} has no images: no file below it ends in .jpg, .png, ...; name another folder")
     return names
@@ -119,13 +134,15 @@ def _classes(root: Path, names: list[str], masks: Path | None) -> tuple[str, ...
     if outside:
         return ()
     for entry in _entries(root):
-        left_out = _is_same(entry.path, masks) or _is_same(entry.path, root)
-        if _is_folder(entry) and entry.name not in inside and not left_out:
+        other = entry.name.startswith(".") or _is_same(entry.path, masks) or _is_same(entry.path, root)
+        if _is_folder(entry) and entry.name not in inside and not other:
             raise InputError(f"the class folder {entry.path} has no images; remove it, or fill it")
     return tuple(sorted(inside, key=natural_key))
 
 
-def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], skip: Path | None) -> Iterator[str]:
+def _walk(
+    folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], skip: Path | None, left_out: LeftOut
+) -> Iterator[str]:
     """Relative paths, with '/', of all files below that have the ending of an image format.
 
     A folder that is its own ancestor, through a symbolic link, is not entered again.
@@ -135,16 +152,19 @@ def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], skip
     if identity in ancestors or _is_same(folder, skip):
         return
     for entry in _entries(folder):
-        if _is_folder(entry):
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", ancestors | {identity}, skip)
-        elif entry.name.lower().endswith(EXTENSIONS):
-            yield prefix + entry.name
+        name = prefix + entry.name
+        if _is_folder(entry) and not entry.name.startswith("."):
+            yield from _walk(Path(entry.path), f"{name}/", ancestors | {identity}, skip, left_out)
+        elif entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
+            yield name
+        else:
+            left_out.add_file(name)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return list(entries)
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror}") from None
 

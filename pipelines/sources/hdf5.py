@@ -6,7 +6,7 @@ also with the channels first), which are stored as PNG, without loss. Rows are r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..images.header import MAX_PIXELS
 from ..io.hdf5 import Rows, dataset, form, hdf5_errors, opened, text
 from .mask_png import as_index_png, encode_mask
 from .registry import source_format
-from .source import LazyItems, Loaded, Source, SourceItem, checked_names
+from .source import LazyItems, LeftOut, Loaded, Source, SourceItem, checked_names
 
 Encode = Callable[[np.ndarray], bytes]  # a row -> encoded image
 
@@ -77,6 +77,7 @@ def hdf5(path: str | Path, options: Hdf5Options) -> Source:
         classes = () if labels is None else _class_names(file, all_labels, options.classes_dataset)
         all_names = None if names is None else _unique(text(names), str(names.name))
         rows, mask = Rows(data), None if masks is None else _mask_reader(masks)
+        left_out = _other_datasets(file, [data, labels, names, masks], options.classes_dataset)
 
     def item(index: int) -> SourceItem:
         def load() -> Loaded:
@@ -85,7 +86,20 @@ def hdf5(path: str | Path, options: Hdf5Options) -> Source:
         name = f"{index:07d}{suffix}" if all_names is None else all_names[index]
         return SourceItem(name, int(all_labels[index]), load, f"of row {index}")
 
-    return Source(classes, LazyItems(count, item), has_masks=mask is not None, description=f"HDF5 {path}")
+    items = LazyItems(count, item)
+    return Source(classes, items, has_masks=mask is not None, description=f"HDF5 {path}", left_out=left_out)
+
+
+def _other_datasets(file: h5py.File, read: Sequence[h5py.Dataset | None], classes: str | None) -> LeftOut:
+    """The datasets of the file that are neither of these nor the names of the classes."""
+    left_out, taken = LeftOut(), {one.name for one in read if one is not None} | {f"/{(classes or '').strip('/')}"}
+
+    def count(name: str, found: object) -> None:
+        if isinstance(found, h5py.Dataset) and f"/{name}" not in taken:
+            left_out.add("datasets of the file", name)
+
+    file.visititems(count)  # which follows no links
+    return left_out
 
 
 def _image_encoder(data: h5py.Dataset, max_pixels: int) -> tuple[Encode, str]:

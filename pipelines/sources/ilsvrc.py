@@ -90,8 +90,8 @@ def _listed(path: Path) -> list[tuple[str, int]]:
     """Names and numbers of a list of images."""
     images = []
     for number, line in enumerate(read_lines(path, "names of images"), 1):
-        name, _, text = line.partition(" ")
-        if not text.strip().isdecimal() or name.startswith("/") or ".." in name.split("/"):
+        name, text = [*line.rsplit(None, 1), ""][:2]
+        if not text.isdecimal() or name.startswith("/") or ".." in name.split("/"):
             raise InputError(f"line {number} of {path} should be NAME NUMBER, got {line!r}; copy the file again")
         images.append((name, int(text)))
     return images

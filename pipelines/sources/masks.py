@@ -22,7 +22,7 @@ from .folder import image_names
 from .mask_png import as_index_png, decode_mask, encode_mask
 from .registry import source_format
 from .side_files import mask_files
-from .source import LazyItems, Loaded, Source, SourceItem
+from .source import LazyItems, LeftOut, Loaded, Source, SourceItem, class_lines
 
 IGNORE = 255  # the ignore value of most sets, and of renumbered masks
 _NUMBERED = re.compile(r"(\d+)\s*:\s*(.+)")
@@ -84,7 +84,7 @@ def in_order(names: Sequence[str], ignored: int) -> MaskClasses:
 
 def from_file(path: str | Path, ignored: int) -> MaskClasses:
     """Classes from a text file: a name a line, for the values in order, or "VALUE: name"; empty lines are left out."""
-    lines = read_lines(path, "class names")
+    lines = class_lines(path)
     numbered = [match for match in map(_NUMBERED.fullmatch, lines) if match]
     if numbered and len(numbered) < len(lines):
         raise InputError(f'{path} has lines with a value ("0: name") and lines without; write all in one way')
@@ -109,12 +109,12 @@ class MasksOptions:
     """The value of pixels without a class. None: 255, or that of the preset."""
 
     preset: Literal["camvid", "ade20k"] | None = None
-    """SOURCE is the folder of this data set as its authors laid it out. camvid has train/, trainannot/, val/ and
-    valannot/. ade20k has images/training/, annotations/training/ and the same of validation/; its values 1 to 150
+    """SOURCE is the folder of this data set as its authors laid it out. camvid has train/, trainannot/, and the same of
+    val and test. ade20k has images/training/, annotations/training/ and the same of validation/; its values 1 to 150
     become the classes 0 to 149, and its 0 is ignored."""
 
     subset: str | None = None
-    """The part of the preset: train or val. None: train."""
+    """The part of the preset: train or val, of camvid also test. None: train."""
 
 
 @source_format("masks", MasksOptions)
@@ -137,8 +137,9 @@ def images_and_masks(root: str | Path, options: MasksOptions) -> Source:
 
 
 def _source(root: Path, mask_root: Path, classes: MaskClasses) -> Source:
-    names = image_names(root, mask_root)
-    files = mask_files(mask_root, names)
+    left_out = LeftOut()
+    names = image_names(root, mask_root, left_out)
+    files = mask_files(mask_root, names, left_out)
 
     def item(index: int) -> SourceItem:
         name = names[index]
@@ -155,6 +156,7 @@ def _source(root: Path, mask_root: Path, classes: MaskClasses) -> Source:
         has_masks=True,
         ignore_index=classes.ignore_index,
         description=f"images {root}, masks {mask_root} of values {_described(classes)}",
+        left_out=left_out,
     )
 
 
@@ -169,8 +171,10 @@ class _Layout(NamedTuple):
 def _preset(root: Path, options: MasksOptions) -> Source:
     name, subset = options.preset, options.subset or "train"
     layout = _LAYOUTS.get(name or "")
-    if layout is None or subset not in layout.folders:
-        raise InputError(f"presets are {', '.join(_LAYOUTS)} of train or val, got {name} of {subset}")
+    if layout is None:
+        raise InputError(f"presets are {', '.join(_LAYOUTS)}, got {name}")
+    if subset not in layout.folders:
+        raise InputError(f"the subsets of {name} are {', '.join(layout.folders)}, got {subset}; give one of them")
     if options.masks is not None:
         raise InputError(f"the preset {name} knows where its masks are; leave out masks or preset")
     images, mask_root = (root / folder for folder in layout.folders[subset])
@@ -195,7 +199,7 @@ def _ade20k_names(root: Path) -> list[str]:
 
 
 _LAYOUTS = {
-    "camvid": _Layout({"train": ("train", "trainannot"), "val": ("val", "valannot")}, 11, lambda _: _CAMVID),
+    "camvid": _Layout({k: (k, f"{k}annot") for k in ("train", "val", "test")}, 11, lambda _: _CAMVID),
     "ade20k": _Layout({k: (f"images/{v}", f"annotations/{v}") for k, v in _ADE20K_PARTS.items()}, 0, _ade20k_names),
 }
 

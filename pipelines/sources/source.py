@@ -5,15 +5,46 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 from ..errors import InputError
 from ..io.input_files import read_lines
 from ..store.boxes import Boxes
 
+_ENDING = re.compile(r"(\.tar)?\.[^.]+$")  # .tar.gz is one
 _MOST_UNNAMED = 1 << 16  # our choice: a label above it is a mistake, not a class
+
+
+class LeftOut:
+    """What a source, or a build, does not take: by kind the number, and the first few names."""
+
+    _SHOWN = 3
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[int, list[str]]] = {}
+
+    def add(self, kind: str, name: str, count: int = 1) -> None:
+        """Count something; `kind` is a plural ("files that end in .txt"), `name` one of these or where they are."""
+        before, names = self._kinds.setdefault(kind, (0, []))
+        if len(names) < self._SHOWN and name not in names:
+            names.append(name)
+        self._kinds[kind] = before + count, names
+
+    def add_file(self, name: str) -> None:
+        """Count a file by its ending, or as hidden; `name` is its path with '/'."""
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        ending = _ENDING.search(name.rpartition("/")[2].lower())
+        self.add(
+            "hidden files and folders" if hidden else f"files that end in {ending[0]}" if ending
+            else "files without an ending", name,
+        )  # fmt: skip
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """JSON-able: {kind: {"count": int, "examples": [name, ...]}}, the most frequent first; {} for nothing."""
+        kinds = sorted(self._kinds.items(), key=lambda kind: -kind[1][0])
+        return {kind: {"count": count, "examples": list(names)} for kind, (count, names) in kinds}
 
 
 class Loaded(NamedTuple):
@@ -21,7 +52,7 @@ class Loaded(NamedTuple):
 
     `data`: encoded image. `mask`: single-channel uint8 PNG of class indices, as large as the oriented image, or None.
     `boxes`: of the oriented image, as they were annotated; None where it is not annotated. `size`: height and width
-    that the annotation states, or None.
+    that the annotation states; None, or 0 x 0 as some tools write, where it is unknown.
     """
 
     data: bytes
@@ -68,7 +99,7 @@ class Source:
     """Everything that a build needs: class names (() for none), items in the order of the store, what items carry.
 
     `ignore_index`: where the classes are those of the masks' pixels, the value of pixels without a class.
-    `description` is recorded in the store.
+    `description` is recorded in the store. `left_out`: what lies in the source and is no item of it.
     """
 
     classes: tuple[str, ...]
@@ -77,6 +108,7 @@ class Source:
     has_boxes: bool = False
     ignore_index: int | None = None
     description: str = ""
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def checked_names(largest: int, where: str, names: Sequence[str] | None, named_by: object) -> tuple[str, ...]:
@@ -91,9 +123,19 @@ def checked_names(largest: int, where: str, names: Sequence[str] | None, named_b
     return tuple(map(str, range(largest + 1)) if names is None else names)
 
 
+def class_lines(path: str | Path) -> list[str]:
+    """The lines of a file of class names; raises InputError for one that is a comment in some programs, not in all."""
+    lines = read_lines(path, "class names")
+    if unclear := [line for line in lines if line.startswith("#")]:
+        raise InputError(
+            f"{path} has the line {unclear[0]!r}, a comment or a name; put a space after the # of comments"
+        )
+    return lines
+
+
 def names_in(path: str | Path) -> list[str]:
     """Names of the classes 0, 1, 2, ..., one a line; raises InputError for a name that comes twice."""
-    names = read_lines(path, "class names")
+    names = class_lines(path)
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise InputError(f"{path} has the class {name!r} twice; write each name once")

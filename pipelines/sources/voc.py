@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from ..errors import InputError
 from ..io.input_files import read_lines
 from .folder import image_names
 from .registry import source_format
-from .side_files import annotation_files, read_inside
-from .source import LazyItems, Loaded, Source, SourceItem, names_in
+from .side_files import annotation_files, read_inside, without_ending
+from .source import LazyItems, LeftOut, Loaded, Source, SourceItem, names_in
 from .voc_xml import labelled_boxes, object_names
+
+_FLAGGED = re.compile(r"(.*\S)\s+(?:-1|0|1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,9 @@ def voc(root: str | Path, options: VocOptions) -> Source:
     for folder in (images, xml):
         if not folder.is_dir():
             raise InputError(f"{root} has no folder {folder.name}, as VOC has; correct the path")
-    names = image_names(images, None)
-    annotations = annotation_files(xml, names)
+    left_out = LeftOut()
+    names = image_names(images, None, left_out)
+    annotations = annotation_files(xml, names, left_out)
     classes = object_names(annotations) if options.class_names is None else names_in(options.class_names)
     label_of = {name: label for label, name in enumerate(classes)}
     description = f"VOC {root}"
@@ -58,19 +62,28 @@ def voc(root: str | Path, options: VocOptions) -> Source:
 
         return SourceItem(name, -1, load)
 
-    return Source(tuple(classes), LazyItems(len(names), item), has_boxes=True, description=description)
+    items = LazyItems(len(names), item)
+    return Source(tuple(classes), items, has_boxes=True, description=description, left_out=left_out)
 
 
 def _listed(path: Path, names: list[str]) -> list[str]:
-    """The first column of a list of images, each completed to the name of the image where there is one."""
-    stems = [line.split()[0] for line in read_lines(path, "names of images")]
+    """The images of a list, a line each: a name without ending, and 1, 0 or -1 where the list is that of a class.
+
+    Names may have spaces, so such a number is part of the name where only an image of that name is there.
+    """
     full_names: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        full_names[Path(name).with_suffix("").as_posix()].append(name)
-    if shared := [stem for stem in stems if len(full_names.get(stem, ())) > 1]:
-        first, second = full_names[shared[0]][:2]
-        raise InputError(f"{path} lists {shared[0]}, and both {first} and {second} have that name; rename one of them")
-    listed = [full_names.get(stem, [stem])[0] for stem in stems]
+        full_names[without_ending(name)].append(name)
+
+    def listed_image(line: str) -> str:
+        flagged = _FLAGGED.fullmatch(line)
+        stems = [line, flagged[1]] if flagged else [line]
+        images = [name for stem in stems for name in full_names.get(stem, ())]
+        if len(images) > 1:
+            raise InputError(f"{path} lists {line!r}, which is {images[0]} or {images[1]}; rename one of them")
+        return images[0] if images else stems[-1]
+
+    listed = [listed_image(line) for line in read_lines(path, "names of images")]
     name, times = Counter(listed).most_common(1)[0]
     if times > 1:
         raise InputError(f"{path} lists {name} {times} times; give each image once")

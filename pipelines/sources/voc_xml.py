@@ -8,6 +8,7 @@ image is decided by their names, never by the paths in the XML.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ def _root(data: bytes) -> Any:
     from defusedxml.ElementTree import ParseError, fromstring
 
     try:
-        return fromstring(data)
+        return fromstring(data.removeprefix(BOM_UTF8).lstrip())  # blank lines, which the parser refuses there
     except DefusedXmlException:
         raise InputError("declares entities, which are not followed; write it without them") from None
     except (ParseError, ValueError, LookupError) as error:  # the latter two: of its encoding

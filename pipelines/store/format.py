@@ -103,6 +103,16 @@ def encode_boxes(boxes: Boxes) -> bytes:
     return np.ascontiguousarray(boxes.xyxy, "<f4").tobytes() + flags.astype("<i4").tobytes()
 
 
+def relabelled_boxes(record: memoryview | bytes, labels: np.ndarray) -> bytes:
+    """The record with class `labels[k]` in place of class k; labels int64 [K]."""
+    count = len(record) // BYTES_A_BOX
+    changed = bytearray(record)
+    flags = np.frombuffer(changed, "<i4", 2 * count, offset=16 * count).reshape(count, 2)
+    # A class that cannot be becomes another, which the CRC32 shows.
+    flags[:, 0] = labels.take(flags[:, 0], mode="clip")
+    return bytes(changed)
+
+
 def decode_boxes(record: memoryview | bytes, count: int) -> Boxes:
     """The inverse of encode_boxes: fresh arrays float32, int64 and bool."""
     xyxy = np.frombuffer(record, "<f4", 4 * count).reshape(count, 4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,6 +128,17 @@ def read_offsets(
     return offsets
 
 
+def new_labels(classes: Sequence[str], of_store: Sequence[str]) -> np.ndarray | None:
+    """int64 [K]: where each of the classes of a file is among those of the store; None where they are the same.
+
+    Raises KeyError for a class that the store does not have.
+    """
+    if list(classes) == list(of_store):
+        return None
+    label_of = {name: label for label, name in enumerate(of_store)}
+    return np.array([label_of[name] for name in classes], np.int64)
+
+
 class Part(NamedTuple):
     """The samples of one file, from index `begin` on."""
 
@@ -135,6 +146,8 @@ class Part(NamedTuple):
     file: MappedFile
     offsets: dict[str, np.ndarray]
     """Of their records in the file, by kind: "image", "mask", "box"."""
+    labels: np.ndarray | None = None
+    """int64 [K]: the class of the store for each class of the file's boxes; None where they are the same."""
 
 
 class Records:
@@ -150,7 +163,7 @@ class Records:
 
     def read(self, what: str, indices: np.ndarray, sizes: np.ndarray) -> list[memoryview]:
         """The records of one kind of samples int64 [n], of these sizes in bytes; each view keeps its file open."""
-        if len(self.parts) == 1:
+        if len(self.parts) == 1 and self.parts[0].labels is None:
             (part,) = self.parts
             view, begins = part.file.view, part.offsets[what][indices].tolist()
             return [view[begin : begin + size] for begin, size in zip(begins, sizes.tolist(), strict=True)]
@@ -159,5 +172,8 @@ class Records:
         for number, index, size in zip(numbers.tolist(), indices.tolist(), sizes.tolist(), strict=True):
             part = self.parts[number]
             begin = int(part.offsets[what][index - part.begin])
-            views.append(part.file.view[begin : begin + size])
+            view = part.file.view[begin : begin + size]
+            if what == "box" and part.labels is not None:
+                view = memoryview(store_format.relabelled_boxes(view, part.labels))
+            views.append(view)
         return views

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ import numpy as np
 from ..errors import InputError
 from ..io.publish import PartialFolder, write_atomically, write_errors
 from . import format as store_format
-from .index import read_columns, read_header
-from .lmdb_read import mapped_file
+from .index import Part, Records, new_labels, read_columns, read_header, read_offsets
+from .lmdb_read import MappedFile, mapped_file
 from .shards import HEADER_FILE, column_file, digest_of_shards
 from .writer import StoreWriter
 
@@ -27,9 +29,10 @@ def join(path: str | Path, files: Sequence[str | Path], *, overwrite: bool = Fal
     """Make the folder `path`, a store of the samples of these store files in their order; returns its digest.
 
     The files stay where they are; those below the folder that `path` lies in are named relative to it, others by their
-    absolute paths. overwrite: whether a folder of a store that exists at `path` is replaced. Raises InputError for a
-    file that is no store, comes twice, lies in `path`, or has other classes or annotations than the first, and for a
-    `path` that exists.
+    absolute paths. The classes are those of all files, by name, in the order in which they first come. overwrite:
+    whether a folder of a store that exists at `path` is replaced. Raises InputError for a file that is no store, comes
+    twice, lies in `path`, or has other annotations than the first, for other classes of pixels, whose numbers are in
+    the masks, and for a `path` that exists.
     """
     target = Path(path)
     if not files:
@@ -57,19 +60,24 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     """Write columns and header of a folder whose shards are these files, as the header names them."""
     paths = [Path(os.path.normpath(folder / name)) for name in files]
     headers: list[dict[str, Any]] = []
+    opened: list[MappedFile] = []
     parts: list[dict[str, np.ndarray]] = []
     for path in paths:
-        file = mapped_file(path)
-        headers.append(read_header(file, path))
+        opened.append(mapped_file(path))
+        headers.append(read_header(opened[-1], path))
         _check_alike(headers, paths)
-        parts.append(read_columns(file, path, headers[-1]))
-    first = headers[0]
+        parts.append(read_columns(opened[-1], path, headers[-1]))
+    first, classes = headers[0], _union(headers, paths)
+    for number, (header, path) in enumerate(zip(headers, paths, strict=True)):
+        if (labels := new_labels(header["classes"], classes)) is not None:
+            parts[number] = _relabelled(parts[number], labels, opened[number], header, path)
     columns = {name: _write_column(column_file(folder, name), name, parts) for name in sorted(first["columns"])}
     shards = [{"file": n, "count": h["count"], "digest": h["digest"]} for n, h in zip(files, headers, strict=True)]
     header = {
         **{name: value for name, value in first.items() if name != "offsets_crc32"},
+        "classes": classes,
         "count": sum(shard["count"] for shard in shards),
-        "digest": store_format.digest(columns, first["classes"], first.get("ignore_index")),
+        "digest": store_format.digest(columns, classes, first.get("ignore_index")),
         "record_bytes": sum(each["record_bytes"] for each in headers),
         "provenance": dict(provenance),
         "shards": shards,
@@ -82,12 +90,46 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
 def _check_alike(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
     """Raise InputError unless the last one goes with those before it."""
     (first, last), name = (headers[0], headers[-1]), files[len(headers) - 1]
-    for what, entry in (("classes", "classes"), ("masks or boxes", "columns"), ("ignore index", "ignore_index")):
+    entries = [("masks or boxes", "columns"), ("ignore index", "ignore_index")]
+    if first.get("ignore_index") is not None:
+        entries.append(("classes of pixels", "classes"))
+    for what, entry in entries:
         if first.get(entry) != last.get(entry):
             raise InputError(f"{name} has other {what} than {files[0]}; join stores that were built alike")
     digests = [header["digest"] for header in headers]
     if (same := digests.index(digests[-1])) < len(digests) - 1:
         raise InputError(f"{name} holds the same images as {files[same]}; name each store once")
+
+
+def _union(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> list[str]:
+    """The classes of all, each name once, in the order in which they first come."""
+    if all(header["classes"] == headers[0]["classes"] for header in headers):
+        return headers[0]["classes"]
+    for header, file in zip(headers, files, strict=True):
+        name, times = Counter(header["classes"]).most_common(1)[0] if header["classes"] else ("", 1)
+        if times > 1:
+            raise InputError(f"{file} has {times} classes called {name!r}, which no name tells apart; rename them")
+    return list(dict.fromkeys(name for header in headers for name in header["classes"]))
+
+
+def _relabelled(
+    columns: Mapping[str, np.ndarray], labels: np.ndarray, file: MappedFile, header: dict[str, Any], path: Path
+) -> dict[str, np.ndarray]:
+    """The columns of a file with class labels[k], int64 [K], in place of k, also in the boxes that the CRC32 cover."""
+    old = columns["labels"]
+    changed = dict(columns, labels=np.append(labels, -1)[old])  # -1, no class, is the last
+    if "box_counts" in columns:
+        sizes = store_format.record_bytes(columns)
+        annotated = np.flatnonzero(sizes["box"])
+        offsets = read_offsets(file, path, header, sizes)
+        crc32 = columns["box_crc32"].copy()
+        as_built = Records([Part(0, file, offsets)]).read("box", annotated, sizes["box"][annotated])
+        for index, record in zip(annotated.tolist(), as_built, strict=True):
+            if zlib.crc32(record) != crc32[index]:  # which a new CRC32 would hide
+                raise InputError(f"the boxes of sample {index} of {path} are damaged; build it again")
+            crc32[index] = zlib.crc32(store_format.relabelled_boxes(record, labels))
+        changed["box_crc32"] = crc32
+    return changed
 
 
 def _write_column(path: Path, name: str, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:

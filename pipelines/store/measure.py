@@ -152,27 +152,36 @@ def _counts(store: ImageStore, index: int) -> np.ndarray:
 def summary(store: ImageStore) -> dict[str, Any]:
     """Figures of a store, from its index alone.
 
-    `classes` holds the number of images of each class, or only the names where the classes are those of pixels;
-    `unlabelled` counts images without a class; `height` and `width` have min, mean and max, in pixels. Where there are
+    `classes` holds the number of images of each class and `unlabelled` that of images without one. Where the classes
+    are those of objects (no image has one), `classes` holds the number of images that have objects of each class; where
+    they are those of pixels, the names alone. `height` and `width` have min, mean and max, in pixels. Where there are
     boxes, `objects` holds the number of boxes of each class; `difficult` and `images_without_objects` are counts.
     """
-    of_pixels = store.ignore_index is not None
+    of_pixels, of_objects = store.ignore_index is not None, has_classes_of_objects(store)
+    objects = _objects(store) if store.has_boxes else {}
+    with_objects = objects.pop("images_with_objects", {})
+    classes = with_objects if of_objects else _by_class(store, store.labels[store.labels >= 0])
     return {
         "store": str(store.path),
         "images": len(store),
-        "classes": list(store.classes) if of_pixels else _by_class(store, store.labels[store.labels >= 0]),
-        "unlabelled": int((store.labels < 0).sum()),
+        "classes": list(store.classes) if of_pixels else classes,
+        **({} if of_pixels or of_objects else {"unlabelled": int((store.labels < 0).sum())}),
         "bytes": store.file_bytes,
         "height": _range(store.sizes[:, 0]),
         "width": _range(store.sizes[:, 1]),
         "masks": store.has_masks,
         "ignore_index": store.ignore_index,
         "boxes": store.has_boxes,
-        **(_objects(store) if store.has_boxes else {}),
+        **objects,
         "digest": store.digest,
         "statistics": store.statistics is not None,
         "provenance": store.header["provenance"],
     }
+
+
+def has_classes_of_objects(store: ImageStore) -> bool:
+    """Whether the classes are those of objects, as of VOC and COCO: there are boxes, and no image has a class."""
+    return store.has_boxes and store.ignore_index is None and bool((store.labels < 0).all())
 
 
 def _by_class(store: ImageStore, labels: np.ndarray) -> dict[str, int]:
@@ -182,7 +191,10 @@ def _by_class(store: ImageStore, labels: np.ndarray) -> dict[str, int]:
 
 def _objects(store: ImageStore) -> dict[str, Any]:
     objects = store.objects()
+    kinds = max(len(store.classes), 1)
+    pairs = np.unique(objects.images * kinds + objects.labels)  # an image once for each of its classes
     return {
+        "images_with_objects": _by_class(store, pairs % kinds),
         "objects": _by_class(store, objects.labels),
         "difficult": int(objects.difficult.sum()),
         "images_without_objects": len(store) - len(np.unique(objects.images)),

@@ -148,6 +148,8 @@ class ImageStore:
         # Class and flag of each box, 8 bytes, lie behind the edges of all boxes of its image.
         at = offsets[images] + 16 * counts[images] + 8 * within
         labels, difficult = np.frombuffer(part.file.view, np.uint8)[at[:, None] + np.arange(8)].view("<i4").T
+        if part.labels is not None and len(labels):
+            labels = part.labels.take(labels, mode="clip")
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise InputError(f"{self.path} has boxes of no class, so it is damaged; build it again")
         return Objects(part.begin + images, labels.astype(np.int64), difficult != 0)

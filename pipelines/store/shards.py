@@ -7,8 +7,9 @@ absolute), its number of samples and its digest, in the order of the samples.
 
 The columns lie together once more, for less than a thousandth of the images' bytes, so that all processes of a machine
 share one copy of them. The offsets of records stay with the file in which the records lie: opening reads and checks
-them in each shard. The digest is that of a store file with the same samples, so heatmaps, statistics and checkpoints
-of the one belong to the other too.
+them in each shard. Where shards have different classes, the folder has all of them, by name: its columns hold their
+numbers there, and boxes get these when they are read. The digest is that of a store file with the same samples, so
+heatmaps, statistics and checkpoints of the one belong to the other too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.input_files import read_input
 from . import format as store_format
-from .index import Part, Records, check_columns, image_header, read_header, read_offsets
+from .index import Part, Records, check_columns, image_header, new_labels, read_header, read_offsets
 from .lmdb_read import MappedFile, mapped_file
 
 HEADER_FILE = "header.json"
@@ -57,7 +58,12 @@ def open_shards(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], Re
     for path, shard_header, file in shards:
         end = begin + shard_header["count"]
         part = {what: size[begin:end] for what, size in sizes.items()}
-        parts.append(Part(begin, file, read_offsets(file, path, shard_header, part)))
+        offsets = read_offsets(file, path, shard_header, part)
+        try:
+            labels = new_labels(shard_header["classes"], header["classes"])
+        except KeyError as error:
+            raise InputError(f"{path} has the class {error}, which {folder} has not; join the store again") from None
+        parts.append(Part(begin, file, offsets, labels))
         begin = end
     return header, columns, Records(parts)
 

@@ -13,6 +13,7 @@ import pytest
 from torchvision.transforms import v2
 
 import sdali.pipelines
+from sdali.cli.formats import FormatOptions
 from sdali.cli.store import Build
 from sdali.pipelines import classification, detection, parsing
 from sdali.pipelines.loader.loader import Loader
@@ -40,7 +41,8 @@ def tried(said: str) -> None:
     """Raise for a name, option or value that does not exist: dataclasses are made, functions given their options."""
     if said.startswith("sdali "):
         flags = [word[2:].replace("-", "_") for word in said.split() if word.startswith("--")]
-        assert said.split()[1] in ("build", "stats") and all(hasattr(Build, flag) for flag in flags), said
+        known = {field.name for options in (Build, FormatOptions) for field in dataclasses.fields(options)}
+        assert said.split()[1] in ("build", "stats") and known.issuperset(flags), said
         return
     tree = ast.parse(said, mode="eval").body
     if not isinstance(tree, ast.Call):

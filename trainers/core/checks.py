@@ -119,11 +119,14 @@ def check_same_classes(store: ImageStore, classes: Sequence[str], owner: object)
 
 def class_difference(found: Sequence[str], wanted: Sequence[str]) -> str:
     """How two lists of class names differ, in words; empty where they do not."""
-    missing = [name for name in wanted if name not in set(found)]
-    unknown = [name for name in found if name not in set(wanted)]
+    known, expected = set(found), set(wanted)
+    missing = [name for name in wanted if name not in known]
+    unknown = [name for name in found if name not in expected]
     parts = [f"it lacks {_listed(missing)}"] * bool(missing) + [f"it adds {_listed(unknown)}"] * bool(unknown)
     if not parts and list(found) != list(wanted):
-        index = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b)
+        index = next((i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), None)
+        if index is None:  # one list goes on with names that it has already
+            return f"it has {len(found)} and should have {len(wanted)}"
         parts = [f"class {index} is {found[index]} there and should be {wanted[index]}"]
     return " and ".join(parts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from detection_stores import make_detection_store
 from pictures import jpeg, make_store, photo
 
 from sdali.pipelines.errors import InputError
-from sdali.pipelines.io.input_files import open_input, read_input
+from sdali.pipelines.io.input_files import open_input, read_input, read_json, read_lines
 from sdali.pipelines.store.statistics import statistics_path
 from sdali.trainers.localization.predictions import read_predictions
 
@@ -32,6 +34,47 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=reason):
             open_input(path)
     assert os.listdir("/proc/self/fd") == before
+
+
+MARKED = {
+    "utf-8": b"",
+    "utf-8 with a mark": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+}
+
+
+@pytest.mark.parametrize("encoding", MARKED)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_text_comes_as_editors_write_it(tmp_path: Path, encoding: str, end: str) -> None:
+    """Marks, line ends, blank lines and comments are no part of it; names with # and U+2028 inside stay whole."""
+    wanted = ["犬", "C#", "a\u2028b", "#1", "my  cat 1"]
+    lines = ["# classes", "", *wanted, "#", "  # 3 of them", "## x", " \t"]
+    (tmp_path / "a.txt").write_bytes(MARKED[encoding] + end.join(lines).encode(encoding.split()[0]))
+    assert read_lines(tmp_path / "a.txt", "names") == wanted
+    document = {"a": [1, "犬"]}
+    text = end + json.dumps(document, ensure_ascii=False) + end
+    (tmp_path / "a.json").write_bytes(MARKED[encoding] + text.encode(encoding.split()[0]))
+    assert read_json(tmp_path / "a.json", "settings") == document
+
+
+def test_what_is_no_text_or_no_json_is_named(tmp_path: Path) -> None:
+    """A key that comes twice too: Python's own reader would drop the first of two lists "images"."""
+    path = tmp_path / "a"
+    for data, sentence in (
+        (b"\xff\xfea", "a is not JSON .*; give settings"),
+        (b"\x80", "a is not JSON"),
+        (b'{"a": 1} {', "a is not JSON"),
+        (b"[" * 100_000, "nested too deep to be settings"),
+        (b'{"x": {"images": [1], "b": 2, "images": [2]}}', "the key 'images' comes twice"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=sentence):
+            read_json(path, "settings")
+    path.write_bytes(b"\xff\xfea")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        read_lines(path, "names")
 
 
 def test_predictions_are_not_waited_for(tmp_path: Path) -> None:

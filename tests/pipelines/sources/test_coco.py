@@ -129,5 +129,5 @@ def test_a_bad_image_is_named_or_left_out(tmp_path: Path, capsys, kind: str) -> 
 def test_coco_needs_its_annotations(tmp_path: Path, capsys) -> None:
     words = words_for(tmp_path, DOCUMENT)
     assert "--format coco needs --annotations" in refusal_of(capsys, *words[:-2])
-    assert "cannot read the annotations" in refusal_of(capsys, *words[:-1], tmp_path / "none.json")
+    assert "cannot read the COCO annotations" in refusal_of(capsys, *words[:-1], tmp_path / "none.json")
     assert "is no folder; name the one that holds the images" in refusal_of(capsys, words[0], "nowhere", *words[2:])

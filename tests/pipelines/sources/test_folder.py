@@ -42,6 +42,35 @@ def test_classes_are_folders_and_images_lie_anywhere_below(tmp_path: Path) -> No
     assert [item.name for item in source.items[1:3]] == ["img10/a.webp", "img10/b/2.PNG"]
 
 
+def test_every_image_format_is_taken_and_all_else_is_counted(tmp_path: Path) -> None:
+    """Formats that DALI does not decode too: the build refuses them by name."""
+    endings = ("mpo", "jxl", "apng", "heic", "heics", "hif", "j2c", "jpc", "jxr", "avifs", "heifs", "JPG")
+    images = [f"c/{ending}.{ending}" for ending in endings]
+    others = ["c/notes.txt", "c/b.json", "c/a.json", "readme", "c/._1.jpg", ".git/x/y.jpg", "c/Thumbs.db"]
+    source = folder(_touch(tmp_path, *images, *others))
+    assert sorted(item.name for item in source.items) == sorted(images)
+    found = source.left_out.report()
+    json = found.pop("files that end in .json")
+    assert json["count"] == 2 and sorted(json["examples"]) == ["c/a.json", "c/b.json"]
+    assert found.pop("hidden files and folders")["count"] == 2
+    assert {kind: one["examples"] for kind, one in found.items()} == {
+        "files that end in .txt": ["c/notes.txt"],
+        "files that end in .db": ["c/Thumbs.db"],
+        "files without an ending": ["readme"],
+    }
+
+
+def test_classes_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    """By text they have the numbers that torchvision's ImageFolder gives them; the images stay where they are."""
+    _touch(tmp_path, *(f"{name}/{k}.jpg" for name in ("1", "2", "10", "B", "a") for k in range(2)))
+    natural, text = folder(tmp_path), folder(tmp_path, class_order="text")
+    assert natural.classes == ("1", "2", "10", "B", "a") and text.classes == ("1", "10", "2", "B", "a")
+    for one in (natural, text):
+        assert [one.classes[item.label] for item in one.items] == [item.name.split("/")[0] for item in one.items]
+    with pytest.raises(InputError, match="class_order is one of natural, text, got 'size'"):
+        folder(tmp_path, class_order="size")  # pyright: ignore[reportArgumentType]
+
+
 def test_images_without_class_folders_have_no_class(tmp_path: Path) -> None:
     """Images directly in the folder have label -1, and there are no classes; names may be Chinese."""
     source = folder(_touch(tmp_path, "图10.jpg", "图9.jpg"))

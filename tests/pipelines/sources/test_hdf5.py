@@ -99,6 +99,18 @@ def test_masks_of_pixels_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal([store.mask(index) for index in range(COUNT)], MASKS)
 
 
+def test_datasets_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    """Such as masks for which no flag was given; links lead nowhere."""
+    path = h5(tmp_path / "a.h5", images=PIXELS, labels=LABELS, masks=MASKS, classes=["a", "b", "c"])
+    with h5py.File(path, "a") as file:
+        file["more/scores"], file["link"] = LABELS, h5py.SoftLink("/images")
+    assert hdf5(path).left_out.report() == {
+        "datasets of the file": {"count": 3, "examples": ["classes", "masks", "more/scores"]}
+    }
+    left_out = hdf5(path, masks_dataset="masks", classes_dataset="classes").left_out.report()
+    assert left_out["datasets of the file"]["examples"] == ["more/scores"]
+
+
 def test_labels_keep_their_meaning(tmp_path: Path) -> None:
     """-1 is no class; a class that no image has keeps its place; without labels there are no classes."""
     labels = np.array([4, -1, 0, 0, 2, 2, 4, -1, 0], np.int8)
@@ -120,7 +132,13 @@ def huge(file: h5py.File, name: str) -> None:
 
 def wide(file: h5py.File, name: str) -> None:
     data = file.create_dataset(name, (COUNT, 17_896, 10_000), "u1", chunks=(1, 17_896, 10_000), compression="gzip")
-    data.id.write_direct_chunk((0, 0, 0), b"x" * 2_000_000)
+    for row in range(COUNT):
+        data.id.write_direct_chunk((row, 0, 0), b"x" * 200_000)
+
+
+def half_written(file: h5py.File, name: str) -> None:
+    """As a writer that was stopped leaves it: HDF5 would give black images for the rest, and class 0."""
+    file.create_dataset(name, PIXELS.shape, "u1", chunks=(1, *PIXELS.shape[1:]))[: COUNT // 2] = PIXELS[: COUNT // 2]
 
 
 def references(file: h5py.File, name: str) -> None:
@@ -134,6 +152,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"images": PIXELS}, {}, "no dataset labels of its own, only images"),
     ({"images": lambda file, name: file.create_group(name), "labels": LABELS}, {}, "images is no dataset"),
     ({"images": huge, "labels": LABELS}, {}, "images claims 8,000,000,000,000 bytes"),
+    ({"images": half_written, "labels": LABELS}, {}, f"{COUNT} chunks of the dataset images only {COUNT // 2} were"),
     ({"images": wide, "labels": LABELS}, {}, "images of 17,896 x 10,000 px; 1 to 178,956,970 are allowed"),
     ({"images": PIXELS, "labels": LABELS}, {"max_pixels": 279}, "14 x 20 px; 1 to 279 are allowed"),
     ({"images": PIXELS[:, :, :0], "labels": LABELS}, {}, "images of 14 x 0 px"),

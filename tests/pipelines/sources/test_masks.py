@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
@@ -57,6 +58,37 @@ def test_a_folder_of_images_and_masks_becomes_a_store(tmp_path: Path, capsys) ->
     assert ImageStore(tmp_path / "t.lmdb").ignore_index == 255
 
 
+def test_one_mask_is_never_of_two_images(tmp_path: Path, capsys) -> None:
+    """1.jpg and 1.png beside one 1.png of masks: a refusal that names both; masks of no image are counted."""
+    for name in ("i/1.jpg", "i/1.png", "i/2.jpg"):
+        write(tmp_path / name, jpeg(photo(0, 40, 60)))
+    for name in ("m/1.png", "m/2.png", "m/3.png", "m/.hidden/4.png"):
+        write(tmp_path / name, png(values(0, 0, 2)))
+    (tmp_path / "names.txt").write_text("a\nb\n", "utf-8")
+    words = ("build", tmp_path / "i", tmp_path / "s.lmdb", *COMMAND, "--masks", tmp_path / "m")
+    words += ("--class-names", tmp_path / "names.txt")
+    assert re.search(r"1\.jpg shares the mask .*m/1\.png with 1\.png: rename", refusal_of(capsys, *words))
+    report = report_of(capsys, *words, "--skip-bad")
+    assert report["images"] == 1 and len(report["skipped"]) == 2
+    assert report["left_out"] == {"masks of no image": {"count": 1, "examples": [str(tmp_path / "m/3.png")]}}
+
+
+def test_a_comment_among_class_names_is_no_class(tmp_path: Path) -> None:
+    """Where it might be either, the line is refused: a class more would shift all that follow."""
+    write(tmp_path / "i/1.jpg", b"?")
+    write(tmp_path / "m/1.png", b"?")
+    names = tmp_path / "names.txt"
+
+    def classes() -> tuple[str, ...]:
+        return images_and_masks(tmp_path / "i", masks=tmp_path / "m", class_names=names).classes
+
+    names.write_bytes(codecs.BOM_UTF8 + b"# classes\r\nroad\r\n\r\ncar\r\n")
+    assert classes() == ("road", "car")
+    names.write_text("road\n#car\n")
+    with pytest.raises(InputError, match="has the line '#car', a comment or a name"):
+        classes()
+
+
 def test_the_presets_know_the_habits_of_their_sets(tmp_path: Path, capsys) -> None:
     """CamVid as it is; of ADE20K 1 to 150 become 0 to 149 and 0 becomes 255; names from the release's table."""
     for image, mask, low, high in [
@@ -70,6 +102,11 @@ def test_the_presets_know_the_habits_of_their_sets(tmp_path: Path, capsys) -> No
         options = ("--preset", name, "--subset", "val")
         report_of(capsys, "build", tmp_path / folder, tmp_path / f"{name}.lmdb", *COMMAND, *options)
         stores[name] = ImageStore(tmp_path / f"{name}.lmdb")
+    (tmp_path / "cam/val").rename(tmp_path / "cam/test")
+    (tmp_path / "cam/valannot").rename(tmp_path / "cam/testannot")
+    assert len(images_and_masks(tmp_path / "cam", preset="camvid", subset="test").items) == 1
+    with pytest.raises(InputError, match="the subsets of ade20k are train, val, got test"):
+        images_and_masks(tmp_path / "ade", preset="ade20k", subset="test")
     assert stores["camvid"].classes[3] == "road" and stores["camvid"].ignore_index == 11
     np.testing.assert_array_equal(stores["camvid"].mask(0), values(0, 0, 12))
     assert len(stores["ade20k"].classes) == 150 and stores["ade20k"].ignore_index == 255

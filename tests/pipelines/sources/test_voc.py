@@ -12,6 +12,10 @@ from pictures import jpeg, photo
 from voc_xml import Object, xml
 
 from sdali.pipelines import ImageStore
+from sdali.pipelines.build.build import build
+from sdali.pipelines.errors import InputError
+from sdali.pipelines.io.progress import silent
+from sdali.pipelines.sources.voc import voc
 
 COMMAND = ("--format", "voc")
 
@@ -51,6 +55,7 @@ def test_a_voc_folder_becomes_a_store(tmp_path: Path, capsys) -> None:
     assert (report["boxes"], report["boxes_clipped"], report["boxes_dropped"]) == (3, 0, 0)
     info = report_of(capsys, "info", tmp_path / "s.lmdb", "--verify")
     assert {key: info[key] for key in expected} == expected and info["verified"]
+    assert info["classes"] == {"cat": 1, "dog": 1, "emu": 0} and "unlabelled" not in info  # images with such an object
     found = store.objects()
     assert found.images.tolist() == [1, 1, 1] and found.labels.tolist() == [1, 0, 1]
     assert found.difficult.tolist() == [False, True, False]
@@ -181,7 +186,49 @@ def test_two_files_of_one_name_are_never_chosen_between(tmp_path: Path, capsys) 
     assert re.search("either of the annotations .*a.XML and .*a.xml: keep one", refusal_of(capsys, *words))
     (root / "Annotations/a.XML").unlink()
     (root / "JPEGImages/a.jpeg").write_bytes(jpeg(photo(1, 40, 60)))
-    assert "train.txt lists a, and both a.jpeg and a.jpg have that name; rename one" in refusal_of(capsys, *words)
+    assert "train.txt lists 'a', which is a.jpeg or a.jpg; rename one" in refusal_of(capsys, *words)
+
+
+def test_a_list_names_images_by_its_whole_lines(tmp_path: Path) -> None:
+    """Spaces belong to the name, and so does a trailing number unless it tells whether a class is there."""
+    names = ["photo", "photo (1)", "my photo 1", "two  spaces", "#1"]
+    root = voc_folder(tmp_path / "v", {name: xml([("cat", (1, 1, 9, 9), 0)]) for name in names})
+    for listed, expected in (
+        ("photo (1)\nphoto\n", ["photo (1)", "photo"]),
+        ("my photo 1\r\n\r\n# the rest\r\ntwo  spaces\r\n#1\r\n", ["my photo 1", "two  spaces", "#1"]),
+        ("photo (1)  1\nmy photo 1 -1\nphoto 0\n#1 1\n", ["photo (1)", "my photo 1", "photo", "#1"]),
+        ("\ufeffphoto\n", ["photo"]),
+    ):
+        (root / "ImageSets/Main/train.txt").write_text(listed, "utf-8", newline="")
+        assert [item.name for item in voc(root, subset="train").items] == [f"{name}.jpg" for name in expected]
+    (root / "ImageSets/Main/train.txt").write_text("photo 2\n", "utf-8")
+    assert [item.name for item in voc(root, subset="train").items] == ["photo 2"]  # refused at its turn, as absent
+    voc_folder(root, {"photo 1": xml([])}, "photo 1\n")
+    with pytest.raises(InputError, match=r"lists 'photo 1', which is photo 1\.jpg or photo\.jpg; rename"):
+        voc(root, subset="train")
+
+
+def test_one_annotation_is_never_of_two_images(tmp_path: Path, capsys) -> None:
+    """a.jpg and a.png beside one a.xml: refused with both names, also without a list, and left out where allowed."""
+    root = voc_folder(tmp_path / "v", {"a": xml([("cat", (1, 1, 9, 9), 0)]), "b": xml([])})
+    (root / "JPEGImages/a.png").write_bytes(jpeg(photo(1, 40, 60)))
+    words = ("build", root, tmp_path / "s.lmdb", *COMMAND)
+    assert re.search(r"a\.jpg shares the annotation .*a\.xml with a\.png: rename", refusal_of(capsys, *words))
+    assert report_of(capsys, *words, "--skip-bad")["images"] == 1
+
+
+def test_annotations_as_other_tools_write_them(tmp_path: Path) -> None:
+    """With a byte-order mark, in UTF-16, after blank lines; and a size of 0 x 0, which is none."""
+    text = xml([("犬", (1, 1, 60, 40), 0)], (0, 0))
+    root = voc_folder(tmp_path / "v", dict.fromkeys("abcd", text))
+    declared = '<?xml version="1.0" encoding="{}"?>\r\n' + text
+    (root / "Annotations/b.xml").write_text("\ufeff" + declared.format("utf-8"), "utf-8")
+    (root / "Annotations/c.xml").write_text(declared.format("utf-16"), "utf-16")
+    (root / "Annotations/d.xml").write_text("\n \r\n" + declared.format("utf-8"), "utf-8")
+    report = build(voc(root), tmp_path / "s.lmdb", progress=silent)
+    assert report["objects"] == {"犬": 4} and report["images"] == 4
+    store = ImageStore(tmp_path / "s.lmdb")
+    assert all(store.boxes(index).xyxy.tolist() == [[0, 0, 60, 40]] for index in range(4))
 
 
 def test_what_is_no_voc_folder_is_named(tmp_path: Path, capsys) -> None:

@@ -90,6 +90,7 @@ def test_images_without_classes_and_a_sample_without_an_image(tmp_path: Path) ->
         ({"readme": b"x"}, "no samples"),
         ({"0.jpg": IMAGES[0], "0.png": IMAGES[1]}, r"2 images of 0 \(.jpg, .png\)"),
         ({"0.jpg": IMAGES[0], "1.jpg": IMAGES[1], "0.cls": b"1"}, "files of 0 that are not side by side"),
+        ({"0.cls": b"1", "0.jpg": IMAGES[0], "0.CLS": b"0"}, "2 classes of 0; write"),
         ({"0.jpg": IMAGES[0], "0.cls": b"cat"}, "class in 0.cls that is no integer"),
         ({"0.jpg": IMAGES[0], "0.cls": b"-2"}, "class in 0.cls that is no integer"),
         ({"0.jpg": IMAGES[0], "0.cls": b"7" * 4000}, "class in 0.cls that is no integer"),
@@ -153,6 +154,97 @@ def test_damaged_headers_end_in_a_sentence_or_in_samples(tmp_path: Path, seed: i
         build(webdataset(shard), tmp_path / "a.lmdb", skip_bad=True, progress=silent)
     except InputError as error:
         assert str(error)
+
+
+FORMS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_damage_of_headers_passes_for_the_end(tmp_path: Path, form: str) -> None:
+    """One bit of any header flipped, in every byte of it, and a cut at every block and within it: refused, or what is
+    read is whole. Names as long as a pax or a GNU header of their own.
+    """
+    files = {f"{'n' * 110}{i}.{ending}": data for i in range(3) for ending, data in (("jpg", b"12345"), ("cls", b"1"))}
+    whole = tar(
+        tmp_path / "a.tar", files if form != "ustar" else {name[100:]: files[name] for name in files}, FORMS[form]
+    )
+    data = whole.read_bytes()
+    expected = [(item.name, item.label) for item in webdataset(whole).items]
+    assert len(expected) == 3
+    end = len(data.rstrip(b"\0")) // 512 * 512 + 512
+    headers = [at for at in range(0, end, 512) if data[at + 257 : at + 262] == b"ustar"]
+    (tmp_path / "d").mkdir()
+    damaged = tmp_path / "d" / "a.tar"
+
+    def refused_or_whole(content: bytes) -> bool:
+        damaged.write_bytes(content)
+        try:
+            return [(item.name, item.label) for item in webdataset(damaged).items] == expected
+        except InputError as error:
+            return "damaged, cut off" in str(error)
+
+    for at in headers:
+        for offset in range(0, 512, 23):
+            flipped = bytearray(data)
+            flipped[at + offset] ^= 1 << offset % 8
+            assert refused_or_whole(bytes(flipped)), (at, offset)
+    for length in [*range(0, end + 1024, 512), *(at + 100 for at in headers)]:
+        assert refused_or_whole(data[:length]), length
+
+
+def test_a_damaged_pax_header_is_no_shorter_name(tmp_path: Path) -> None:
+    """The length of its record, which no checksum covers: the reader would fall back on the first 100 bytes."""
+    shard = tar(tmp_path / "a.tar", {f"{'n' * 120}{index}.jpg": IMAGES[index] for index in range(2)})
+    data = shard.read_bytes()
+    shard.write_bytes(data.replace(b" path=", b"xpath=", 1))
+    with pytest.raises(InputError, match="the pax header at byte 0 is damaged"):
+        webdataset(shard)
+
+
+def test_archives_one_behind_the_other_are_one_shard(tmp_path: Path) -> None:
+    """`cat a.tar b.tar`: all samples, where they lie; anything else behind the end is refused, zeros in plenty too."""
+    first = tar(tmp_path / "1.tar", {"0.jpg": IMAGES[0], "0.cls": b"0"}).read_bytes()
+    second = tar(tmp_path / "2.tar", {"1.jpg": IMAGES[1], "1.cls": b"1"}).read_bytes()
+    both = tmp_path / "both.tar"
+    both.write_bytes(first + second)
+    store = built(both, tmp_path / "a.lmdb")
+    assert list(store.read(range(2))) == IMAGES[:2] and store.labels.tolist() == [0, 1]
+    for tail in (b"no header, but text\n" * 60, second[:100], bytes(1 << 17)):
+        both.write_bytes(first + tail)
+        with pytest.raises(InputError, match=r"both\.tar is damaged, cut off"):
+            webdataset(both)
+
+
+def test_what_shards_have_besides_is_counted(tmp_path: Path) -> None:
+    """Files of samples, hidden ones, compressed shards and those of sub-folders; an ending in capitals is taken."""
+    (tmp_path / "more").mkdir()
+    first = {"0.jpg": IMAGES[0], "0.json": b'{"label": 3}', "._0.jpg": b"?", ".cache/1.jpg": b"?"}
+    tar(tmp_path / "a.TAR", {**first, "1.jpg": IMAGES[1], "1.json": b"{}", "readme": b"?"})
+    for name in ("b.tar.gz", "more/c.tar", "._a.tar", "index.txt"):
+        (tmp_path / name).write_bytes(b"")
+    source = webdataset(tmp_path)
+    assert [item.name for item in source.items] == ["a/0.jpg", "a/1.jpg"]
+    assert source.left_out.report() == {
+        "hidden files and folders": {"count": 3, "examples": ["._a.tar", "a/._0.jpg", "a/.cache/1.jpg"]},
+        "files that end in .json": {"count": 2, "examples": ["a/0.json", "a/1.json"]},
+        "files that end in .tar.gz": {"count": 1, "examples": ["b.tar.gz"]},
+        "files that end in .txt": {"count": 1, "examples": ["index.txt"]},
+        "shards in sub-folders": {"count": 1, "examples": ["more/c.tar"]},
+        "files without an ending": {"count": 1, "examples": ["a/readme"]},
+    }
+    (tmp_path / "a.TAR").unlink()
+    with pytest.raises(InputError, match=r"decompress compressed ones.*more/c\.tar"):
+        webdataset(tmp_path)
+
+
+def test_an_image_may_be_named_as_one(tmp_path: Path) -> None:
+    """1.img.png is the image of the sample 1, unless it has a 1.png; 1.seg.png alone is none."""
+    files = {"0.img.jpg": IMAGES[0], "1.jpg": IMAGES[1], "1.image.png": b"?", "2.seg.png": b"?", "2.cls": b"0"}
+    items = webdataset(tar(tmp_path / "a.tar", files)).items
+    assert [item.name for item in items] == ["a/0.img.jpg", "a/1.jpg", "a/2"]
+    assert [item.load().data for item in items[:2]] == IMAGES[:2]
+    with pytest.raises(InputError, match="has no image"):
+        items[2].load()
 
 
 def test_a_shard_that_shrinks_while_it_is_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pictures import make_store
 
@@ -20,12 +21,16 @@ from sdali.pipelines.build.build import build
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.io.progress import silent
 from sdali.pipelines.store import join as store_join
+from sdali.pipelines.store.boxes import Boxes
+from sdali.pipelines.store.format import encode_boxes
 from sdali.pipelines.store.join import ShardedWriter, join
 from sdali.pipelines.store.writer import StoreWriter
 
 KILLED = """
 import os, signal, sys
 from sdali.pipelines.store import join as store_join
+from sdali.pipelines.store.boxes import Boxes
+from sdali.pipelines.store.format import encode_boxes
 from sdali.pipelines.build.build import build
 from sdali.pipelines.io.progress import silent
 from sdali.benchmarks.scenes.source import scenes
@@ -54,6 +59,61 @@ def test_joined_files_are_one_store(tmp_path: Path) -> None:
         bytes(v) for s in (first, second) for v in s.read(range(len(s)))
     ]
     assert both.header["shards"][0]["file"] == "../1.lmdb"
+
+
+def written(path: Path, classes: str, samples: list[tuple[str, str, str]]) -> Path:
+    """Samples (name, class or "", classes of the boxes), all with the classes' numbers among `classes`."""
+    with StoreWriter(path, classes=classes, has_boxes=True) as writer:
+        for name, label, objects in samples:
+            xyxy = np.arange(4 * len(objects), dtype=np.float32).reshape(-1, 4)
+            labels = np.array([classes.index(one) for one in objects], np.int64)
+            boxes = Boxes(xyxy, labels, np.arange(len(labels)) == 1) if objects else None
+            number = classes.index(label) if label else -1
+            writer.add(b"bytes of " + name.encode(), label=number, height=9, width=9, name=name, boxes=boxes)
+    return path
+
+
+def test_joined_classes_are_united_by_name(tmp_path: Path) -> None:
+    """Labels and boxes get the numbers of the union; the digest is that of one file with the same content."""
+    parts = [
+        ("ab", [("1", "b", "ab"), ("2", "", "")]),
+        ("", [("3", "", "")]),
+        ("bca", [("4", "c", "abc"), ("5", "a", "")]),
+    ]
+    samples = [sample for _, some in parts for sample in some]
+    files = [written(tmp_path / f"{number}.lmdb", *part) for number, part in enumerate(parts)]
+    assert join(tmp_path / "s", files) == ImageStore(written(tmp_path / "one.lmdb", "abc", samples)).digest
+    joined = ImageStore(tmp_path / "s")
+    assert joined.classes == ("a", "b", "c") and joined.labels.tolist() == [1, -1, -1, 2, 0]
+    found = ["".join(joined.classes[label] for label in joined.boxes(index).labels) for index in range(5)]
+    assert found == [objects for _, _, objects in samples]
+    assert "".join(joined.classes[label] for label in joined.objects().labels) == "".join(found)
+    flags = np.concatenate([joined.boxes(index).difficult for index in range(5)])
+    np.testing.assert_array_equal(flags, joined.objects().difficult)
+
+
+def test_the_digest_of_a_join_is_of_the_classes_that_are_meant(tmp_path: Path) -> None:
+    """Whatever their numbers in the files: equal records of other classes differ, other records of the same do not."""
+    one = written(tmp_path / "1.lmdb", "ab", [("1", "a", "b")])
+    digests = {}
+    for classes in ("ab", "ba"):
+        for objects in ("a", "b"):
+            second = written(tmp_path / f"{classes}{objects}.lmdb", classes, [("2", "b", objects)])
+            digests[classes, objects] = join(tmp_path / f"{classes}{objects}", [one, second])
+    assert digests["ab", "a"] == digests["ba", "a"] != digests["ab", "b"] == digests["ba", "b"]
+
+
+def test_damage_of_boxes_is_no_part_of_a_join(tmp_path: Path) -> None:
+    """A new checksum would hide it."""
+    first = written(tmp_path / "1.lmdb", "a", [("1", "a", "a")])
+    second = written(tmp_path / "2.lmdb", "ba", [("2", "a", "ba")])
+    record = encode_boxes(ImageStore(second).boxes(0))
+    data = second.read_bytes()
+    assert data.count(record) == 1
+    second.write_bytes(data.replace(record, record[:3] + b"\x7f" + record[4:]))
+    with pytest.raises(InputError, match=r"the boxes of sample 0 of .*2\.lmdb are damaged"):
+        join(tmp_path / "s", [first, second])
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_build_in_shards_is_the_build_in_one_file(tmp_path: Path) -> None:
@@ -122,7 +182,11 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     """Other classes or annotations, a store twice, a folder, no store, no file; nothing is left behind."""
     first = single(tmp_path / "1.lmdb")
     cases = {
-        "has other classes than": [first, single(tmp_path / "2.lmdb", classes="abc")],
+        "has other classes of pixels than": [
+            single(tmp_path / "2.lmdb", has_masks=True, ignore_index=255),
+            single(tmp_path / "7.lmdb", classes="abc", has_masks=True, ignore_index=255),
+        ],
+        "has 2 classes called 'a'": [first, single(tmp_path / "8.lmdb", classes="aba")],
         "has other masks or boxes than": [first, single(tmp_path / "3.lmdb", has_masks=True)],
         "holds the same images as": [first, single(tmp_path / "4.lmdb", "y"), single(tmp_path / "5.lmdb")],
         "is a folder": [first, tmp_path],

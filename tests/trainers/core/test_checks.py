@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,26 @@ from sdali.trainers.core.checks import check_labelled, check_same_classes, class
         (["a", "c"], ["a", "b"], "it lacks b and it adds c"),
         (["a", "b", "c"], ["a", "b"], "it adds c"),
         (["b", "a"], ["a", "b"], "class 0 is b there and should be a"),
+        (["a", "b", "a"], ["a", "b"], "it has 3 and should have 2"),
         ([], list("abcdef"), "it lacks a, b, c and 3 more"),
     ],
 )
 def test_difference_is_named(found: list[str], wanted: list[str], difference: str) -> None:
     """Missing and added classes are named, up to three of each; then the first one out of place."""
     assert class_difference(found, wanted) == difference
+
+
+@pytest.mark.perf
+def test_the_cost_grows_with_the_number_of_classes() -> None:
+    """And not with its square: ten times the names take less than forty times the time."""
+
+    def seconds(count: int) -> float:
+        names = [f"n{number:08}" for number in range(count)]
+        begun = time.process_time()
+        assert class_difference(names, names[1:]) == "it adds n00000000"
+        return time.process_time() - begun
+
+    assert seconds(200_000) < 40 * max(seconds(20_000), 0.01)
 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:
