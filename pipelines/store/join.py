@@ -69,7 +69,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
     header = {
         **{name: value for name, value in first.items() if name != "offsets_crc32"},
         "count": sum(shard["count"] for shard in shards),
-        "digest": store_format.digest(columns, first["classes"], first.get("ignore_index")),
+        "digest": store_format.digest_of(columns, first),
         "record_bytes": sum(each["record_bytes"] for each in headers),
         "provenance": dict(provenance),
         "shards": shards,
@@ -82,7 +82,13 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
 def _check_alike(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
     """Raise InputError unless the last one goes with those before it."""
     (first, last), name = (headers[0], headers[-1]), files[len(headers) - 1]
-    for what, entry in (("classes", "classes"), ("masks or boxes", "columns"), ("ignore index", "ignore_index")):
+    compared = {
+        "classes": "classes",
+        "category ids": "category_ids",
+        "masks or boxes": "columns",
+        "ignore index": "ignore_index",
+    }
+    for what, entry in compared.items():
         if first.get(entry) != last.get(entry):
             raise InputError(f"{name} has other {what} than {files[0]}; join stores that were built alike")
     digests = [header["digest"] for header in headers]

@@ -22,6 +22,8 @@ class GroundTruth(NamedTuple):
     difficult: Tensor
     """bool [G]: whether the object does not count: neither missing it nor detecting it is an error. VOC calls such
     objects difficult, COCO iscrowd."""
+    areas: Tensor | None = None
+    """float64 [G], px²: of the objects' outlines, where they are known; None: those of the boxes."""
 
 
 class Detections(NamedTuple):

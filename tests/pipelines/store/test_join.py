@@ -35,9 +35,9 @@ build(scenes(20, seed=3), sys.argv[1], shard_bytes=100_000, progress=silent)
 """
 
 
-def single(path: Path, name: str = "x", classes: str = "ab", **declaration: Any) -> Path:
+def single(path: Path, name: str = "x", classes: str = "ab", image_id: int | None = None, **declaration: Any) -> Path:
     with StoreWriter(path, classes=classes, **declaration) as writer:
-        writer.add(b"bytes", label=0, height=4, width=5, name=name)
+        writer.add(b"bytes", label=0, height=4, width=5, name=name, image_id=image_id)
     return path
 
 
@@ -123,6 +123,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     first = single(tmp_path / "1.lmdb")
     cases = {
         "has other classes than": [first, single(tmp_path / "2.lmdb", classes="abc")],
+        "has other category ids than": [first, single(tmp_path / "7.lmdb", image_id=1, category_ids=[1, 2])],
         "has other masks or boxes than": [first, single(tmp_path / "3.lmdb", has_masks=True)],
         "holds the same images as": [first, single(tmp_path / "4.lmdb", "y"), single(tmp_path / "5.lmdb")],
         "is a folder": [first, tmp_path],
