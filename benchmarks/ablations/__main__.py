@@ -29,7 +29,7 @@ from .classification import CLASSIFICATION
 from .detection import DETECTION
 from .localization import LOCALIZATION
 from .parsing import PARSING
-from .study import Row, Study
+from .study import Row, Study, described
 
 Task = Literal["classification", "parsing", "detection", "localization"]
 STUDIES: dict[Task, Study] = {
@@ -97,7 +97,7 @@ class Ablations:
             "task": self.task,
             "set": name,
             "figure": study.figure,
-            **study.described(images),
+            **described(images, class_names=study.class_names),
             "seeds": list(self.seeds),
             "rows": [summary(row, found, study) for row in chosen],
         }

@@ -5,7 +5,6 @@ Rows share runs: the coarse model is the plain run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,30 @@ from ...trainers.classification import EvaluateConfig, TrainConfig, evaluate, tr
 from ...trainers.classification.activation_maps import activation_maps
 from ...trainers.classification.config import ConfusionConfig
 from ...trainers.classification.confusion import confusion
-from .sets import SETS, ImageSet, described
-from .study import Row, Study, once
+from .sets import SETS, ImageSet
+from .study import Row, Study, Trial, once
 
 _KEPT = 6  # networks of past epochs that a plain run keeps
 _EPS = 0.1  # what leaves the label, in label smoothing and soft labels
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One seed on one set: trains and tests what the rows ask for, each once."""
-
-    images: ImageSet
-    seed: int
-    folder: Path
-    threads: int
+class ClassificationTrial(Trial):
+    """See Trial; `images` is an ImageSet."""
 
     def trained(self, name: str, **options: Any) -> dict[str, Any]:
         """The result of a training, by `train`; options over the protocol's."""
-        protocol, out = self.images.protocol, self.folder / name
+        protocol = self.images.protocol
         epochs = options.get("epochs", protocol.epochs)
         defaults: dict[str, Any] = {
-            "store": self.images.train, "val_store": self.images.test, "model": protocol.model, "size": protocol.size,
-            "epochs": epochs, "batch_size": protocol.batch_size, "optimizer": "adamw", "lr": protocol.lr,
-            "test_crop": protocol.test_crop, "evaluate_every": epochs, "threads": self.threads, "seed": self.seed,
+            **self.options(name), "model": protocol.model, "size": protocol.size, "epochs": epochs,
+            "batch_size": protocol.batch_size, "optimizer": "adamw", "lr": protocol.lr,
+            "test_crop": protocol.test_crop, "evaluate_every": epochs,
         }  # fmt: skip
-        return once(out / "result.json", lambda: train(TrainConfig(out=out, resume=True, **{**defaults, **options})))
+        return once(self.folder / name / "result.json", lambda: train(TrainConfig(**{**defaults, **options})))
 
     def tested(self, name: str, run: str, **options: Any) -> dict[str, Any]:
         """The last network of a training, evaluated in another way."""
-        config = EvaluateConfig(
-            checkpoint=self.folder / run / "last.pt", store=self.images.test, threads=self.threads, **options
-        )
+        config = EvaluateConfig(checkpoint=self.last(run), store=self.images.test, threads=self.threads, **options)
         return once(self.folder / f"{name}.test.json", lambda: evaluate(config))
 
     def plain(self) -> dict[str, Any]:
@@ -78,8 +69,8 @@ class Trial:
         self.plain()
         path = self.folder / "cams.lmdb"
         if not path.exists():
-            last = self.folder / "plain" / "last.pt"
-            activation_maps(ImageStore(self.images.train), path, checkpoint=last, threads=self.threads)
+            store = ImageStore(self.images.train)
+            activation_maps(store, path, checkpoint=self.last("plain"), threads=self.threads)
         return path
 
     def true_maps(self) -> Path:
@@ -94,38 +85,38 @@ class Trial:
         """The plain run's confusion on held-out images."""
         assert self.images.held_out is not None
         self.plain()
-        path, last = self.folder / "confusion.h5", self.folder / "plain" / "last.pt"
+        path, last = self.folder / "confusion.h5", self.last("plain")
         if not path.exists():
             confusion(ConfusionConfig(checkpoint=last, store=self.images.held_out, out=path, threads=self.threads))
         return path
 
 
-def _uniform_map(trial: Trial) -> dict[str, Any]:
+def _uniform_map(trial: ClassificationTrial) -> dict[str, Any]:
     return trial.trained("uniform_map", augmentation=Augmentation(crop=Crop(offset="clamped")))
 
 
-def _plain_last(trial: Trial) -> dict[str, Any]:
+def _plain_last(trial: ClassificationTrial) -> dict[str, Any]:
     return trial.trained("plain_last", plain_epochs=trial.plain_epochs)
 
 
-def _sda_plain_last(trial: Trial) -> dict[str, Any]:
+def _sda_plain_last(trial: ClassificationTrial) -> dict[str, Any]:
     return trial.guided("sda_plain_last", trial.activation_maps(), plain_epochs=trial.plain_epochs)
 
 
-def _soft_labels(trial: Trial) -> dict[str, Any]:
+def _soft_labels(trial: ClassificationTrial) -> dict[str, Any]:
     return trial.trained("soft_labels", soft_labels=trial.confusion(), soft=SoftLabels(eps=_EPS))
 
 
-def _multi_scale_training(trial: Trial) -> dict[str, Any]:
+def _multi_scale_training(trial: ClassificationTrial) -> dict[str, Any]:
     return trial.trained("multi_scale_training", sizes=trial.images.protocol.sizes)
 
 
-def _multi_scale_both(trial: Trial) -> dict[str, Any]:
+def _multi_scale_both(trial: ClassificationTrial) -> dict[str, Any]:
     _multi_scale_training(trial)
     return trial.tested("multi_scale_both", "multi_scale_training", scales=trial.images.protocol.sizes)
 
 
-def _long_tailed(trial: Trial) -> dict[str, Any]:
+def _long_tailed(trial: ClassificationTrial) -> dict[str, Any]:
     """Plain order, for as many images as label shuffling sees."""
     assert trial.images.long_tailed is not None
     tail, whole = (len(ImageStore(path)) for path in (trial.images.long_tailed, trial.images.train))
@@ -133,37 +124,37 @@ def _long_tailed(trial: Trial) -> dict[str, Any]:
     return trial.trained("long_tailed", store=trial.images.long_tailed, epochs=epochs)
 
 
-def _label_shuffle(trial: Trial) -> dict[str, Any]:
+def _label_shuffle(trial: ClassificationTrial) -> dict[str, Any]:
     """Classes times the largest class is the whole set's size, so its epochs are as long."""
     return trial.trained("label_shuffle", store=trial.images.long_tailed, order="label_shuffle")
 
 
-def _multi_scale_test(trial: Trial) -> dict[str, Any]:
+def _multi_scale_test(trial: ClassificationTrial) -> dict[str, Any]:
     trial.plain()
     return trial.tested("multi_scale_test", "plain", scales=trial.images.protocol.sizes)
 
 
-def _flip(trial: Trial) -> dict[str, Any]:
+def _flip(trial: ClassificationTrial) -> dict[str, Any]:
     trial.plain()
     return trial.tested("flip", "plain", flip=True)
 
 
-def _crops_32(trial: Trial) -> dict[str, Any]:
+def _crops_32(trial: ClassificationTrial) -> dict[str, Any]:
     trial.plain()
     return trial.tested("crops_32", "plain", crops=32)
 
 
-def _sda_crops_32(trial: Trial) -> dict[str, Any]:
+def _sda_crops_32(trial: ClassificationTrial) -> dict[str, Any]:
     trial.sda()
     return trial.tested("sda_crops_32", "sda", crops=32)
 
 
-def _equal_compute_crops_32(trial: Trial) -> dict[str, Any]:
+def _equal_compute_crops_32(trial: ClassificationTrial) -> dict[str, Any]:
     trial.equal_compute()
     return trial.tested("equal_compute_crops_32", "plain_equal_compute", crops=32)
 
 
-def _last_3_checkpoints(trial: Trial) -> dict[str, Any]:
+def _last_3_checkpoints(trial: ClassificationTrial) -> dict[str, Any]:
     trial.plain()
     return trial.tested("last_3_checkpoints", "plain", checkpoints="last3")
 
@@ -181,11 +172,11 @@ def _has_long_tail(images: ImageSet) -> bool:
 
 
 ROWS = (
-    Row(name="plain", text="plain crops; also the coarse model", baseline=None, run=Trial.plain),
+    Row(name="plain", text="plain crops; also the coarse model", baseline=None, run=ClassificationTrial.plain),
     Row(name="sda", text="guided by the coarse model's maps", baseline="plain",
-        run=Trial.sda),
+        run=ClassificationTrial.sda),
     Row(name="plain_equal_compute", text="plain, twice the epochs: a coarse and a guided run's compute",
-        baseline="plain", run=Trial.equal_compute),
+        baseline="plain", run=ClassificationTrial.equal_compute),
     Row(name="uniform_map", text="control: a uniform map, so centres are clamped", baseline="plain", run=_uniform_map),
     Row(name="oracle_map", text="guided by the true masks", baseline="plain", needs=_has_masks,
         run=lambda trial: trial.guided("oracle_map", trial.true_maps())),
@@ -212,4 +203,4 @@ ROWS = (
         run=_label_shuffle),
 )  # fmt: skip
 
-CLASSIFICATION = Study(figure="top1", rows=ROWS, sets=SETS, described=described, trial=Trial)
+CLASSIFICATION = Study(figure="top1", rows=ROWS, sets=SETS, class_names=False, trial=ClassificationTrial)

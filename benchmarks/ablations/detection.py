@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...pipelines.config import Colour, DetectionAugmentation
-from ...pipelines.errors import InputError
 from ...pipelines.sources.voc import voc
-from ...pipelines.store.reader import ImageStore
 from ...trainers import classification
 from ...trainers.detection import DetectionRules, EvaluateConfig, TrainConfig, evaluate, train
 from ...trainers.detection.config import OrderName
@@ -18,7 +16,7 @@ from ...trainers.models.detection.network import DetectionConfig
 from ...trainers.models.detection.rpn import RPNConfig
 from ..scenes.source import scenes
 from .sets import stored
-from .study import Row, Study, once
+from .study import Row, Study, Trial, costs, given, once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +54,7 @@ def bccd_set(data: Path | None, out: Path) -> DetectionSet:
     """DATA/JPEGImages, Annotations, ImageSets: 205 photographs of 640 x 480 to train on, 87 to test, seen at half
     size.
     """
-    if data is None:
-        raise InputError("bccd needs --data, the folder that holds JPEGImages/, Annotations/ and ImageSets/")
+    data = given(data, "bccd needs", "JPEGImages/, Annotations/ and ImageSets/")
     return DetectionSet(
         protocol=DetectionProtocol(
             network=_network((16, 32, 64, 128)), shorter_side=240, scales=(200, 240, 288), epochs=8, epoch_length=204
@@ -80,48 +77,30 @@ def scene_set(_: Path | None, out: Path) -> DetectionSet:
     )
 
 
-def described(images: DetectionSet) -> dict[str, Any]:
-    """JSON-able: number of images of each store, classes, protocol."""
-    train, test = ImageStore(images.train), ImageStore(images.test)
-    return {
-        "images": {"train": len(train), "test": len(test)},
-        "classes": list(train.classes),
-        "protocol": asdict(images.protocol),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionTrial:
-    """One seed on one set: trains and tests what the rows ask for, each once."""
-
-    images: DetectionSet
-    seed: int
-    folder: Path
-    threads: int
+class DetectionTrial(Trial):
+    """See Trial; `images` is a DetectionSet."""
 
     def result(
         self, name: str, *, order: OrderName = "shuffle", start_from: Path | None = None, **parts: Any
     ) -> dict[str, Any]:
         """A training with parts added to the base model, and its last network evaluated."""
-        protocol, out = self.images.protocol, self.folder / name
+        protocol = self.images.protocol
         config = TrainConfig(
-            store=self.images.train, val_store=self.images.test, out=out, resume=True, seed=self.seed,
-            network=replace(protocol.network, **parts), start_from=start_from, order=order,
+            **self.options(name), network=replace(protocol.network, **parts), start_from=start_from, order=order,
             shorter_side=(protocol.shorter_side,), epochs=protocol.epochs, epoch_length=protocol.epoch_length,
             batch_size=protocol.batch_size, optimizer="adamw", lr=protocol.lr, schedule="cosine", ema=protocol.ema,
             augmentation=DetectionAugmentation(colour=Colour(brightness=0.2, contrast=0.2, saturation=0.2)),
-            evaluate_every=protocol.epochs, threads=self.threads,
+            evaluate_every=protocol.epochs,
         )  # fmt: skip
-        trained = once(out / "result.json", lambda: train(config))
-        costs = {clock: trained[clock] for clock in ("cpu_seconds", "wall_seconds")}
-        return {**self.tested(name, name), **costs}
+        trained = once(config.out / "result.json", lambda: train(config))
+        return {**self.tested(name, name), **costs(trained)}
 
     def tested(
         self, name: str, run: str, scales: Sequence[int] = (), flip: bool = False, voting: float | None = None
     ) -> dict[str, Any]:
         """The last network of a training, evaluated; of per_class, AP50."""
         config = EvaluateConfig(
-            checkpoint=(self.folder / run / "last.pt",),
+            checkpoint=(self.last(run),),
             store=self.images.test,
             threads=self.threads,
             scales=tuple(scales),
@@ -134,15 +113,15 @@ class DetectionTrial:
     def classifier(self) -> Path:
         """A classifier on the base model's backbone, trained on the labelled images."""
         assert self.images.labelled is not None, "the row needs a set with labelled images"
-        protocol, out = self.images.protocol, self.folder / "classifier"
+        protocol = self.images.protocol
+        stores = dict(zip(("store", "val_store"), self.images.labelled, strict=True))
         config = classification.TrainConfig(
-            store=self.images.labelled[0], val_store=self.images.labelled[1], out=out, resume=True, seed=self.seed,
-            model=protocol.network.backbone, size=96, epochs=protocol.classifier_epochs, batch_size=32,
-            optimizer="adamw", lr=1e-3, test_crop="whole", evaluate_every=protocol.classifier_epochs,
-            threads=self.threads,
+            **{**self.options("classifier"), **stores}, model=protocol.network.backbone, size=96,
+            epochs=protocol.classifier_epochs, batch_size=32, optimizer="adamw", lr=1e-3, test_crop="whole",
+            evaluate_every=protocol.classifier_epochs,
         )  # fmt: skip
-        once(out / "result.json", lambda: classification.train(config))
-        return out / "last.pt"
+        once(config.out / "result.json", lambda: classification.train(config))
+        return self.last("classifier")
 
 
 def _network(anchors: tuple[float, ...]) -> DetectionConfig:
@@ -197,6 +176,5 @@ DETECTION = Study(
     others=("ap", "recall50", "recall70", "ar", "per_class"),
     rows=ROWS,
     sets={"bccd": bccd_set, "scenes": scene_set},
-    described=described,
     trial=DetectionTrial,
 )

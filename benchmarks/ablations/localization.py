@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...pipelines.config import Colour, DetectionAugmentation
-from ...pipelines.errors import InputError
 from ...pipelines.sources.folder import folder
 from ...pipelines.sources.source import Source, SourceItem
-from ...pipelines.store.reader import ImageStore
 from ...trainers import classification, detection, localization
 from ...trainers.models.detection.network import DetectionConfig
 from ...trainers.models.detection.rpn import RPNConfig
 from .sets import stored, trained_and_tested
-from .study import Row, Study, once
+from .study import Row, Study, Trial, costs, given, once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class LocalizationSet:
 
 def pet_heads(data: Path | None, out: Path) -> LocalizationSet:
     """DATA/images, a folder a breed, and DATA/xmls, a head's box for some; numbers that end in 0, 1 or 2 are tested."""
-    root = _given(data, "images/ and xmls/")
+    root = given(data, "pets need", "images/ and xmls/")
     whole = folder(root / "images", annotations=root / "xmls")
     boxed = [item for item in whole.items if (root / "xmls" / f"{Path(item.name).stem}.xml").exists()]
     return _pet_set(root, replace(whole, items=boxed), out)
@@ -57,36 +55,19 @@ def pet_heads(data: Path | None, out: Path) -> LocalizationSet:
 
 def whole_pets(data: Path | None, out: Path) -> LocalizationSet:
     """DATA/images, and boxes around pet and border (1 and 3) of DATA/trimaps, some of them empty; the same split."""
-    root = _given(data, "images/ and trimaps/")
+    root = given(data, "pets need", "images/ and trimaps/")
     whole = folder(root / "images", masks=root / "trimaps", boxes_from_masks=(1, 3))
     return _pet_set(root, replace(whole, items=[item for item in whole.items if _has_box(item)]), out)
 
 
-def described(images: LocalizationSet) -> dict[str, Any]:
-    """JSON-able: number of images of each store, classes, protocol."""
-    stores = {name: ImageStore(getattr(images, name)) for name in ("labelled", "train", "test")}
-    return {
-        "images": {name: len(store) for name, store in stores.items()},
-        "classes": list(stores["test"].classes),
-        "protocol": asdict(images.protocol),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalizationTrial:
-    """One seed on one set: a classifier, a detector that starts from it, and one evaluation of all methods."""
-
-    images: LocalizationSet
-    seed: int
-    folder: Path
-    threads: int
+class LocalizationTrial(Trial):
+    """A classifier, a detector that starts from it, one evaluation of all methods; `images` is a LocalizationSet."""
 
     def localized(self) -> dict[str, Any]:
         """CLS + DET, with the detector's AP50 beside it."""
         trained = [self._classifier(), self._detector()]
         found = self._evaluated()
-        costs = {clock: sum(one[clock] for one in trained) for clock in ("cpu_seconds", "wall_seconds")}
-        return {**_shares(found), **costs, "ap50": self._detected()["ap50"]}
+        return {**_shares(found), **costs(*trained), "ap50": self._detected()["ap50"]}
 
     def baseline(self, name: str) -> dict[str, Any]:
         self.localized()
@@ -95,8 +76,8 @@ class LocalizationTrial:
     def _evaluated(self) -> dict[str, Any]:
         config = localization.EvaluateConfig(
             store=self.images.test,
-            classifier=(self.folder / "classifier" / "last.pt",),
-            detector=(self.folder / "detector" / "last.pt",),
+            classifier=(self.last("classifier"),),
+            detector=(self.last("detector"),),
             top=1,
             picture=self.folder / "predictions.png",
             overwrite=True,
@@ -106,37 +87,29 @@ class LocalizationTrial:
 
     def _detected(self) -> dict[str, Any]:
         config = detection.EvaluateConfig(
-            checkpoint=(self.folder / "detector" / "last.pt",), store=self.images.test, threads=self.threads
+            checkpoint=(self.last("detector"),), store=self.images.test, threads=self.threads
         )
         return once(self.folder / "detector.test.json", lambda: detection.evaluate(config))
 
     def _classifier(self) -> dict[str, Any]:
-        protocol, out = self.images.protocol, self.folder / "classifier"
+        protocol = self.images.protocol
         config = classification.TrainConfig(
-            store=self.images.labelled, val_store=self.images.test, out=out, resume=True, seed=self.seed,
-            model=protocol.network.backbone, size=protocol.size, epochs=protocol.classifier_epochs,
-            batch_size=protocol.classifier_batch_size, optimizer="adamw", lr=protocol.classifier_lr, test_crop="whole",
-            evaluate_every=protocol.classifier_epochs, threads=self.threads,
+            **{**self.options("classifier"), "store": self.images.labelled}, model=protocol.network.backbone,
+            size=protocol.size, epochs=protocol.classifier_epochs, batch_size=protocol.classifier_batch_size,
+            optimizer="adamw", lr=protocol.classifier_lr, test_crop="whole", evaluate_every=protocol.classifier_epochs,
         )  # fmt: skip
-        return once(out / "result.json", lambda: classification.train(config))
+        return once(config.out / "result.json", lambda: classification.train(config))
 
     def _detector(self) -> dict[str, Any]:
-        protocol, out = self.images.protocol, self.folder / "detector"
+        protocol = self.images.protocol
         config = localization.TrainConfig(
-            store=self.images.train, val_store=self.images.test, out=out, resume=True, seed=self.seed,
-            network=protocol.network, start_from=self.folder / "classifier" / "last.pt",
+            **self.options("detector"), network=protocol.network, start_from=self.last("classifier"),
             shorter_side=(protocol.shorter_side,), epochs=protocol.epochs, batch_size=protocol.batch_size,
             optimizer="adamw", lr=protocol.lr, schedule="cosine", ema=protocol.ema,
             augmentation=DetectionAugmentation(colour=Colour(brightness=0.2, contrast=0.2, saturation=0.2)),
-            evaluate_every=protocol.epochs, threads=self.threads,
+            evaluate_every=protocol.epochs,
         )  # fmt: skip
-        return once(out / "result.json", lambda: localization.train(config))
-
-
-def _given(data: Path | None, holds: str) -> Path:
-    if data is None:
-        raise InputError(f"pets need --data, the folder that holds {holds}")
-    return data
+        return once(config.out / "result.json", lambda: localization.train(config))
 
 
 def _has_box(item: SourceItem) -> bool:
@@ -187,6 +160,5 @@ LOCALIZATION = Study(
     others=(*OTHERS, "ap50"),
     rows=ROWS,
     sets={"pet_heads": pet_heads, "pets": whole_pets},
-    described=described,
     trial=LocalizationTrial,
 )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...cams.heatmaps import from_rare_classes
 from ...pipelines.config import ParsingAugmentation, ParsingCrop
-from ...pipelines.errors import InputError
 from ...pipelines.sources.masks import images_and_masks
 from ...pipelines.store.reader import ImageStore
 from ...trainers.models.parsing.message_passing import MessagePassingConfig
@@ -17,7 +16,7 @@ from ...trainers.models.parsing.mixed_context import MixedContextConfig
 from ...trainers.models.parsing.network import FullyConvolutionalConfig, Head, ParsingConfig
 from ...trainers.parsing import EvaluateConfig, TrainConfig, evaluate, train
 from .sets import stored
-from .study import Row, Study, once
+from .study import Row, Study, Trial, costs, given, once
 
 _SCALES = (0.75, 1.0, 1.25)
 
@@ -50,8 +49,7 @@ class ParsingSet:
 
 def camvid_set(data: Path | None, out: Path) -> ParsingSet:
     """DATA/train, trainannot, val, valannot: 367 images of 360 x 480 to train on, 101 to test, seen at half size."""
-    if data is None:
-        raise InputError("camvid needs --data, the folder that holds train/, trainannot/, val/ and valannot/")
+    data = given(data, "camvid needs", "train/, trainannot/, val/ and valannot/")
     # A map of 23 x 30 cells: larger dilations mostly read padding. 128 channels are what two CPU cores can train. The
     # position bandwidth is halved with the images.
     network = ParsingConfig(
@@ -67,44 +65,25 @@ def camvid_set(data: Path | None, out: Path) -> ParsingSet:
     )
 
 
-def described(images: ParsingSet) -> dict[str, Any]:
-    """JSON-able: number of images of each store, classes, protocol."""
-    train, test = ImageStore(images.train), ImageStore(images.test)
-    return {
-        "images": {"train": len(train), "test": len(test)},
-        "classes": list(train.classes),
-        "protocol": asdict(images.protocol),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParsingTrial:
-    """One seed on one set: trains and tests what the rows ask for, each once."""
-
-    images: ParsingSet
-    seed: int
-    folder: Path
-    threads: int
+class ParsingTrial(Trial):
+    """See Trial; `images` is a ParsingSet."""
 
     def result(self, name: str, head: Head, crop: ParsingCrop | None = None, **options: Any) -> dict[str, Any]:
         """A training, and its last network evaluated; options over the protocol's."""
-        protocol, out = self.images.protocol, self.folder / name
+        protocol = self.images.protocol
         crop = replace(crop or ParsingCrop(), shorter_side=protocol.shorter_side)
         config = TrainConfig(
-            store=self.images.train, val_store=self.images.test, out=out, resume=True, seed=self.seed,
-            network=replace(protocol.network, head=head), size=protocol.size, epochs=protocol.epochs,
-            batch_size=protocol.batch_size, lr=protocol.lr, weight_decay=protocol.weight_decay,
-            augmentation=ParsingAugmentation(crop=crop), evaluate_every=protocol.epochs, threads=self.threads,
-            **options,
+            **self.options(name), network=replace(protocol.network, head=head), size=protocol.size,
+            epochs=protocol.epochs, batch_size=protocol.batch_size, lr=protocol.lr, weight_decay=protocol.weight_decay,
+            augmentation=ParsingAugmentation(crop=crop), evaluate_every=protocol.epochs, **options,
         )  # fmt: skip
-        trained = once(out / "result.json", lambda: train(config))
-        costs = {clock: trained[clock] for clock in ("cpu_seconds", "wall_seconds")}
-        return {**self.tested(name, name), **costs}
+        trained = once(config.out / "result.json", lambda: train(config))
+        return {**self.tested(name, name), **costs(trained)}
 
     def tested(self, name: str, run: str, scales: Sequence[float] = (1.0,), flip: bool = False) -> dict[str, Any]:
         """The last network of a training, evaluated."""
         config = EvaluateConfig(
-            checkpoint=self.folder / run / "last.pt",
+            checkpoint=self.last(run),
             store=self.images.test,
             threads=self.threads,
             scales=tuple(scales),
@@ -148,6 +127,5 @@ PARSING = Study(
     others=("pixel_accuracy", "score", "per_class"),
     rows=ROWS,
     sets={"camvid": camvid_set},
-    described=described,
     trial=ParsingTrial,
 )

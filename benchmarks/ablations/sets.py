@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...pipelines.build.build import build
 from ...pipelines.config import TestCrop
-from ...pipelines.errors import InputError
 from ...pipelines.io.progress import silent
 from ...pipelines.sources.folder import folder
 from ...pipelines.sources.source import Source, SourceItem
@@ -19,6 +17,7 @@ from ...pipelines.store.measure import measure, save
 from ...pipelines.store.reader import ImageStore
 from ..scenes.render import OBJECT
 from ..scenes.source import scenes
+from .study import given
 
 _TAIL = 20  # how often the largest class of a long-tailed set holds the smallest
 
@@ -70,8 +69,7 @@ def scene_set(_: Path | None, out: Path) -> ImageSet:
 
 def imagenette_set(data: Path | None, out: Path) -> ImageSet:
     """DATA/train and DATA/val, a folder a class: half of train is trained on, an eighth held out, val is the test."""
-    if data is None:
-        raise InputError("imagenette needs --data, the folder that holds train/ and val/")
+    data = given(data, "imagenette needs", "train/ and val/")
     whole = folder(data / "train")
     train = _subset(whole, whole.items[0::2])
     return ImageSet(
@@ -85,8 +83,7 @@ def imagenette_set(data: Path | None, out: Path) -> ImageSet:
 
 def pet_set(data: Path | None, out: Path) -> ImageSet:
     """DATA/images, a folder a breed, and DATA/trimaps (1 is the pet): numbers that end in 0, 1 or 2 are the test."""
-    if data is None:
-        raise InputError("pets needs --data, the folder that holds images/ and trimaps/")
+    data = given(data, "pets needs", "images/ and trimaps/")
     train, test = trained_and_tested(folder(data / "images", masks=data / "trimaps"))
     return ImageSet(
         protocol=Protocol(epochs=40, foreground=(1,)),
@@ -137,14 +134,3 @@ def stored(source: Source, path: Path) -> Path:
     if store.statistics is None:
         save(store, measure(store, progress=silent))
     return path
-
-
-def described(images: ImageSet) -> dict[str, Any]:
-    """JSON-able: number of images of each store, classes, protocol."""
-    paths = {"train": images.train, "test": images.test, "held_out": images.held_out, "long_tailed": images.long_tailed}
-    stores = {name: ImageStore(path) for name, path in paths.items() if path is not None}
-    return {
-        "images": {name: len(store) for name, store in stores.items()},
-        "classes": len(stores["train"].classes),
-        "protocol": vars(images.protocol),
-    }

@@ -21,8 +21,7 @@ from ..hardware import machine
 from ..throughput.harness import measure_in_turn
 from ..throughput.measure import open_peer
 from ..throughput.workload import Workload, at_least_one, described, workload
-from .scale_samples import cost_of_samples
-from .scale_shards import cost_of_order, cost_of_shards
+from .scale_samples import cost_of_order, cost_of_samples, cost_of_shards
 
 SAMPLES = (10_000, 1_000_000, 10_000_000)
 SHARDS = (1, 100, 1_000)
@@ -58,8 +57,8 @@ def scale(config: ScaleConfig, *, progress: Track = silent) -> dict[str, Any]:
     """Measure on stores with each number of samples and of shards, and, given a folder of images, on its photographs.
 
     Returns {"machine", "samples", "orders", "shards", "photographs"}. samples: see scale_samples.cost_of_samples; 10
-    million need 3 GB of temporary space and some minutes. orders: see scale_shards.cost_of_order, 8 bytes of memory a
-    sample. shards: see scale_shards.cost_of_shards. photographs: a result of the harness for each setting ("threads
+    million need 3 GB of temporary space and some minutes. orders: see scale_samples.cost_of_order, 8 bytes of memory a
+    sample. shards: see scale_samples.cost_of_shards. photographs: a result of the harness for each setting ("threads
     1", "batch size 256", "shorter side 1000"), for the loader and, as "... decode_only", for decoding alone. Raises
     InputError for counts below 1 and for a folder that cannot be built into a store.
     """

@@ -38,9 +38,10 @@ class Loader:
     `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
     and `colour` float32 [B, 3, 5], still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside
     `image` [B, 3, H, W]; in object detection what detection.train_loader says. Where a sample has several views,
-    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. In training every rank makes the
-    same number of full batches; in a test each position is served exactly once over all ranks, and last batches may be
-    short or empty.
+    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. Every rank makes the
+    same number of batches. In training they are full, unless drop_last is False; in a test each position is served
+    exactly once over all ranks, last batches may be short, and on some ranks empty where there are fewer samples than
+    ranks. With pad=True `padding`, bool [B], marks the repeats.
 
     Attributes: `store`, `batch_size` (of one rank), `epoch` (of the next batch), `skipped` (list of (index, name)
     replaced under on_error="skip"), and `num_workers` and `prefetch_factor`, those of a DataLoader without workers.
@@ -68,7 +69,8 @@ class Loader:
             batch_size=settings.batch_size,
             rank=settings.rank,
             world_size=settings.world_size,
-            drop_last=settings.drop_last,
+            least=settings.least,
+            pad=settings.pad,
             length=settings.order.length(labels) if len(store) else 0,
         )
         self._cursor = Cursor(store, self._share)
@@ -117,7 +119,7 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, with the next batch.
 
-        A state just loaded in the middle of that very epoch stays, as frameworks name the epoch after resuming, too.
+        A state just loaded of that very epoch stays, as frameworks name the epoch after resuming, too.
         """
         self._cursor.set_epoch(epoch)
 
@@ -125,12 +127,17 @@ class Loader:
         """This loader with batches as `function` makes them: loader.map(lambda b: (b["image"], b["label"]))."""
         return Mapped(self, function)
 
+    @property
+    def batches_left(self) -> int:
+        """The number of batches in the rest of the epoch, the same on every rank."""
+        return self._cursor.steps_left
+
     def state_dict(self) -> dict[str, Any]:
         """How far the trainer has come, as plain JSON: seed, epoch, global position, order, digest of the store."""
         return self._cursor.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state, with the next batch, on any batch size and number of ranks.
+        """Continue from a state, with the next batch, on any batch size and number of ranks; see cursor for its law.
 
         Raises InputError for a state of another seed, order or store.
         """
@@ -160,9 +167,12 @@ class Loader:
         self._waiting.begin()
         while True:
             moves = cursor.moves
-            for rows, outputs, ready in self._served(cursor.epoch, cursor.position):
-                cursor.advance(self._share.step_of(rows) + self._share.step)
-                yield self._counted(self._batches.of(rows, outputs), ready=ready)
+            for step, rows, outputs, ready in self._served(cursor.epoch, cursor.position):
+                cursor.advance(step + self._share.step)
+                batch = self._batches.of(rows, outputs)
+                if self._settings.pad:
+                    batch["padding"] = torch.arange(len(rows)) >= len(rows) - self._share.repeats(step)
+                yield self._counted(batch, ready=ready)
                 self._waiting.ask()
                 if moves != cursor.moves:
                     break
@@ -177,14 +187,15 @@ class Loader:
         self._waiting.hand_out(len(batch["index"]), ready=ready)
         return batch
 
-    def _served(self, epoch: int, position: int) -> Iterator[tuple[np.ndarray, list[torch.Tensor], bool]]:
-        """To the end of the epoch: rows, what the graph made of them, and whether it was ready when asked for."""
+    def _served(self, epoch: int, position: int) -> Iterator[tuple[int, np.ndarray, list[torch.Tensor], bool]]:
+        """To the end of the epoch: step, rows, what the graph made of them, and whether it was ready when asked for."""
+        share, steps = self._share, self._share.steps(position)
         skip = self._settings.on_error == "skip"
-        replace = self._replacements.of_epoch(epoch, self._share.step_of) if skip else None
-        row_batches = (self._share.rows(epoch, step) for step in self._share.steps(position))
-        for rows, outputs in self._engine.run(row_batches, replace):
+        replace = self._replacements.of_epoch(epoch, lambda rows: share.step_of(rows, steps)) if skip else None
+        served = self._engine.run((share.rows(epoch, step) for step in steps), replace)
+        for (rows, outputs), step in zip(served, steps, strict=True):
             tensors = [torch.from_dlpack(output.as_tensor()) for output in outputs]
-            yield rows, tensors, self._engine.blocked_seconds < READY_SECONDS
+            yield step, rows, tensors, self._engine.blocked_seconds < READY_SECONDS
 
     def _empty_batch(self) -> Iterator[dict[str, Any]]:
         """An empty batch where the last step of a test leaves nothing for this rank, so that ranks keep in step."""

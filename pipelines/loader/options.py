@@ -33,7 +33,7 @@ Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
 """The number type of images; uint8 images are neither jittered in colour nor normalised."""
 
 
-class TestLoaderOptions(TypedDict, total=False):
+class LoaderOptions(TypedDict, total=False):
     """The options of every loader, for training and for testing."""
 
     statistics: Statistics | None
@@ -63,8 +63,21 @@ class TestLoaderOptions(TypedDict, total=False):
     """Whether tensors on the CPU lie in pinned memory, from which copies to a GPU are fast; False by default."""
 
 
-class TrainLoaderOptions(TestLoaderOptions, total=False):
+class TestLoaderOptions(LoaderOptions, total=False):
+    """The options of a loader for testing: those of every loader, and this."""
+
+    pad: bool
+    """Whether all ranks have equally many samples in a short last step, for metrics that gather batches; False by
+    default. Ranks with fewer repeat the last sample of the epoch, and batches have `padding`, bool [B], True for a
+    repeat. Of the ranks' batches one after another, the repeats are the end."""
+
+
+class TrainLoaderOptions(LoaderOptions, total=False):
     """The options of a loader for training: those of every loader, and these."""
+
+    drop_last: bool
+    """Whether an epoch leaves out its last samples where they fill no whole step of all ranks; True by default. With
+    False they make a short step, shared out evenly, unless they are fewer than the ranks."""
 
     seed: int
     """Everything random is a function of this, the epoch and the position; 0 by default, below 2^64."""
@@ -100,8 +113,9 @@ class Settings:
     """Samples in a batch of one rank."""
     seed: int
     order: Order
-    drop_last: bool
-    """Whether an epoch leaves out the samples that fill no whole step of all ranks."""
+    least: int
+    """The fewest samples of a step of all ranks; an epoch leaves out a last step that would have fewer."""
+    pad: bool
     cuda: int | None
     """The number of the GPU; None is the CPU."""
     threads: int
@@ -171,13 +185,15 @@ def settings_of(
     if not 0 <= rank < world_size:
         raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
     order = order_named(order)
+    least = 1 if not training else batch_size * world_size if options.get("drop_last", True) else world_size
     return Settings(
         store=opened,
         statistics=opened_statistics(options.get("statistics"), opened),
         batch_size=batch_size,
         seed=checked_seed(options.get("seed", 0)),
         order=order if epoch_length is None else in_epochs_of(order, epoch_length),
-        drop_last=training,
+        least=least,
+        pad=options.get("pad", False),
         cuda=cuda_ordinal(options.get("device", "auto")),
         threads=threads or len(os.sched_getaffinity(0)),
         rank=rank,

@@ -69,7 +69,7 @@ class RemoteLoader(Loader):
         self._stream, self._due = iter(()), None
         self._actors = []  # Ray ends an actor with its last handle
 
-    def _served(self, epoch: int, position: int) -> Iterator[tuple[np.ndarray, list[torch.Tensor], bool]]:
+    def _served(self, epoch: int, position: int) -> Iterator[tuple[int, np.ndarray, list[torch.Tensor], bool]]:
         steps = self._share.steps(position)
         if steps and self._due != (epoch, position):
             if not self._actors:
@@ -83,11 +83,11 @@ class RemoteLoader(Loader):
             except BaseException:
                 self.close()
                 raise
-            assert self._share.step_of(batch.rows) == step
+            assert self._share.step_of(batch.rows, steps) == step
             self._replacements.merge(batch.skipped)
             self._due = (epoch, step + steps.step) if step != steps[-1] else (epoch + 1, 0)
             # Copied, as Ray's memory is read-only and scarce.
-            yield batch.rows, [torch.from_numpy(array.copy()) for array in batch.arrays], ready
+            yield step, batch.rows, [torch.from_numpy(array.copy()) for array in batch.arrays], ready
 
 
 def _endless(epoch: int, rest: range, whole: range) -> Iterator[Step]:

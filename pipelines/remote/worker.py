@@ -15,6 +15,7 @@ import platform
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -125,9 +126,11 @@ class Worker:
         share.rank = rank
         try:
             for epoch, group in groupby(steps, key=lambda step: step[0]):
-                replace = None if replacements is None else replacements.of_epoch(epoch, share.step_of)
+                replace, own = None, [step for _, step in group]
+                if replacements is not None:
+                    replace = replacements.of_epoch(epoch, partial(share.step_of, steps=own))
                 # Planned one by one, as they are fed, so that an error of planning comes after the batches before it.
-                for rows, outputs in self._engine.run((share.rows(*step) for step in group), replace):
+                for rows, outputs in self._engine.run((share.rows(epoch, step) for step in own), replace):
                     arrays = [np.asarray(output.as_tensor()) for output in outputs]
                     yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
         except InputError as error:

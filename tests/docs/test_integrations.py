@@ -77,7 +77,7 @@ from sdali.pipelines.loader.batches import Batches
 make, seen = Batches.of, []
 def of(self, rows, outputs):
     batch = make(self, rows, outputs)
-    if self._targets is None and len(rows) == 16:
+    if self.targets is None and len(rows) == 16:
         seen.extend(batch["index"].tolist())
     return batch
 Batches.of = of

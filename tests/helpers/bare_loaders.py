@@ -67,7 +67,17 @@ class Store(SimpleNamespace):
         return len(self.labels)
 
 
-def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed: int) -> list[Loader]:
+def loaders(
+    count: int,
+    batch_size: int,
+    world_size: int,
+    drop_last: bool,
+    seed: int,
+    *,
+    least: int | None = None,
+    pad: bool = False,
+) -> list[Loader]:
+    """The loaders of all ranks; least: the fewest samples of a step, given in place of what drop_last says."""
     store: Any = Store(
         labels=np.arange(count) % 3, sizes=np.ones((count, 2), np.int32), max_pixels=1, identity="0", path="s.lmdb"
     )
@@ -77,7 +87,8 @@ def loaders(count: int, batch_size: int, world_size: int, drop_last: bool, seed:
         batch_size=batch_size,
         seed=seed,
         order=order_named("shuffle"),
-        drop_last=drop_last,
+        least=least or (batch_size * world_size if drop_last else 1),
+        pad=pad,
         cuda=None,
         threads=1,
         rank=0,

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdali.trainers.metrics.detection_record import DetectionRecord
-from sdali.trainers.metrics.detections import Detections, GroundTruth
+from sdali.trainers.metrics.detections import DetectionRecord, Detections, GroundTruth
 from sdali.trainers.models.detection.network import DetectionConfig
 from sdali.trainers.models.detection.rpn import RPNConfig
 
@@ -19,6 +18,17 @@ SMALL = DetectionConfig(
     backbone="resnet10t", roi_size=4, regions=16,
     rpn=RPNConfig(anchor_sizes=(24,), anchor_ratios=(1.0,), width=32, considered=100, proposals=20),
 )  # fmt: skip
+
+
+def no_detections() -> Detections:
+    """The detections of an image without any."""
+    return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+
+
+def merged(*records: DetectionRecord) -> DetectionRecord:
+    """The record of all images, as ranks gather it."""
+    parts = zip(*((one.images, one.objects, one.detections) for one in records), strict=True)
+    return DetectionRecord(*(torch.cat(part) for part in parts))
 
 
 def boxes(rng: np.random.Generator, count: int, side: int = 100) -> np.ndarray:

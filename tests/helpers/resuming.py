@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from sdali.trainers.core import loop
+from sdali.trainers.core import checkpoint, loop
 
 STATE = ("state_dict", "ema", "optimizer", "loader")
 
@@ -42,3 +45,17 @@ def at_step(number: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> 
             act()
 
     patch.setattr(loop, "seed_step", seed_step)
+
+
+def whole_and_resumed(
+    train: Callable[[Any], Any], whole: Any, stopped: Any, step: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The last checkpoints of a run undisturbed, and of one that SIGTERM stops after `step` and that then goes on."""
+    train(whole)
+    with monkeypatch.context() as patch:
+        at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
+        with pytest.raises(SystemExit):
+            train(stopped)
+    assert checkpoint.load(stopped.out / "last.pt")["standing"]["step"] == step
+    train(dataclasses.replace(stopped, resume=True))
+    return checkpoint.load(whole.out / "last.pt"), checkpoint.load(stopped.out / "last.pt")

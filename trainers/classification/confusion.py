@@ -11,10 +11,10 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.io.publish import check_outputs
 from ...pipelines.loader.soft_labels import save_confusion
-from ..core.evaluation import Evaluation
-from ..core.process import autocast
+from ..core.checks import check_labelled
+from ..core.evaluation import Evaluation, opened_evaluation
 from .config import ConfusionConfig
-from .evaluation import opened_classifiers, view_loaders
+from .evaluation import view_loaders, view_scores
 
 
 def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str,
     Raises InputError for a checkpoint, store or classes that cannot be used, a class without images, an existing file.
     """
     check_outputs(config, "out")
-    with opened_classifiers(config, [config.checkpoint]) as evaluation:
+    paths = [config.checkpoint]
+    with opened_evaluation(config, paths, task="classification", check_store=check_labelled) as evaluation:
         store = evaluation.store
         if store.digest == evaluation.networks[0].contents["store"]:
             raise InputError(
@@ -50,20 +51,14 @@ def confusion(config: ConfusionConfig, *, progress: Track = silent) -> dict[str,
     }
 
 
-@torch.inference_mode()
 def _totals(evaluation: Evaluation, batches: Any) -> Tensor:
     """float64 [K, K + 2] over all ranks, on the CPU: for each true class sums of softmax, images, right predictions."""
     classes, process = len(evaluation.store.classes), evaluation.process
     totals = torch.zeros(classes, classes + 2, dtype=torch.float64, device=process.device)
-    for (batch,) in batches:
-        if not len(batch["index"]):
-            continue
-        images, labels = (batch[name].to(process.device, non_blocking=True) for name in ("image", "label"))
-        with autocast(process.device, evaluation.precision):
-            logits = evaluation.modules[0](images)
-        softmax = logits.double().softmax(1)
-        hits = (logits.argmax(1) == labels).double()
-        totals.index_add_(0, labels, torch.cat([softmax, torch.ones_like(hits)[:, None], hits[:, None]], 1))
+    for scores in view_scores(evaluation, batches, mirrored=False):
+        softmax = scores.softmax[:, 0, 0, 0].double()
+        hits = (softmax.argmax(1) == scores.labels).double()
+        totals.index_add_(0, scores.labels, torch.cat([softmax, torch.ones_like(hits)[:, None], hits[:, None]], 1))
     return process.sum(totals).cpu()
 
 

@@ -17,7 +17,7 @@ import torch
 
 from ...pipelines.errors import InputError
 from ..core.checks import class_difference
-from .figures import Figures
+from .evaluation import Figures
 from .pictures import save_confusion_picture
 from .predictions import Predictions, PredictionWriter, written_predictions
 

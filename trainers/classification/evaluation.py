@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,11 +25,10 @@ from ..core.checkpoint import best_weights, weights_digest
 from ..core.checks import check_labelled
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.networks import LoadedNetwork, check_input
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..core.progress import Stopwatch
-from ..metrics.classification import Accuracy
-from .config import ClassifierConfig, EvaluateConfig
-from .figures import Figures
+from ..metrics.classification import BINS, Accuracy, Calibration, ConfusionCounts
+from .config import EvaluateConfig
 from .pictures import save_confusion_picture
 from .predictions import PredictionWriter, written_predictions
 
@@ -44,7 +44,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     paths = [config.checkpoint]
     if config.checkpoints is not None:
         paths = kept_checkpoints(config.checkpoint, int(config.checkpoints.removeprefix("last")))
-    with opened_classifiers(config, paths) as evaluation:
+    with opened_evaluation(config, paths, task="classification", check_store=check_labelled) as evaluation:
         process, first = evaluation.process, evaluation.networks[0].contents
         sizes, crop = list(config.scales) or [config.size or first["size"]], config.crop or first["test_crop"]
         views = {"crop": crop, "crops": config.crops, "random_flip": not config.flip}
@@ -75,11 +75,6 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     }
 
 
-def opened_classifiers(config: ClassifierConfig, checkpoints: Sequence[Path]) -> AbstractContextManager[Evaluation]:
-    """Open classifiers and a store of labelled images; see opened_evaluation."""
-    return opened_evaluation(config, checkpoints, task="classification", check_store=check_labelled)
-
-
 def view_loaders(
     evaluation: Evaluation,
     *,
@@ -107,6 +102,40 @@ def view_loaders(
         "random_flip": random_flip,
     }
     return [evaluation.loader(test_loader, size=side, **options) for side in sizes]
+
+
+class Figures:
+    """Accuracy, loss, calibration and confusion of averaged softmax, counted on `device` over batches of images."""
+
+    def __init__(self, classes: Sequence[str], device: torch.device | str = "cpu") -> None:
+        self.classes = classes
+        self._accuracy, self._calibration = Accuracy.empty(len(classes), device), Calibration.empty(BINS, device)
+        self._confusion = ConfusionCounts.empty(len(classes), device)
+
+    def add(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Count a batch: float64 [B, K], int64 [B]."""
+        self._accuracy = self._accuracy.merge(Accuracy.of_probabilities(probabilities, labels))
+        self._calibration = self._calibration.merge(Calibration.of(probabilities, labels))
+        self._confusion = self._confusion.merge(ConfusionCounts.of(probabilities, labels))
+
+    def sum_over(self, process: Process) -> None:
+        """Make the counts those of all ranks, on each rank."""
+        for metric in (self._accuracy, self._calibration, self._confusion):
+            process.sum(metric.totals)
+
+    def compute(self) -> dict[str, Any]:
+        """Plain JSON: `top1`, `top1_error`, `top5`, `top5_error` (of more than 5 classes), `loss` (mean negative log of
+        the label's probability, nats), `ece` (expected calibration error), `images`, `per_class` (class name -> top-1,
+        None for a class without images).
+        """
+        figures = self._accuracy.compute()
+        errors = {f"{name}_error": 1 - figures[name] for name in ("top1", "top5") if name in figures}
+        per_class = dict(zip(self.classes, figures["per_class"], strict=True))
+        return {**figures, **errors, "ece": self._calibration.compute(), "per_class": per_class}
+
+    def confusion(self) -> np.ndarray:
+        """Images int64 [K, K]: true class -> predicted class."""
+        return self._confusion.compute()
 
 
 def kept_checkpoints(checkpoint: Path, count: int) -> list[Path]:
@@ -163,15 +192,13 @@ def _softmax(evaluation: Evaluation, model: nn.Module, images: Tensor, mirrored:
         views = (images.shape[1] if images.ndim == 5 else 1) * (1 + mirrored)
         return torch.zeros(0, views, classes, device=images.device)
     flat = images.flatten(0, -4)
-    with autocast(evaluation.process.device, evaluation.precision):
+    with evaluation.process.autocast():
         passes = [model(view) for view in ([flat, flat.flip(-1)] if mirrored else [flat])]
     return torch.cat([logits.float().softmax(1).view(len(images), -1, classes) for logits in passes], 1)
 
 
 @torch.inference_mode()
-def count_hits(
-    model: nn.Module, batches: Iterable[dict[str, Any]], *, classes: int, process: Process, precision: str
-) -> Accuracy:
+def count_hits(model: nn.Module, batches: Iterable[dict[str, Any]], *, classes: int, process: Process) -> Accuracy:
     """The accuracy over all ranks' batches, on each rank; the model is in evaluation mode afterwards.
 
     batches: of a test loader; each image is in exactly one batch of one rank, which may be empty.
@@ -181,7 +208,7 @@ def count_hits(
     for batch in batches:
         if len(batch["index"]):
             images = batch["image"].to(process.device, non_blocking=True)
-            with autocast(process.device, precision):
+            with process.autocast():
                 logits = model(images)
             accuracy = accuracy.merge(Accuracy.of(logits, batch["label"].to(process.device, non_blocking=True)))
     return Accuracy(process.sum(accuracy.totals))

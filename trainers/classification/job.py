@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from ...pipelines.classification import test_loader, train_loader
 from ...pipelines.loader.loader import Loader
 from ...pipelines.loader.soft_labels import load_confusion
-from ...pipelines.store.reader import ImageStore
 from ..core.checks import check_labelled, check_same_classes
 from ..core.job import Job
 from ..core.networks import check_input, check_training
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..models.classification.classifiers import create_classifier
 from .config import TrainConfig
 from .evaluation import count_hits
@@ -27,7 +26,7 @@ AUXILIARY_WEIGHT = 0.4  # as TensorFlow-slim trains Inception-v3; Szegedy et al.
 class ClassificationJob(Job[TrainConfig]):
     """See Job; `targets`: float32 [K, K], the soft label of each class, None for one-hot targets."""
 
-    task, score = "classification", "top1"
+    task, score, check_store = "classification", "top1", staticmethod(check_labelled)
 
     def __init__(self, config: TrainConfig, process: Process) -> None:
         super().__init__(config, process)
@@ -36,9 +35,6 @@ class ClassificationJob(Job[TrainConfig]):
             matrix, classes = load_confusion(config.soft_labels)
             check_same_classes(self.store, classes, config.soft_labels)
             self.targets = config.soft.targets(matrix)
-
-    def check_store(self, store: ImageStore) -> None:
-        check_labelled(store)
 
     def train_loader(self) -> Loader:
         config = self.config
@@ -71,7 +67,7 @@ class ClassificationJob(Job[TrainConfig]):
         """Mean cross-entropy; an auxiliary head adds its loss."""
         device = self.process.device
         images, labels = (batch[name].to(device, non_blocking=True) for name in ("image", "label"))
-        with autocast(device, self.precision):
+        with self.process.autocast():
             scores = model(images)
         targets = batch["target"].to(device, non_blocking=True) if "target" in batch else labels
 
@@ -85,7 +81,7 @@ class ClassificationJob(Job[TrainConfig]):
 
     def evaluate(self, model: nn.Module, batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
         classes = len(self.store.classes)
-        return count_hits(model, batches, classes=classes, process=self.process, precision=self.precision).compute()
+        return count_hits(model, batches, classes=classes, process=self.process).compute()
 
     def describe(self, result: dict[str, Any]) -> str:
         top5 = f", top-5 {result['top5']:.1%}" if "top5" in result else ""

@@ -52,19 +52,11 @@ def written_predictions(
 ) -> Iterator[PredictionWriter]:
     """Write a file of predictions; it is published when the block ends with every image written.
 
-    Args:
-        path: the file.
-        store: the images and their classes; every image must have a class.
-        checkpoints: for each network a dictionary that JSON can hold: name, weights_digest, epoch.
-        scales: sides of the network's input, px.
-        views: what the views of an image are, such as "32 random windows" or "centre, and mirrored".
-        views_per_image: the number of views of each image.
-        overwrite: whether a file of that name may be replaced.
-
-    Raises:
-        InputError: `path` exists or is being written, the disk is full (found out before anything is computed), an
-            image has no class, or its predictions are no softmax. `path` then holds what it held before.
-        AssertionError: an image is put twice or left out.
+    checkpoints: for each network a dictionary that JSON can hold: name, weights_digest, epoch; scales: sides of the
+    network's input, px; views: what the views of an image are, such as "32 random windows".
+    Raises InputError where `path` exists (without `overwrite`) or is being written, the disk is full (found out before
+    anything is computed), an image has no class, or its predictions are no softmax; `path` then holds what it held
+    before. Raises AssertionError where an image is put twice or left out.
     """
     check_labelled(store)
     path = Path(path)

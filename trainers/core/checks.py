@@ -85,17 +85,11 @@ class LabelledImages(Protocol):
     @property
     def path(self) -> Path: ...
     @property
-    def digest(self) -> str:
-        """Digest of the image store."""
-        ...
-
+    def digest(self) -> str: ...  # of the image store
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
-    def labels(self) -> np.ndarray:
-        """int64 [N]."""
-        ...
-
+    def labels(self) -> np.ndarray: ...  # int64 [N]
     @property
     def names(self) -> Sequence[str]: ...
 

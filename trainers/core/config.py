@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -18,6 +18,7 @@ Optimizer = Literal["sgd", "adamw"]
 OnError = Literal["raise", "skip"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Schedule = Literal["cosine", "poly", "step"]
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +201,13 @@ Sides = Annotated[
 def yes(value: object) -> str:
     """Whether there is such a thing, for people."""
     return "yes" if value else "no"
+
+
+def from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
+    """The configuration, perhaps with others in it, that `dataclasses.asdict` turned into this dictionary."""
+    parts: dict[str, Any] = {field.name: field.default_factory for field in fields(kind)}  # type: ignore[arg-type]
+    nested = {name: from_dict(parts[name], value) for name, value in values.items() if is_dataclass(parts.get(name))}
+    return kind(**{**values, **nested})
 
 
 def flattened(config: Any, prefix: str = "") -> dict[str, Any]:

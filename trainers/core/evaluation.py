@@ -15,7 +15,7 @@ from ...pipelines.store.reader import ImageStore
 from .checks import check_same_classes
 from .config import EvaluationConfig
 from .networks import LoadedNetwork, load_network
-from .process import Process, joined_process, resolve_precision
+from .process import Process, joined_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,6 @@ class Evaluation:
     process: Process
     store: ImageStore
     networks: Sequence[LoadedNetwork]
-    precision: str
-    """float32 or bfloat16."""
     opened: ExitStack
     """Closes the loaders."""
 
@@ -61,7 +59,7 @@ def opened_evaluation(
     networks of other classes than the store's, and for networks that were trained with different normalisations: all
     of them see the same tensors.
     """
-    with joined_process(config.device, config.threads) as process, ExitStack() as opened:
+    with joined_process(config.device, config.threads, precision=config.precision) as process, ExitStack() as opened:
         networks = [load_network(path, process.device, task=task) for path in checkpoints]
         store = ImageStore(config.store)
         for network in networks:
@@ -72,8 +70,7 @@ def opened_evaluation(
                     "one by one"
                 )
         check_store(store)
-        precision = resolve_precision(config.precision, process.device)
-        yield Evaluation(process=process, store=store, networks=networks, precision=precision, opened=opened)
+        yield Evaluation(process=process, store=store, networks=networks, opened=opened)
 
 
 def written_files(config: EvaluationConfig, *names: str) -> dict[str, str]:

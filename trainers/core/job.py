@@ -6,7 +6,7 @@ The job of each task fills in what differs: ClassificationJob, ParsingJob, Detec
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ...pipelines.store.reader import ImageStore
 from ...pipelines.store.statistics import IMAGENET, Statistics
 from .checks import check_same_classes
 from .config import TrainingConfig, flattened
-from .process import Process, resolve_precision
+from .process import Process
 from .resume import check_resumable, saved_run
 
 Config = TypeVar("Config", bound=TrainingConfig)
@@ -26,21 +26,22 @@ Config = TypeVar("Config", bound=TrainingConfig)
 class Job(ABC, Generic[Config]):
     """A training run on this process, not yet begun; making it opens and checks whatever a user can get wrong.
 
-    `config`, `process`, `store` and `val_store` (opened), `statistics` (for normalisation), `precision` (resolved);
+    `config`, `process`, `store` and `val_store` (opened), `statistics` (for normalisation);
     `saved`: the checkpoint to resume from, None at the start. Raises InputError before anything is written.
     """
 
     task: ClassVar[str]
     score: ClassVar[str]
     """The figure of an evaluation that best.pt is best in; higher is better."""
+    check_store: ClassVar[Callable[[ImageStore], None]]
+    """Raises InputError for a store that is not of this task."""
 
     def __init__(self, config: Config, process: Process) -> None:
         check_apart(config.out, paths_in(config, besides=["out"]))
         self.config, self.process = config, process
-        self.precision = resolve_precision(config.precision, process.device)
         self.store, self.val_store = ImageStore(config.store), ImageStore(config.val_store)
         for opened in (self.store, self.val_store):
-            self.check_store(opened)
+            type(self).check_store(opened)
         check_same_classes(self.val_store, self.store.classes, self.store.path)
         self.saved = saved_run(config, self.task)
         if self.saved:
@@ -48,10 +49,6 @@ class Job(ABC, Generic[Config]):
             self.statistics = Statistics.from_dict(self.saved["statistics"])
         else:
             self.statistics = self.store.statistics or IMAGENET
-
-    @abstractmethod
-    def check_store(self, store: ImageStore) -> None:
-        """Raise InputError for a store that is not of this task."""
 
     @abstractmethod
     def train_loader(self) -> Loader:
@@ -86,11 +83,6 @@ class Job(ABC, Generic[Config]):
     @abstractmethod
     def title(self) -> str:
         """The name of the network, for people."""
-
-    @property
-    def images_a_step(self) -> int:
-        """Images in a step over all ranks."""
-        return self.config.batch_size * self.process.world_size
 
     @property
     def peak_learning_rate(self) -> float:

@@ -85,6 +85,7 @@ def fit(run: Run) -> dict[str, Any]:
             # The loader is an epoch ahead where a stop came between the last step and the end of the evaluation.
             if run.loader.epoch == run.progress.epoch:
                 train_epoch(run)
+            check_epoch(run)
             result = finish_epoch(run) or result
     except Stopped:
         save(run)
@@ -121,6 +122,16 @@ def train_epoch(run: Run) -> None:
             raise Stopped(stop)
         if config.save_minutes and time.monotonic() - run.saved_at >= 60 * config.save_minutes:
             save(run)
+
+
+def check_epoch(run: Run) -> None:
+    """Raise InputError where the epoch did not take its steps: the run would end early, as if nothing had happened."""
+    progress, due = run.progress, (run.progress.epoch + 1) * len(run.loader)
+    if progress.step != due:
+        raise InputError(
+            f"epoch {progress.epoch} ended at step {progress.step} and not at {due}, since its loader stands in epoch "
+            f"{run.loader.epoch}; give another folder to start anew"
+        )
 
 
 def finish_epoch(run: Run) -> dict[str, Any] | None:

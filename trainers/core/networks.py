@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,11 @@ from torch.func import functional_call
 
 from ...pipelines.errors import InputError
 from ...pipelines.store.statistics import Statistics
-from ..models.classification.classifiers import create_classifier
+from ..models.classification.classifiers import create_classifier, reason_of
 from ..models.detection.network import DetectionConfig, create_detector
 from ..models.parsing.network import ParsingConfig, create_parser
 from . import checkpoint
+from .config import from_dict
 from .process import resolve_device
 
 
@@ -47,10 +48,10 @@ def load_network(path: str | Path, device: str | torch.device = "auto", *, task:
     than `task`, or whose network is built differently by the libraries here.
     """
     contents = checkpoint.load(path, task)
-    if contents.get("task") not in _MAKERS:
+    if contents.get("task") not in checkpoint.OF_TASK:
         raise InputError(f"{path} does not hold the network of a run; give last.pt or best.pt of a run")
     try:
-        module = _MAKERS[contents["task"]](contents)
+        module = _made(contents)
     except (InputError, TypeError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
@@ -69,24 +70,15 @@ def load_network(path: str | Path, device: str | torch.device = "auto", *, task:
     )
 
 
-def _classifier(contents: dict[str, Any]) -> nn.Module:
-    return create_classifier(contents["model"]["name"], len(contents["classes"]), **contents["model"]["args"])
-
-
-def _parser(contents: dict[str, Any]) -> nn.Module:
-    config = ParsingConfig.from_dict(contents["network"])
-    return create_parser(config, len(contents["classes"]), std=contents["statistics"]["std"])
-
-
-def _detector(contents: dict[str, Any]) -> nn.Module:
-    return create_detector(DetectionConfig.from_dict(contents["network"]), len(contents["classes"]))
-
-
-_MAKERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
-    "classification": _classifier,
-    "parsing": _parser,
-    "detection": _detector,
-}
+def _made(contents: dict[str, Any]) -> nn.Module:
+    """The network of a checkpoint, with random weights."""
+    classes = len(contents["classes"])
+    if contents["task"] == "classification":
+        return create_classifier(contents["model"]["name"], classes, **contents["model"]["args"])
+    if contents["task"] == "parsing":
+        config = from_dict(ParsingConfig, contents["network"])
+        return create_parser(config, classes, std=contents["statistics"]["std"])
+    return create_detector(from_dict(DetectionConfig, contents["network"]), classes)
 
 
 def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
@@ -97,6 +89,18 @@ def load_weights(model: nn.Module, state_dict: dict[str, Any], path: str | Path)
         raise InputError(
             f"the weights in {path} do not fit the network of that name here; use the version of timm that trained it"
         ) from None
+
+
+def check_start(
+    path: Path, contents: dict[str, Any], backbone: str, wanted: Iterable[str], taken: Iterable[str]
+) -> None:
+    """Raise InputError unless a backbone took all `wanted` weights of a checkpoint, whose network is of that name."""
+    name = contents["model"]["name"] if contents["task"] == "classification" else contents["network"].get("backbone")
+    if name != backbone:
+        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
+    taken = set(taken)
+    if missing := [name for name in wanted if name not in taken]:
+        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
 
 
 def check_input(model: nn.Module, name: str, size: int, device: torch.device) -> None:
@@ -127,5 +131,4 @@ def _refused(sentence: str, advice: str) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{sentence} ({reason}); {advice}") from None
+        raise InputError(f"{sentence} ({reason_of(error)}); {advice}") from None

@@ -17,8 +17,7 @@ def shown_samples(store: ImageStore) -> np.ndarray:
 
 def decoded(store: ImageStore, index: int) -> np.ndarray:
     """One image, RGB uint8 [H, W, 3], oriented."""
-    picture = cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+    return np.asarray(cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR_RGB))
 
 
 def printable(name: str) -> str:

@@ -31,12 +31,13 @@ _groups = count()
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """This process: `rank` of `world_size`, its device, and the CPU threads that it may use."""
+    """This process: `rank` of `world_size`, its device, the CPU threads that it may use, and float32 or bfloat16."""
 
     device: torch.device
     rank: int = 0
     world_size: int = 1
     threads: int = 1
+    precision: str = "float32"
 
     @property
     def is_first(self) -> bool:
@@ -84,6 +85,10 @@ class Process:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
+    def autocast(self) -> torch.autocast:
+        """A context for the forward pass: bfloat16 where that was resolved, else nothing. No loss scaling is needed."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
     def loading(self, statistics: Statistics) -> dict[str, Any]:
         """The options that give any loader this rank's share of the images, on this device."""
         return {
@@ -98,7 +103,11 @@ class Process:
 
 @contextmanager
 def joined_process(
-    device: str = "auto", threads: int | None = None, *, deterministic: bool = False
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    precision: Precision = "float32",
+    deterministic: bool = False,
 ) -> Iterator[Process]:
     """Join torchrun's ranks (gloo on CPUs, NCCL on GPUs) and set torch up; undo both however the block ends.
 
@@ -117,7 +126,8 @@ def joined_process(
         rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         threads = threads_per_rank(threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         with torch_settings(device=here, threads=threads, deterministic=deterministic):
-            yield Process(device=here, rank=rank, world_size=world_size, threads=threads)
+            precision = resolve_precision(precision, here)
+            yield Process(device=here, rank=rank, world_size=world_size, threads=threads, precision=precision)
     finally:
         if joins:
             dist.destroy_process_group()
@@ -201,8 +211,3 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(
         flag for name, _, flags in listed if name.strip() in ("flags", "Features") for flag in flags.split()
     )
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context for the forward pass: bfloat16 where that was resolved, else nothing. No loss scaling is needed."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -19,7 +19,6 @@ from .config import TrainingConfig, flattened
 from .log import SKIPPED
 from .networks import load_weights
 from .optimizer import load_optimizer
-from .progress import RunProgress
 
 FREE = {"store", "val_store", "out", "heatmaps", "soft_labels", "resume", "device", "threads"}
 """Options that change without a word when a run is resumed: where files lie, and what only costs time."""
@@ -70,25 +69,11 @@ def changes(saved: dict[str, Any], config: TrainingConfig) -> list[str]:
 
 
 def restore(
-    saved: dict[str, Any],
-    config: TrainingConfig,
-    *,
-    model: nn.Module,
-    ema: ModelEmaV3 | None,
-    optimizer: Optimizer,
-    loader: Loader,
+    saved: dict[str, Any], path: Path, model: nn.Module, ema: ModelEmaV3 | None, optimizer: Optimizer, loader: Loader
 ) -> None:
     """Put back the weights, their average, the state of the optimizer, and the loader's position."""
-    path = config.out / "last.pt"
     load_weights(model, saved["state_dict"], path)
     if ema is not None:
         load_weights(ema.module, saved["ema"], path)
     load_optimizer(optimizer, saved["optimizer"])
     loader.load_state_dict(saved["loader"])
-
-
-def restored_progress(saved: dict[str, Any], loader: Loader, images_a_step: int) -> RunProgress:
-    """The progress of the resumed run; its step follows from the loader's position, as the batch size may differ."""
-    state = loader.state_dict()
-    step = state["epoch"] * len(loader) + state["position"] // images_a_step
-    return RunProgress(**{**saved["standing"], "step": step})

@@ -20,7 +20,7 @@ from .loop import Run, fit
 from .optimizer import learning_rate, make_optimizer
 from .process import Process, joined_process
 from .progress import RunProgress, Stopwatch
-from .resume import changes, restore, restored_progress
+from .resume import changes, restore
 from .signals import Stopped, StopSignals
 
 
@@ -36,7 +36,9 @@ def train(config: TrainingConfig, make_job: Callable[[Any, Process], Job]) -> di
     """
     stopwatch = Stopwatch()
     with (
-        joined_process(config.device, config.threads, deterministic=config.deterministic) as process,
+        joined_process(
+            config.device, config.threads, precision=config.precision, deterministic=config.deterministic
+        ) as process,
         StopSignals() as signals,
         _opened_run(make_job(config, process), signals, stopwatch) as run,
     ):
@@ -63,8 +65,10 @@ def _opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterato
         optimizer = make_optimizer(model, config)
         progress = RunProgress()
         if job.saved:
-            restore(job.saved, config, model=model, ema=ema, optimizer=optimizer, loader=loader)
-            progress = restored_progress(job.saved, loader, job.images_a_step)
+            restore(job.saved, config.out / "last.pt", model, ema, optimizer, loader)
+            # Counted back from the epoch's end: with another batch size its rest may have a step more or fewer.
+            step = (loader.epoch + 1) * len(loader) - loader.batches_left
+            progress = RunProgress(**{**job.saved["standing"], "step": step})
         job.process.barrier()  # every rank has seen what the folder held before the first one adds to it
         with write_errors(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
@@ -81,21 +85,17 @@ def _opened_run(job: Job, signals: StopSignals, stopwatch: Stopwatch) -> Iterato
                 loader=loader,
                 test_loader=test_loader,
                 progress=progress,
-                learning_rate=_schedule(job, len(loader)),
+                learning_rate=partial(
+                    learning_rate,
+                    peak=job.peak_learning_rate,
+                    steps=config.epochs * len(loader),
+                    warmup_steps=round(config.warmup_epochs * len(loader)),
+                    schedule=config.schedule,
+                ),
                 signals=signals,
                 log=log,
                 stopwatch=stopwatch,
             )
-
-
-def _schedule(job: Job, steps_per_epoch: int) -> partial[float]:
-    return partial(
-        learning_rate,
-        peak=job.peak_learning_rate,
-        steps=job.config.epochs * steps_per_epoch,
-        warmup_steps=round(job.config.warmup_epochs * steps_per_epoch),
-        schedule=job.config.schedule,
-    )
 
 
 def _announce(run: Run) -> None:
@@ -106,9 +106,9 @@ def _announce(run: Run) -> None:
     log.record("start", step=progress.step, epoch=progress.epoch, config=flattened(config), **resolved)
     parameters = sum(weight.numel() for weight in run.model.parameters())
     log.say(
-        f"{job.title}: {parameters / 1e6:.1f} M weights, {job.precision} on {job.process.device}; {len(job.store):,} "
-        f"images of {len(job.store.classes)} classes, {len(run.loader):,} steps an epoch, learning rate "
-        f"{job.peak_learning_rate:.3g}"
+        f"{job.title}: {parameters / 1e6:.1f} M weights, {job.process.precision} on {job.process.device}; "
+        f"{len(job.store):,} images of {len(job.store.classes)} classes, {len(run.loader):,} steps an epoch, "
+        f"learning rate {job.peak_learning_rate:.3g}"
     )
     if job.saved:
         log.say("; ".join([f"going on from step {progress.step:,} of {run.steps:,}", *changes(job.saved, config)]))
@@ -132,7 +132,7 @@ def _resolved(job: Job) -> dict[str, Any]:
     """Options as they were resolved for this machine."""
     return {
         "learning_rate": job.peak_learning_rate,
-        "precision": job.precision,
+        "precision": job.process.precision,
         "device": str(job.process.device),
         "ranks": job.process.world_size,
     }

@@ -22,18 +22,16 @@ from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.pictures import decoded, shown_samples
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..core.progress import Stopwatch
 from ..metrics.coco_ap import coco_ap, proposal_recall
-from ..metrics.detection_record import DetectionRecord
-from ..metrics.detections import Detections, GroundTruth
+from ..metrics.detections import DetectionRecord, Detections, GroundTruth
 from ..metrics.voc_ap import voc_ap
 from ..models.detection.detector import Detector
 from .config import DetectionRules, EvaluateConfig
-from .fusion import Scored, averaged, final_detections, fused_proposals
+from .fusion import Scored, View, averaged, final_detections, fused_proposals
 from .pictures import DetectionPicture, save_detection_pictures
 from .predictions import check_image_ids, write_predictions
-from .views import View
 
 SHOWN = 0.5  # least score of a detection that is drawn
 
@@ -50,15 +48,14 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         store, process = evaluation.store, evaluation.process
         if config.predictions is not None:
             check_image_ids(store)
-        views = view_loaders(evaluation, scales=config.scales, flip=config.flip)
+        loaders, sides = view_loaders(evaluation, scales=config.scales, flip=config.flip)
         stopwatch = Stopwatch()
         records = record_detections(
             evaluation.modules,
-            evaluation.batches(views.loaders, progress),
+            evaluation.batches(loaders, progress),
             store=store,
             rules=config.rules,
             process=process,
-            precision=evaluation.precision,
         )
         seconds, _ = stopwatch.lap()
         result = figures(records, store.classes, config.rules)
@@ -70,8 +67,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         **result,
         **vars(config.rules),
         "checkpoints": [str(path) for path in config.checkpoint],
-        "scales": views.scales,
-        "longer_sides": views.longer_sides,
+        **sides,
         "flip": config.flip,
         "images": len(store),
         "images_per_second": len(store) / seconds,
@@ -79,20 +75,14 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     }
 
 
-class ViewLoaders(NamedTuple):
-    """Loaders of the same images in several views."""
+def view_loaders(
+    evaluation: Evaluation, *, scales: Sequence[int], flip: bool
+) -> tuple[list[Loader], dict[str, list[int]]]:
+    """The loaders of an evaluation of detectors, and its `scales` (px) and `longer_sides` (px; they grow with these).
 
-    loaders: list[Loader]
-    """One for each scale, and one for its mirror images: one image at a time, so that none is padded because of
-    another."""
-    scales: list[int]
-    """Shorter sides, px."""
-    longer_sides: list[int]
-    """Limits of the longer sides, px; they grow with the scales."""
-
-
-def view_loaders(evaluation: Evaluation, *, scales: Sequence[int], flip: bool) -> ViewLoaders:
-    """The loaders of an evaluation of detectors; scales: () for that of the evaluations in the first one's training."""
+    There is one for each scale, and one for its mirror images: one image at a time, so that none is padded because of
+    another. scales: () for that of the evaluations in the first network's training.
+    """
     first = evaluation.networks[0].contents
     scales = list(scales) or [first["shorter_side"]]
     longer = [round(first["longer_side"] * max(side / first["shorter_side"], 1)) for side in scales]
@@ -101,7 +91,7 @@ def view_loaders(evaluation: Evaluation, *, scales: Sequence[int], flip: bool) -
         for shorter_side, longer_side in zip(scales, longer, strict=True)
         for mirrored in (False, True)[: 1 + flip]
     ]
-    return ViewLoaders(loaders, scales, longer)
+    return loaders, {"scales": scales, "longer_sides": longer}
 
 
 def check_objects(store: ImageStore) -> None:
@@ -138,7 +128,6 @@ def record_detections(
     store: ImageStore,
     rules: DetectionRules,
     process: Process,
-    precision: str,
 ) -> Records:
     """The detections in all ranks' batches, on each rank, on the CPU; the models are in evaluation mode afterwards.
 
@@ -152,7 +141,7 @@ def record_detections(
     for views in batches:
         if len(views[0]["index"]):
             images += views[0]["index"].tolist()
-            with autocast(process.device, precision):
+            with process.autocast():
                 pairs += detect(models, views, rules, process.device)
     objects = [truth_of(store, image) for image in images]
     detections, proposals = ([pair[part] for pair in pairs] for part in (0, 1))

@@ -20,6 +20,7 @@ in the paper, 0.8 in Detectron. Scores and classes stay as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,34 @@ from torch import Tensor
 from torchvision.ops import box_iou, clip_boxes_to_image, nms
 
 from ..metrics.detections import Detections
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """An image of `original` height and width, resized to `size` height and width and perhaps mirrored; pixels."""
+
+    original: tuple[int, int]
+    size: tuple[int, int]
+    mirrored: bool = False
+
+    def from_original(self, boxes: Tensor) -> Tensor:
+        """Boxes float [..., 4], xyxy: from the original image into the view."""
+        scaled = boxes * self._factors(boxes)
+        return self._flipped(scaled) if self.mirrored else scaled
+
+    def to_original(self, boxes: Tensor) -> Tensor:
+        """Boxes float [..., 4], xyxy: from the view into the original image."""
+        straight = self._flipped(boxes) if self.mirrored else boxes
+        return straight / self._factors(boxes)
+
+    def _factors(self, boxes: Tensor) -> Tensor:
+        y, x = (new / old for new, old in zip(self.size, self.original, strict=True))
+        return torch.tensor([x, y, x, y], dtype=boxes.dtype, device=boxes.device)
+
+    def _flipped(self, boxes: Tensor) -> Tensor:
+        left, top, right, bottom = boxes.unbind(-1)
+        width = self.size[1]
+        return torch.stack([width - right, top, width - left, bottom], -1)
 
 
 class Scored(NamedTuple):
@@ -75,14 +104,8 @@ def final_detections(
 ) -> Detections:
     """The detections in an image, by falling score, `limit` at most; on the proposals' device, without a gradient.
 
-    Args:
-        softmax: float [R, C + 1], the background last.
-        boxes: float [R, C, 4], one for each class; they are clipped to the image.
-        size: of the image, height and width, in the boxes' pixels.
-        score_threshold: detections must score more than this.
-        nms_threshold: of two detections of a class with a greater IoU the one of the lower score is dropped.
-        limit: the largest number of detections.
-        voting_threshold: IoU for box voting by all boxes above the score threshold; None: boxes stay as they are.
+    softmax [R, C + 1] and boxes [R, C, 4] as in Scored; boxes are clipped to the image of height and width `size`. The
+    thresholds are those of DetectionRules; all boxes above the score threshold vote.
     """
     scores, boxes = softmax.detach().float()[:, :-1], boxes.detach().float()
     clipped = clip_boxes_to_image(boxes, size)  # makes infinite edges finite, so these are looked for before

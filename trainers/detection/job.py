@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from ...pipelines.detection import test_loader, train_loader
 from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
-from ...pipelines.store.reader import ImageStore
 from ..core import checkpoint
 from ..core.job import Job
-from ..core.process import Process, autocast
+from ..core.networks import check_start
+from ..core.process import Process
 from ..models.backbones import Taken
-from ..models.detection.detector import Detector, start_from_classifier, start_from_detector
+from ..models.detection.detector import Detector, start_from
 from ..models.detection.network import create_detector
 from .config import DetectionRules, TrainConfig
 from .evaluation import check_objects, figures, record_detections
@@ -30,7 +30,7 @@ RULES = DetectionRules()
 class DetectionJob(Job[TrainConfig]):
     """See Job."""
 
-    task, score = "detection", "ap50"
+    task, score, check_store = "detection", "ap50", staticmethod(check_objects)
 
     def __init__(self, config: TrainConfig, process: Process) -> None:
         if config.start_from is None and config.network.global_context == "pretrained":
@@ -38,9 +38,6 @@ class DetectionJob(Job[TrainConfig]):
         if config.start_from is None and config.network.frozen_norm:
             raise InputError("frozen_norm keeps statistics that only trained weights have; give start_from too")
         super().__init__(config, process)
-
-    def check_store(self, store: ImageStore) -> None:
-        check_objects(store)
 
     def train_loader(self) -> Loader:
         config = self.config
@@ -60,7 +57,7 @@ class DetectionJob(Job[TrainConfig]):
         config = self.config
         model = create_detector(config.network, len(self.store.classes))
         if config.start_from is not None and not self.saved:
-            weights = start_from(model, config.start_from, config.network.backbone)
+            weights = start(model, config.start_from, config.network.backbone)
             if self.process.is_first:
                 counts = len(weights.taken), len(weights.left)
                 logger.info("%s: %d weights are used, %d do not fit the network", config.start_from, *counts)
@@ -74,7 +71,7 @@ class DetectionJob(Job[TrainConfig]):
             [of_image[kept].to(device) for of_image, kept in zip(batch[name], regular, strict=True)]
             for name in ("boxes", "labels")
         )
-        with autocast(device, self.precision):
+        with self.process.autocast():
             return model(batch["image"].to(device, non_blocking=True), batch["size"], boxes, labels)
 
     def evaluate(self, model: nn.Module, batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -85,7 +82,6 @@ class DetectionJob(Job[TrainConfig]):
             store=self.val_store,
             rules=RULES,
             process=self.process,
-            precision=self.precision,
         )
         return figures(records, self.val_store.classes, RULES)
 
@@ -114,22 +110,17 @@ class DetectionJob(Job[TrainConfig]):
         return f"Faster R-CNN ({network.neck}) on {network.backbone}" + (f" with {used}" if used else "")
 
 
-def start_from(model: Detector, path: str | Path, backbone: str) -> Taken:
+def start(model: Detector, path: Path, backbone: str) -> Taken:
     """Fill a detector on this backbone with what fits of a detector's or a classifier's weights.
 
     Raises InputError for a checkpoint of another task or backbone, or that lacks weights of the backbone.
     """
     contents = checkpoint.load(path)
-    if contents.get("task") == "detection":
-        name, fill, prefix = contents["network"].get("backbone"), start_from_detector, "backbone.network."
-    elif contents.get("task") == "classification":
-        name, fill, prefix = contents["model"]["name"], start_from_classifier, ""
-    else:
-        raise InputError(f"{path} is a checkpoint of {contents.get('task')}; give one of detection or classification")
-    if name != backbone:
-        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
-    weights = fill(model, checkpoint.best_weights(contents))
-    wanted = (prefix + name for name in model.backbone.network.state_dict())
-    if missing := sorted(set(wanted) - set(weights.taken)):
-        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
+    if (task := contents.get("task")) not in ("detection", "classification"):
+        raise InputError(f"{path} is a checkpoint of {task}; give one of detection or classification")
+    # Filled before it is checked: what does not fit is left alone, and a run that is refused writes nothing.
+    weights = start_from(model, checkpoint.best_weights(contents), classifier=task == "classification")
+    prefix = "backbone.network." if task == "detection" else ""
+    wanted = [prefix + name for name in model.backbone.network.state_dict()]
+    check_start(path, contents, backbone, wanted, weights.taken)
     return weights

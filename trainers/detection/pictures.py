@@ -51,7 +51,7 @@ def save_detection_pictures(
     path: str | Path,
     pictures: Sequence[DetectionPicture],
     classes: Sequence[str],
-    iou_threshold: float = 0.5,
+    *,
     least_score: float = 0,
     overwrite: bool = False,
 ) -> None:
@@ -61,12 +61,9 @@ def save_detection_pictures(
     InputError where the file cannot be written.
     """
     names = [printable(name) for name in classes]
-    rows = [_row(_sure(one, least_score), names, iou_threshold) for one in pictures]
-    titles = (
-        "Objects",
-        f"Detections of score {least_score:g} or more: right (IoU above {iou_threshold:g}), wrong, missed",
-    )
-    write_png(path, contact_sheet([(title, 1) for title in titles], rows, HEIGHT), overwrite=overwrite)
+    rows = [_row(_sure(one, least_score), names) for one in pictures]
+    found = f"Detections of score {least_score:g} or more: right (IoU above 0.5), wrong, missed"
+    write_png(path, contact_sheet([("Objects", 1), (found, 1)], rows, HEIGHT), overwrite=overwrite)
 
 
 def object_marks(objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:
@@ -77,11 +74,9 @@ def object_marks(objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:
     ]
 
 
-def detection_marks(
-    detections: Detections, objects: GroundTruth, classes: Sequence[str], iou_threshold: float = 0.5
-) -> list[Mark]:
+def detection_marks(detections: Detections, objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:
     """The objects that are missed, then the detections by rising score: right, wrong, or of a difficult object."""
-    right, ignored, missed = judged(detections, objects, iou_threshold)
+    right, ignored, missed = judged(detections, objects)
     marks = [
         Mark(box, MISSED, f"{classes[label]} missed")
         for box, label, lost in zip(objects.boxes.tolist(), objects.classes.tolist(), missed.tolist(), strict=True)
@@ -151,10 +146,10 @@ def _sure(one: DetectionPicture, least_score: float) -> DetectionPicture:
     return one._replace(detections=Detections(*(part[kept] for part in one.detections)))
 
 
-def _row(one: DetectionPicture, classes: Sequence[str], iou_threshold: float) -> Row:
+def _row(one: DetectionPicture, classes: Sequence[str]) -> Row:
     small = fitted(one.picture, HEIGHT, WIDTH)
     y, x = small.shape[0] / one.picture.shape[0], small.shape[1] / one.picture.shape[1]
-    made = detection_marks(one.detections, one.objects, classes, iou_threshold)
+    made = detection_marks(one.detections, one.objects, classes)
     sides = [
         marked(
             small, [mark._replace(box=[a * b for a, b in zip(mark.box, (x, y, x, y), strict=True)]) for mark in marks]

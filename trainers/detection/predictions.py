@@ -16,7 +16,7 @@ import numpy as np
 from ...pipelines.errors import InputError
 from ...pipelines.io.publish import write_file
 from ...pipelines.store.reader import ImageStore
-from ..metrics.detection_record import DetectionRecord
+from ..metrics.detections import DetectionRecord
 
 
 def check_image_ids(store: ImageStore) -> None:

@@ -12,7 +12,6 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.io.publish import check_outputs
 from ...pipelines.store.reader import ImageStore
-from ..classification.evaluation import view_loaders as classifier_loaders
 from ..core.checks import check_labelled
 from ..core.evaluation import opened_evaluation, written_files
 from ..core.progress import Stopwatch
@@ -110,17 +109,9 @@ def _localized(
         opened_evaluation(config, config.classifier, task="classification", check_store=check_labelled) as classifiers,
         opened_evaluation(config, config.detector, task="detection", check_store=check_labelled) as detectors,
     ):
-        views = detector_loaders(detectors, scales=config.scales, flip=config.flip)
+        loaders, sides = detector_loaders(detectors, scales=config.scales, flip=config.flip)
         localization = Localization(
-            classifiers=classifiers,
-            class_loader=classifier_loaders(classifiers, batch_size=config.batch_size, crops=config.classifier_crops)[
-                0
-            ],
-            whole_loader=classifier_loaders(classifiers, batch_size=config.batch_size, crop="whole")[0],
-            detectors=detectors,
-            detector_loaders=views.loaders,
-            top=top,
-            voting=config.voting,
+            config=config, classifiers=classifiers, detectors=detectors, detector_loaders=loaders, top=top
         )
         stopwatch = Stopwatch()
         methods = localization.methods(progress)
@@ -129,8 +120,7 @@ def _localized(
             "classifiers": [str(path) for path in config.classifier],
             "detectors": [str(path) for path in config.detector],
             "classifier_crops": config.classifier_crops,
-            "scales": views.scales,
-            "longer_sides": views.longer_sides,
+            **sides,
             "flip": config.flip,
             "voting": config.voting,
             "images_per_second": len(detectors.store) / seconds,

@@ -1,7 +1,6 @@
 """Metrics of classifiers: accuracy and loss, calibration, and which class is mistaken for which.
 
-Counts are integers in float64, so they are exact below 2^53 images. All three metrics agree on which predictions are
-right: those where `rank_of_label` is 0.
+All three metrics agree on which predictions are right: those where `rank_of_label` is 0.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .totals import Totals, share
+from . import Totals, share
 
 BINS = 15
 
@@ -25,12 +24,8 @@ def rank_of_label(scores: Tensor, labels: Tensor) -> Tensor:
     bfloat16 network are often equal. A score that is not a number counts as above the true class, and a true class
     whose own score is not a number counts as last: a diverged network is never right by luck.
 
-    Args:
-        scores: float [B, K], logits or probabilities.
-        labels: int64 [B] in [0, K).
-
-    Returns:
-        int64 [B], 0 where the prediction is right.
+    scores: float [B, K], logits or probabilities; labels: int64 [B] in [0, K).
+    Returns int64 [B], 0 where the prediction is right.
     """
     of_label = scores.gather(1, labels[:, None])
     lower = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
@@ -41,14 +36,11 @@ def rank_of_label(scores: Tensor, labels: Tensor) -> Tensor:
 class Accuracy(Totals):
     """Top-1 and top-5 accuracy, overall and per class, and the mean loss.
 
-    `totals` is float64 [K, 4] with a row for each true class: number of images, number that are right, number whose
-    class is among the first five, sum of the loss.
+    Columns of each true class: number of images, number that are right, number whose class is among the first five, sum
+    of the loss.
     """
 
-    @classmethod
-    def empty(cls, classes: int, device: torch.device | str = "cpu") -> Accuracy:
-        """The metric of no images."""
-        return cls(torch.zeros(classes, 4, dtype=torch.float64, device=device))
+    columns = 4
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor) -> Accuracy:
@@ -60,12 +52,9 @@ class Accuracy(Totals):
     def of_probabilities(cls, probabilities: Tensor, labels: Tensor) -> Accuracy:
         """The metric of one batch whose probabilities are known, such as the mean of several softmax outputs.
 
-        The loss is the negative logarithm of the label's probability. Probabilities below the smallest normal float32
-        count as that number: a softmax that has underflown to 0 costs 87.3 nats, not infinity.
-
-        Args:
-            probabilities: float [B, K], rows summing to 1; B may be 0.
-            labels: int64 [B] in [0, K).
+        probabilities: float [B, K], rows summing to 1; B may be 0. The loss is the negative logarithm of the label's.
+        Those below the smallest normal float32 count as that number: a softmax that has underflown to 0 costs 87.3
+        nats, not infinity.
         """
         of_label = probabilities.double().gather(1, labels[:, None])[:, 0]
         return cls._of(probabilities, labels, -of_label.clamp(min=torch.finfo(torch.float32).tiny).log())
@@ -97,14 +86,11 @@ class Calibration(Totals):
 
         ECE = sum_b n_b / n * |accuracy_b - mean confidence_b|
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3. `totals` is float64 [15, 3]
-    with a row for each bin: number of images, number that are right, sum of the confidence.
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3. A row for each bin, and not
+    for each class: number of images, number that are right, sum of the confidence.
     """
 
-    @classmethod
-    def empty(cls, device: torch.device | str = "cpu") -> Calibration:
-        """The metric of no images."""
-        return cls(torch.zeros(BINS, 3, dtype=torch.float64, device=device))
+    columns = 3
 
     @classmethod
     def of(cls, probabilities: Tensor, labels: Tensor) -> Calibration:
@@ -117,38 +103,17 @@ class Calibration(Totals):
         right = (rank_of_label(probabilities, labels) < 1).double()
         inner_edges = torch.arange(1, BINS, dtype=torch.float64, device=confidence.device) / BINS
         columns = torch.stack([torch.ones_like(right), right, confidence], 1)
-        return cls(cls.empty(confidence.device).totals.index_add_(0, torch.bucketize(confidence, inner_edges), columns))
+        bins = torch.bucketize(confidence, inner_edges)
+        return cls(cls.empty(BINS, confidence.device).totals.index_add_(0, bins, columns))
 
-    def compute(self) -> dict[str, Any]:
-        """`ece` in [0, 1], None without images, and `bins`, one dictionary for each of the 15 bins.
-
-        Keys of a bin: `low`, `high`, `images`, `accuracy`, `confidence`; the last two are None in an empty bin.
-        """
-        rows = self.totals.tolist()
-        gap = sum(abs(right - confidence) for _, right, confidence in rows)
-        bins = [
-            {
-                "low": number / BINS,
-                "high": (number + 1) / BINS,
-                "images": int(count),
-                "accuracy": share(right, count),
-                "confidence": share(confidence, count),
-            }
-            for number, (count, right, confidence) in enumerate(rows)
-        ]
-        return {"ece": share(gap, sum(count for count, _, _ in rows)), "bins": bins}
+    def compute(self) -> float | None:
+        """The expected calibration error, in [0, 1]; None without images."""
+        images, right, confidence = self.totals.unbind(1)
+        return share((right - confidence).abs().sum().item(), images.sum().item())
 
 
 class ConfusionCounts(Totals):
-    """The confusion matrix: how many images of each class are predicted as which class.
-
-    `totals` is float64 [K, K]: entry (i, j) counts the images of class i that are predicted as class j.
-    """
-
-    @classmethod
-    def empty(cls, classes: int, device: torch.device | str = "cpu") -> ConfusionCounts:
-        """The metric of no images."""
-        return cls(torch.zeros(classes, classes, dtype=torch.float64, device=device))
+    """The confusion matrix: entry (i, j) counts the images of class i that are predicted as class j."""
 
     @classmethod
     def of(cls, scores: Tensor, labels: Tensor) -> ConfusionCounts:

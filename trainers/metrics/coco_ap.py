@@ -20,7 +20,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .detection_record import DetectionRecord
+from .detections import DetectionRecord
 
 DETECTIONS = (1, 10, 100)  # per image and class; average precision takes the last
 ALL, SMALL, MEDIUM, LARGE = range(4)  # areas: below 32 x 32 px, up to 96 x 96, above
@@ -30,15 +30,13 @@ _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 def coco_ap(record: DetectionRecord, classes: int) -> dict[str, Any]:
     """Average precisions in [0, 1], None where there are no objects.
 
-    Returns:
-        `ap` (mean over IoU 0.5, 0.55, ..., 0.95), `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`; `per_class` and
-        `per_class_50`, lists of K, of ap and ap50.
+    Returns `ap` (mean over IoU 0.5, 0.55, ..., 0.95), `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`; `per_class`
+    and `per_class_50`, lists of K, of ap and ap50.
     """
     if not len(record.images):  # pycocotools needs one
         return {**dict.fromkeys(_NAMES), "per_class": [None] * classes, "per_class_50": [None] * classes}
-    precision = _evaluation(record, classes, DETECTIONS).eval["precision"][
-        ..., -1
-    ]  # thresholds, recalls, classes, areas
+    # Thresholds, recalls, classes, areas.
+    precision = _evaluation(record, classes, DETECTIONS).eval["precision"][..., -1]
     parts = (precision[..., ALL], precision[0, :, :, ALL], precision[5, :, :, ALL])
     areas = [precision[..., area] for area in (SMALL, MEDIUM, LARGE)]
     return {
@@ -52,15 +50,10 @@ def proposal_recall(record: DetectionRecord, limit: int = 300) -> dict[str, Any]
     """The share of the objects that the proposals cover, whatever the class: COCO's recall with useCats=0.
 
     Every proposal is assigned, by falling score, to the object that it overlaps most of those not yet taken, if the
-    overlap reaches the threshold. Difficult objects are left out.
-
-    Args:
-        record: a record of proposals; the classes in it do not matter.
-        limit: how many proposals of an image count, those with the highest scores.
-
-    Returns:
-        Shares in [0, 1]: `recall50` and `recall70` (at IoU 0.5 and 0.7), `ar` (mean over IoU 0.5, 0.55, ..., 0.95);
-        None without objects.
+    overlap reaches the threshold. Difficult objects are left out. limit: how many proposals of an image count, those
+    with the highest scores.
+    Returns shares in [0, 1]: `recall50` and `recall70` (at IoU 0.5 and 0.7), `ar` (mean over IoU 0.5, 0.55, ..., 0.95);
+    None without objects.
     """
     if not len(record.images):
         return {"recall50": None, "recall70": None, "ar": None}
@@ -72,15 +65,9 @@ def proposal_recall(record: DetectionRecord, limit: int = 300) -> dict[str, Any]
 
 
 def _evaluation(record: DetectionRecord, classes: int | None, detections: Sequence[int]) -> COCOeval:
-    """pycocotools' evaluation of at least one image, accumulated.
+    """pycocotools' evaluation of one image or more: precision [T, R, K, A, M] and recall [T, K, A, M], -1 for unknown.
 
-    Args:
-        classes: number of classes, None to take no account of classes.
-        detections: how many detections of an image count, M ascending numbers.
-
-    Returns:
-        An evaluation whose `eval` holds precision [T, R, K, A, M] and recall [T, K, A, M], -1 where there are no
-        objects.
+    classes: None to take no account of classes; detections: how many of an image count, M ascending numbers.
     """
     about = {
         "images": [{"id": image} for image in record.images.tolist()],

@@ -21,18 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .totals import Totals, share
+from . import Totals, share
 
 COLUMNS = ("images", "box_wrong", "label_wrong", "both_wrong", "no_right_box")
 
 
 class LocalizationError(Totals):
-    """`totals` is float64 [K, 5] with a row for each true class and the counts of images named in COLUMNS."""
+    """Columns of each true class: the counts of images named in COLUMNS."""
 
-    @classmethod
-    def empty(cls, classes: int) -> LocalizationError:
-        """The metric of no images."""
-        return cls(torch.zeros(classes, len(COLUMNS), dtype=torch.float64))
+    columns = len(COLUMNS)
 
     @classmethod
     def of(
@@ -42,14 +39,10 @@ class LocalizationError(Totals):
         classes: int,
         top: int = 5,
     ) -> LocalizationError:
-        """The metric of B images; B may be 0.
+        """The metric of B images, perhaps none; `top`: how many predictions of an image count at most.
 
-        Args:
-            predictions: for each image the labels int64 [A] and boxes float [A, 4] of its predictions, the most certain
-                first; there may be none.
-            truth: for each image its label, and its boxes float [G, 4]; an image without boxes is always an error.
-            classes: number of classes.
-            top: how many predictions of an image count at most.
+        predictions: for each image the labels int64 [A] and boxes float [A, 4], the most certain first, perhaps none.
+        truth: for each image its label, and its boxes float [G, 4]; an image without boxes is always an error.
         """
         totals = cls.empty(classes).totals
         for (labels, boxes), (label, true_boxes) in zip(predictions, truth, strict=True):

@@ -11,19 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .totals import Totals
+from . import Totals
 
 
 class MeanIou(Totals):
     """IoU of class k = right_k / (true_k + predicted_k - right_k), in pixels.
 
-    `totals` is int64 [K, K]: entry (i, j) counts the pixels of class i that are predicted as class j.
+    Entry (i, j) of the table counts the pixels of class i that are predicted as class j.
     """
-
-    @classmethod
-    def empty(cls, classes: int, device: torch.device | str = "cpu") -> MeanIou:
-        """The metric of no pixels."""
-        return cls(torch.zeros(classes, classes, dtype=torch.int64, device=device))
 
     @classmethod
     def of(cls, predictions: Tensor, masks: Tensor, *, classes: int) -> MeanIou:
@@ -33,15 +28,14 @@ class MeanIou(Totals):
         """
         labelled = masks < classes
         cells = masks[labelled] * classes + predictions[labelled]
-        return cls(torch.bincount(cells, minlength=classes**2).view(classes, classes))
+        return cls(torch.bincount(cells, minlength=classes**2).view(classes, classes).double())
 
     def compute(self) -> dict[str, Any]:
         """Shares in [0, 1]: `score`, `mean_iou`, `pixel_accuracy`, `per_class` (K IoUs); `pixels` that have a class.
 
         A class with neither true nor predicted pixels has an IoU of 0 and so lowers the mean, as in ADE20K's kit.
         """
-        totals = self.totals.double()
-        right, true, predicted = totals.diag(), totals.sum(1), totals.sum(0)
+        right, true, predicted = self.totals.diag(), self.totals.sum(1), self.totals.sum(0)
         per_class = (right / (true + predicted - right).clamp(min=1)).tolist()
         mean_iou = sum(per_class) / len(per_class)
         pixel_accuracy = float(right.sum() / true.sum().clamp(min=1))

@@ -23,17 +23,14 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from .detection_record import DetectionRecord
-from .detections import Detections, GroundTruth
+from .detections import DetectionRecord, Detections, GroundTruth
 
 
 def voc_ap(record: DetectionRecord, classes: int, iou_threshold: float = 0.5) -> dict[str, Any]:
-    """Average precisions in [0, 1].
+    """Average precisions in [0, 1]; difficult objects do not count as objects.
 
-    Returns:
-        `map` and `map_11_point`, the means over the classes that have objects, None where no class has; `per_class` and
-        `per_class_11_point`, lists of K, None for a class without objects; `objects`, the number in each class.
-        Difficult objects do not count as objects.
+    Returns `map` and `map_11_point`, the means over the classes that have objects, None where no class has; `per_class`
+    and `per_class_11_point`, lists of K, None for a class without objects; `objects`, the number in each class.
     """
     rows, objects = _judged_rows(record, iou_threshold), np.zeros(classes, np.int64)
     regular = record.objects[record.objects[:, 2] == 0]

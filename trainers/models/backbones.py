@@ -23,12 +23,8 @@ from .classification.classifiers import check_known, reason_of
 def parsing_backbone(name: str) -> tuple[nn.Module, tuple[int, int]]:
     """An untrained timm network whose last strides are replaced by dilation, so that its output stride is 8.
 
-    Returns:
-        The network, images [B, 3, H, W] -> the feature maps of its last two stages, [B, C, H / 8, W / 8] each; and the
-        channels of both.
-
-    Raises:
-        InputError: timm does not know the name, or cannot make the network at output stride 8.
+    It turns images [B, 3, H, W] into the feature maps of its last two stages, [B, C, H / 8, W / 8] each; returned with
+    the channels of both. Raises InputError where timm does not know the name, or cannot make it at output stride 8.
     """
     check_known(name)
     if name.startswith("vgg"):
@@ -74,15 +70,10 @@ class DilatedVGG(nn.Module):
 
 
 def detection_backbone(name: str, frozen: bool = False) -> ResNetStages:
-    """An untrained timm ResNet whose stages can be run apart.
+    """An untrained timm ResNet of four stages, such as resnet18 or resnetv2_50, whose stages can be run apart.
 
-    Args:
-        name: a timm ResNet of four stages, such as resnet18 or resnetv2_50.
-        frozen: its batch norms keep the statistics, scale and shift that are loaded, and learn nothing; only sensible
-            where trained weights are loaded.
-
-    Raises:
-        InputError: timm does not know the name, or the network is no ResNet of four stages.
+    frozen: its batch norms keep the statistics, scale and shift that are loaded, and learn nothing; only sensible where
+    trained weights are loaded. Raises InputError for a name that timm does not know, and for another network.
     """
     check_known(name)
     network = timm.create_model(name, num_classes=0)

@@ -20,7 +20,7 @@ from ...pipelines.store.reader import ImageStore, check_masks_of_classes
 from ...pipelines.store.subset import Subset
 from ..core.evaluation import Evaluation, opened_evaluation, written_files
 from ..core.pictures import shown_samples
-from ..core.process import Process, autocast
+from ..core.process import Process
 from ..core.progress import Stopwatch
 from ..metrics.mean_iou import MeanIou
 from .config import EvaluateConfig
@@ -80,7 +80,6 @@ def _counted(config: EvaluateConfig, evaluation: Evaluation, progress: Track, se
         evaluation.batches(loaders, progress),
         classes=len(evaluation.store.classes),
         process=evaluation.process,
-        precision=evaluation.precision,
         flip=config.flip,
         seen=seen,
     )
@@ -89,7 +88,7 @@ def _counted(config: EvaluateConfig, evaluation: Evaluation, progress: Track, se
 def _draw(config: EvaluateConfig, path: Path, evaluation: Evaluation) -> None:
     """Draw a few images of the store, all of them predicted on this rank."""
     part, found = Subset(evaluation.store, shown_samples(evaluation.store)), []
-    alone = Process(device=evaluation.process.device, threads=evaluation.process.threads)
+    alone = replace(evaluation.process, rank=0, world_size=1)
 
     def keep(_: dict[str, Any], predictions: Tensor) -> None:
         found.extend(predictions.cpu().numpy().astype(np.uint8))
@@ -106,7 +105,6 @@ def count_pixels(
     *,
     classes: int,
     process: Process,
-    precision: str,
     flip: bool = False,
     seen: Seen = lambda batch, predictions: None,
 ) -> MeanIou:
@@ -121,7 +119,7 @@ def count_pixels(
         if len(scales[0]["index"]):
             masks = scales[0]["mask"].to(process.device, non_blocking=True)
             images = [batch["image"].to(process.device, non_blocking=True) for batch in scales]
-            with autocast(process.device, precision):
+            with process.autocast():
                 predictions = mean_softmax(model, images, masks.shape[1:], flip=flip).argmax(1)
             metric = metric.merge(MeanIou.of(predictions, masks, classes=classes))
             seen(scales[0], predictions)

@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...pipelines.errors import InputError
 from ...pipelines.loader.loader import Loader
 from ...pipelines.parsing import test_loader, train_loader
 from ...pipelines.store.measure import class_frequencies
-from ...pipelines.store.reader import ImageStore, check_masks_of_classes
+from ...pipelines.store.reader import check_masks_of_classes
 from ..core import checkpoint
 from ..core.job import Job
-from ..core.networks import check_training
-from ..core.process import Process, autocast
+from ..core.networks import check_start, check_training
+from ..core.process import Process
+from ..models.backbones import load_matching
 from ..models.parsing.network import ParsingNetwork, create_parser
 from .config import TrainConfig
 from .evaluation import count_pixels, whole_image_batch
@@ -29,7 +29,7 @@ from .evaluation import count_pixels, whole_image_batch
 class ParsingJob(Job[TrainConfig]):
     """See Job; `class_weights`: float32 [K] on the device, of a pixel of each class in the loss; None for 1 each."""
 
-    task, score = "parsing", "score"
+    task, score, check_store = "parsing", "score", staticmethod(check_masks_of_classes)
 
     def __init__(self, config: TrainConfig, process: Process) -> None:
         super().__init__(config, process)
@@ -37,9 +37,6 @@ class ParsingJob(Job[TrainConfig]):
         if config.class_balance == "median_frequency":  # a class that no training pixel has weighs 0
             weights = class_frequencies(self.store).median_frequency_weights()
             self.class_weights = torch.from_numpy(weights.astype(np.float32)).to(process.device)
-
-    def check_store(self, store: ImageStore) -> None:
-        check_masks_of_classes(store)
 
     def train_loader(self) -> Loader:
         config = self.config
@@ -67,7 +64,7 @@ class ParsingJob(Job[TrainConfig]):
         """
         device = self.process.device
         images, masks = (batch[name].to(device, non_blocking=True) for name in ("image", "mask"))
-        with autocast(device, self.precision):
+        with self.process.autocast():
             scores = model(images)
         pixels = self._pixels(masks)
         if isinstance(scores, tuple):
@@ -90,7 +87,7 @@ class ParsingJob(Job[TrainConfig]):
 
     def evaluate(self, model: nn.Module, batches: Iterable[dict[str, Any]]) -> dict[str, Any]:
         views, classes = ([batch] for batch in batches), len(self.store.classes)
-        return count_pixels(model, views, classes=classes, process=self.process, precision=self.precision).compute()
+        return count_pixels(model, views, classes=classes, process=self.process).compute()
 
     def describe(self, result: dict[str, Any]) -> str:
         return (
@@ -111,10 +108,5 @@ class ParsingJob(Job[TrainConfig]):
 def load_backbone(model: ParsingNetwork, path: Path, backbone: str) -> None:
     """Fill the backbone with the weights of a trained classifier; raises InputError for one of another network."""
     contents = checkpoint.load(path, "classification")
-    if (name := contents["model"]["name"]) != backbone:
-        raise InputError(f"{path} is a checkpoint of {name}, and the backbone is {backbone}; give one of that network")
-    weights = checkpoint.best_weights(contents)
-    wanted = model.backbone.state_dict()
-    if missing := [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]:
-        raise InputError(f"{path} lacks {len(missing)} of the backbone's weights, such as {missing[0]}; give another")
-    model.backbone.load_state_dict({name: weights[name] for name in wanted})
+    taken = load_matching(model.backbone, checkpoint.best_weights(contents)).taken
+    check_start(path, contents, backbone, model.backbone.state_dict(), taken)

@@ -11,7 +11,7 @@ import pytest
 from sdali.benchmarks.ablations import classification as ablation_classification
 from sdali.benchmarks.ablations import sets as ablation_sets
 from sdali.benchmarks.ablations.__main__ import Ablations, interval, rows_named, summary
-from sdali.benchmarks.ablations.classification import CLASSIFICATION, ROWS, Trial
+from sdali.benchmarks.ablations.classification import CLASSIFICATION, ROWS, ClassificationTrial
 from sdali.benchmarks.ablations.sets import ImageSet, Protocol
 from sdali.benchmarks.scenes.source import scenes
 from sdali.pipelines import ImageStore, InputError
@@ -115,7 +115,7 @@ def test_sets_without_masks_or_held_out_images_have_fewer_rows(tiny: ImageSet, t
     bare = ImageSet(protocol=Protocol(epochs=1), train=tiny.train, test=tiny.test)
     left_out = {row.name for row in ROWS if not row.needs(bare)}
     assert left_out == {"oracle_map", "label_smoothing", "soft_labels", "long_tailed", "label_shuffle"}
-    assert Trial(images=bare, seed=0, folder=tmp_path, threads=1).seed == 0
+    assert ClassificationTrial(images=bare, seed=0, folder=tmp_path, threads=1).seed == 0
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import pytest
 from pictures import jpeg, photo
 
 from sdali.benchmarks.costs import scale
-from sdali.benchmarks.costs.scale_samples import cost_of_samples
-from sdali.benchmarks.costs.scale_shards import cost_of_order, cost_of_shards
+from sdali.benchmarks.costs.scale_samples import cost_of_order, cost_of_samples, cost_of_shards
 from sdali.pipelines.errors import InputError
 
 

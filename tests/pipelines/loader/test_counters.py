@@ -73,7 +73,7 @@ def test_what_is_counted_between_is_the_trainers_own_time(store: ImageStore) -> 
 def test_a_hook_sees_each_batch_before_the_trainer_does(store: ImageStore) -> None:
     """Also an empty one; None takes it away again."""
     seen: list[Counters] = []
-    loader = classification.test_loader(store, batch_size=40, size=16, device="cpu", rank=1, world_size=2)
+    loader = classification.test_loader(store, batch_size=19, size=16, device="cpu", rank=4, world_size=5)
     loader.on_batch(seen.append)
     counts = []
     for batch in loader:

@@ -30,10 +30,17 @@ def test_the_sampler_names_the_samples_that_are_served(store: ImageStore, order:
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
-def test_the_sampler_of_a_test_has_short_and_empty_shares(store: ImageStore, rank: int) -> None:
-    loader = classification.test_loader(store, batch_size=20, size=SIZE, device="cpu", rank=rank, world_size=3)
-    assert list(loader.sampler) == list(range(20 * rank, min(20 * rank + 20, 45)))
-    assert len(loader.sampler) == (20, 20, 5)[rank] == sum(len(batch["index"]) for batch in loader)
+def test_the_sampler_of_a_test_has_even_and_empty_shares(store: ImageStore, rank: int) -> None:
+    """The samples of a last step are shared out evenly; where there are fewer than ranks, the last ranks have none."""
+    for batch_size, last in ((2, (1, 1, 1)), (20, (15, 15, 15)), (22, (15, 15, 15)), (4, (3, 3, 3))):
+        loader = classification.test_loader(
+            store, batch_size=batch_size, size=SIZE, device="cpu", rank=rank, world_size=3
+        )
+        named = list(loader.sampler)
+        assert named == torch.cat([batch["index"] for batch in loader]).tolist()
+        assert len(loader.sampler) == len(named) == batch_size * (45 // (3 * batch_size)) + last[rank]
+    loader = classification.test_loader(store, batch_size=11, size=SIZE, device="cpu", rank=rank, world_size=4)
+    assert len(loader.sampler) == 11 + (rank == 0) == sum(len(batch["index"]) for batch in loader)
 
 
 def test_the_dataset_is_the_store(store: ImageStore) -> None:

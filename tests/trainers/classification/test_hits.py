@@ -33,7 +33,7 @@ class Net(nn.Sequential):
 def test_every_image_is_counted_once() -> None:
     """Short and empty batches included, in evaluation mode, whatever mode the model was in."""
     batches, model = data([5, 5, 3, 0]), Net().train()
-    found = count_hits(model, batches, classes=6, process=ALONE, precision="float32")
+    found = count_hits(model, batches, classes=6, process=ALONE)
     images, labels = (torch.cat([batch[name] for batch in batches]) for name in ("image", "label"))
     whole = Accuracy.of(model.eval()(images).detach(), labels)
     assert torch.equal(found.totals[:, :3], whole.totals[:, :3])

@@ -102,6 +102,20 @@ def test_equals_the_same_steps_by_hand(make_run: MakeRun) -> None:
     assert (run.progress.step, run.progress.epoch, run.progress.images) == (20, 5, 160)
 
 
+def test_an_epoch_without_its_steps_is_an_error(make_run: MakeRun) -> None:
+    """Not an end as if nothing had happened: the loader gives no batch, or is in another epoch than the run."""
+
+    class Empty(FakeLoader):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return iter(())
+
+    ahead = FakeLoader()
+    ahead.epoch = 2
+    for loader in (Empty(), ahead):
+        with pytest.raises(InputError, match="epoch 0 ended at step 0 and not at 4"):
+            fit(make_run([0.0] * 5, loader=loader))
+
+
 def test_evaluates_and_saves_when_told(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every second epoch and at the end; best.pt only where top-1 rises, and before the last.pt that knows of it."""
     saved: list[tuple[str, int, float | None]] = []

@@ -40,7 +40,7 @@ def test_flags_are_those_that_torch_sees() -> None:
 def test_autocast_is_bfloat16_or_nothing() -> None:
     """A matrix product within it has the resolved precision."""
     for precision, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        with machine.autocast(CPU, precision):
+        with machine.Process(device=CPU, precision=precision).autocast():
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 

@@ -15,7 +15,7 @@ from sdali.pipelines.errors import InputError
 from sdali.pipelines.store.statistics import IMAGENET
 from sdali.trainers.core import checkpoint
 from sdali.trainers.core.networks import check_input, check_training, load_network
-from sdali.trainers.detection.job import start_from
+from sdali.trainers.detection.job import start
 from sdali.trainers.models.classification.classifiers import create_classifier
 from sdali.trainers.models.detection.network import DetectionConfig, create_detector
 from sdali.trainers.models.parsing.network import ParsingConfig, create_parser
@@ -149,4 +149,4 @@ def test_what_is_no_network_of_a_run_is_refused(tmp_path: Path) -> None:
         load_network(tmp_path / "c.pt", "cpu")
     model = create_detector(DetectionConfig(backbone="resnet18"), 2)
     with pytest.raises(InputError, match=r"c\.pt is a checkpoint of None; give one of detection or classification"):
-        start_from(model, tmp_path / "c.pt", "resnet18")
+        start(model, tmp_path / "c.pt", "resnet18")

@@ -129,15 +129,23 @@ def test_a_finished_run_has_nothing_to_do_and_may_be_lengthened(folder: Path) ->
 
 
 @pytest.mark.slow
-def test_another_batch_size_goes_on_at_the_same_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 3 of 6 steps of 16, steps of 8 are at 6 of 12: the learning rate follows the place, and a line says so."""
-    config = tiny_config(folder, "rebatched")
+@pytest.mark.parametrize(("step", "batch_size", "steps"), [(3, 8, 24), (4, 24, 8), (5, 48, 4)])
+def test_another_batch_size_goes_on_at_the_same_position(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: int, batch_size: int, steps: int
+) -> None:
+    """Stopped in the first of two epochs of 100 images in steps of 16, a run ends with its last step all the same.
+
+    After 3 steps, steps of 8 are at 6 of 12; after 4, one step of 24 is left and not two; after 5, none of 48 is.
+    """
+    config = tiny_config(folder, f"rebatched{batch_size}")
     with monkeypatch.context() as patch:
-        at_step(3, send(signal.SIGTERM), patch)
+        at_step(step, send(signal.SIGTERM), patch)
         with pytest.raises(SystemExit):
             train(config)
-    result = train(dataclasses.replace(config, batch_size=8, resume=True))
-    assert (result["epochs"], result["steps"]) == (2, 24)
+    result = train(dataclasses.replace(config, batch_size=batch_size, resume=True))
+    assert (result["epochs"], result["steps"]) == (2, steps)
+    events = [json.loads(line)["event"] for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert events.count("evaluate") == 2
 
 
 @pytest.mark.slow

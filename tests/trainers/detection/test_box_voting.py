@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from detecting import jittered, objects
+from detecting import jittered, no_detections, objects
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdali.trainers.detection.fusion import voted
-from sdali.trainers.metrics.detections import Detections, no_detections
+from sdali.trainers.metrics.detections import Detections
 
 
 def overlap(a: list[float], b: list[float]) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detecting import no_detections
 from pictures import photo
 from PIL import Image
 
@@ -25,7 +26,7 @@ from sdali.trainers.detection.pictures import (
     object_marks,
     save_detection_pictures,
 )
-from sdali.trainers.metrics.detections import Detections, GroundTruth, no_detections
+from sdali.trainers.metrics.detections import Detections, GroundTruth
 
 CLASSES = ["cat", "dog"]
 BLACK = np.zeros((200, 300, 3), np.uint8)
@@ -59,7 +60,6 @@ def test_marks_say_what_is_right() -> None:
         ("dog", TRUTH),
         ("dog difficult", DIFFICULT),
     ]
-    assert [mark.text for mark in detection_marks(FOUND, OBJECTS, CLASSES, 0.99)].count("dog missed") == 1
 
 
 @pytest.mark.parametrize("colour", [RIGHT, WRONG, MISSED])

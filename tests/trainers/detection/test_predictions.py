@@ -22,8 +22,7 @@ from sdali.pipelines.errors import InputError
 from sdali.trainers.detection.evaluation import truth_of
 from sdali.trainers.detection.predictions import check_image_ids, write_predictions
 from sdali.trainers.metrics.coco_ap import coco_ap
-from sdali.trainers.metrics.detection_record import DetectionRecord
-from sdali.trainers.metrics.detections import Detections
+from sdali.trainers.metrics.detections import DetectionRecord, Detections
 
 UNNUMBERED = {"image_ids": None, "source_sizes": None, "category_ids": None}
 NAMES = [f"{number}.jpg" for number in range(12)]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from detecting import ALL_PARTS, SMALL, read_coco_predictions
+from detecting import ALL_PARTS, SMALL, merged, read_coco_predictions
 from detection_by_hand import by_hand
 from detection_stores import squares, write_store
-from resuming import at_step, state_difference
+from resuming import state_difference, whole_and_resumed
 from training import learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, detection
@@ -30,7 +28,7 @@ from sdali.trainers.detection import DetectionRules, EvaluateConfig, TrainConfig
 from sdali.trainers.detection import job as detection_job
 from sdali.trainers.detection.evaluation import Records, figures, record_detections, truth_of
 from sdali.trainers.metrics.coco_ap import coco_ap
-from sdali.trainers.metrics.detection_record import DetectionRecord
+from sdali.trainers.metrics.detections import DetectionRecord
 from sdali.trainers.models.detection.network import DetectionConfig
 
 CPU = Process(device=torch.device("cpu"))
@@ -132,13 +130,13 @@ def test_two_ranks_find_what_one_does(folder: Path, trained: tuple[Path, dict[st
         share = {"rank": rank, "world_size": world_size, "statistics": statistics, "device": "cpu", "threads": 1}
         loader = detection.test_loader(store, shorter_side=64, **share)  # type: ignore[arg-type]
         batches = ([batch] for batch in loader)
-        found = record_detections([model], batches, store=store, rules=rules, process=CPU, precision="float32")
+        found = record_detections([model], batches, store=store, rules=rules, process=CPU)
         loader.close()
         return found
 
     first, second = records(0, 2), records(1, 2)
     assert (len(first[0].images), len(second[0].images)) == (4, 3)
-    both = Records(*(mine.merge(theirs) for mine, theirs in zip(first, second, strict=True)))
+    both = Records(*(merged(*parts) for parts in zip(first, second, strict=True)))
     result = figures(both, store.classes, rules)
     assert result == figures(Records(*records(0, 1)), store.classes, rules)
     assert result["ap50"] == pytest.approx(trained[1]["ap50"], abs=1e-9)
@@ -195,15 +193,7 @@ def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: 
     """Stopped in mid-epoch and resumed: the same weights, averages and momenta, bit for bit."""
     exact: dict[str, Any] = {"deterministic": True, "ema": 0.9, "network": ALL_PARTS, "shorter_side": (64, 80)}
     whole, stopped = config_of(folder, "whole", **exact), config_of(folder, "stopped", **exact)
-    train(whole)
-    with monkeypatch.context() as patch:
-        at_step(6, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
-        with pytest.raises(SystemExit):
-            train(stopped)
-    assert checkpoint.load(stopped.out / "last.pt")["standing"]["step"] == 6
-    train(dataclasses.replace(stopped, resume=True))
-    contents = [checkpoint.load(config.out / "last.pt") for config in (whole, stopped)]
-    assert state_difference(*contents) == ""
+    assert state_difference(*whole_and_resumed(train, whole, stopped, 6, monkeypatch)) == ""
     with pytest.raises(InputError, match="has ohem True, and False is asked for"):
         train(dataclasses.replace(stopped, resume=True, network=dataclasses.replace(ALL_PARTS, ohem=False)))
 

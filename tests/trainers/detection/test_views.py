@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.detection.views import View
+from sdali.trainers.detection.fusion import View
 
 SIDES = st.tuples(st.integers(1, 900), st.integers(1, 900))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.localization.cam_box import cam_box
+from sdali.trainers.localization.methods import cam_box
 
 
 def filled(high: np.ndarray) -> list[int]:

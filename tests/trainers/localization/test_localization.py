@@ -22,7 +22,7 @@ from sdali.trainers.core import evaluation as core_evaluation
 from sdali.trainers.core.networks import LoadedNetwork, load_network
 from sdali.trainers.detection.fusion import Scored, fused_proposals
 from sdali.trainers.localization import EvaluateConfig, TrainConfig, evaluate, train
-from sdali.trainers.localization.cam_box import cam_box
+from sdali.trainers.localization.methods import cam_box
 from sdali.trainers.localization.pictures import verdict
 from sdali.trainers.localization.predictions import Predictions, inclusive_pixels, read_predictions
 from sdali.trainers.localization.rule import localized

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdali.trainers.metrics.classification import Calibration
+from sdali.trainers.metrics.classification import BINS, Calibration
 
 
 def predictions(seed: int, count: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,17 +28,15 @@ def test_equals_a_count_by_hand(seed: int, count: int, classes: int) -> None:
         sixtieths = round(row.max() * 60)
         place = next(b for b in range(15) if sixtieths <= 4 * (b + 1))
         bins[place].append((int(np.argmax(row)) == label, row.max()))
-    result = Calibration.of(probabilities, labels).compute()
-    assert [one["images"] for one in result["bins"]] == [len(inside) for inside in bins]
+    metric = Calibration.of(probabilities, labels)
+    assert metric.totals[:, 0].tolist() == [len(inside) for inside in bins]
     error = 0.0
-    for one, inside in zip(result["bins"], bins, strict=True):
+    for (images, right, sure), inside in zip(metric.totals.tolist(), bins, strict=True):
         if inside:
             accuracy, confidence = np.mean(inside, axis=0)
-            assert (one["accuracy"], one["confidence"]) == pytest.approx((accuracy, confidence))
+            assert (right / images, sure / images) == pytest.approx((accuracy, confidence))
             error += len(inside) / count * abs(accuracy - confidence)
-        else:
-            assert one["accuracy"] is None and one["confidence"] is None
-    assert result["ece"] == pytest.approx(error, abs=1e-12)
+    assert metric.compute() == pytest.approx(error, abs=1e-12)
 
 
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 9), min_size=1, max_size=6))
@@ -49,7 +45,7 @@ def test_any_split_gives_the_same_bins(seed: int, sizes: list[int]) -> None:
     probabilities, labels = predictions(seed, sum(sizes) + 1, 4)
     whole = Calibration.of(probabilities, labels).totals
     parts = zip(probabilities.split([*sizes, 1]), labels.split([*sizes, 1]), strict=True)
-    merged = Calibration.empty()
+    merged = Calibration.empty(BINS)
     for part in reversed([Calibration.of(*part) for part in parts]):
         merged = merged.merge(part)
     assert torch.equal(merged.totals[:, :2], whole[:, :2])
@@ -63,14 +59,11 @@ def test_any_split_gives_the_same_bins(seed: int, sizes: list[int]) -> None:
 def test_bins_are_closed_on_the_right(confidence: float, place: int) -> None:
     """An edge belongs to the bin below it, 0 to the first, and a rounded 1 to the last."""
     probabilities = torch.tensor([[confidence, 0.0]], dtype=torch.float64)
-    bins = Calibration.of(probabilities, torch.tensor([0])).compute()["bins"]
-    assert [one["images"] for one in bins] == [int(b == place) for b in range(15)]
+    bins = Calibration.of(probabilities, torch.tensor([0])).totals
+    assert bins[:, 0].tolist() == [int(b == place) for b in range(15)]
 
 
 def test_always_sure_and_right_half_the_time() -> None:
-    """By hand: confidence 1, accuracy 1/2, so the error is 1/2; no images have none, and JSON can hold both."""
-    result = Calibration.of(torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 1, 1, 0])).compute()
-    assert result["ece"] == 0.5 and result["bins"][14]["accuracy"] == 0.5
-    nothing = Calibration.empty().compute()
-    assert nothing["ece"] is None and all(one["accuracy"] is None for one in nothing["bins"])
-    json.dumps([result, nothing], allow_nan=False)
+    """By hand: confidence 1, accuracy 1/2, so the error is 1/2; no images have none."""
+    assert Calibration.of(torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 1, 1, 0])).compute() == 0.5
+    assert Calibration.empty(BINS).compute() is None

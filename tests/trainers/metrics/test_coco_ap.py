@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detecting import Images, images, record
+from detecting import Images, images, merged, record
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sdali.trainers.metrics.coco_ap import coco_ap
-from sdali.trainers.metrics.detection_record import DetectionRecord
-from sdali.trainers.metrics.detections import Detections
+from sdali.trainers.metrics.detections import DetectionRecord, Detections
 
 KEYS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
@@ -105,7 +104,7 @@ def test_what_lies_in_a_difficult_object_does_not_count() -> None:
 def test_any_split_gives_the_same() -> None:
     """Merged in any order, with tied scores."""
     some = images(7, 9, classes=3, ties=True)
-    assert coco_ap(record(some[5:]).merge(record(some[:5])), 3) == coco_ap(record(some), 3)
+    assert coco_ap(merged(record(some[5:]), record(some[:5])), 3) == coco_ap(record(some), 3)
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdali.trainers.metrics.coco_ap import proposal_recall
-from sdali.trainers.metrics.detection_record import DetectionRecord
-from sdali.trainers.metrics.detections import Detections, GroundTruth
+from sdali.trainers.metrics.detections import DetectionRecord, Detections, GroundTruth
 
 
 def overlap(a: list[float], b: list[float]) -> float:

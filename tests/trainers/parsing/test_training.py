@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from parsing_stores import CLASSES, IGNORE, make_parsing_store, write_store
 from pictures import jpeg
-from resuming import at_step, state_difference
+from resuming import state_difference, whole_and_resumed
 from training import learnable_store, tiny_config
 
 from sdali.pipelines import ImageStore, InputError, parsing
@@ -175,15 +173,7 @@ def test_after_a_signal_a_run_ends_as_if_undisturbed(folder: Path, monkeypatch: 
     """Stopped in mid-epoch and resumed: the same weights, averages and momenta, bit for bit."""
     exact: dict[str, Any] = {"deterministic": True, "ema": 0.9, "network": dataclasses.replace(SMALL, auxiliary=True)}
     whole, stopped = config_of(folder, "whole", **exact), config_of(folder, "stopped", **exact)
-    train(whole)
-    with monkeypatch.context() as patch:
-        at_step(6, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
-        with pytest.raises(SystemExit):
-            train(stopped)
-    assert checkpoint.load(stopped.out / "last.pt")["standing"]["step"] == 6
-    train(dataclasses.replace(stopped, resume=True))
-    contents = [checkpoint.load(config.out / "last.pt") for config in (whole, stopped)]
-    assert state_difference(*contents) == ""
+    assert state_difference(*whole_and_resumed(train, whole, stopped, 6, monkeypatch)) == ""
     with pytest.raises(InputError, match="has head mcn, and fcn is asked for"):
         train(dataclasses.replace(stopped, resume=True, network=dataclasses.replace(exact["network"], head="fcn")))
 

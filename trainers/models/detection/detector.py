@@ -87,25 +87,13 @@ def regions_of(logits: Tensor, boxes: Tensor, counts: list[int]) -> list[Regions
     return [Regions(*pair) for pair in pairs]
 
 
-def start_from_classifier(detector: Detector, state_dict: Mapping[str, Tensor]) -> Taken:
-    """Load a classifier's weights into the backbone, and so into conv5, and into a pretrained global context."""
-    names = load_matching(detector.backbone.network, state_dict)
-    _fill_context(detector)
-    return names
+def start_from(detector: Detector, state_dict: Mapping[str, Tensor], *, classifier: bool) -> Taken:
+    """Load what fits of a classifier's weights into the backbone, and so into conv5, or of another detector's weights.
 
-
-def start_from_detector(detector: Detector, state_dict: Mapping[str, Tensor]) -> Taken:
-    """Load what fits of another detector's weights.
-
-    If that detector has no global context, a pretrained one starts from its conv5.
+    If these have no global context, a pretrained one starts from the loaded conv5.
     """
-    names = load_matching(detector, state_dict)
-    if not any(name.startswith("context.") for name in names.taken):
-        _fill_context(detector)
-    return names
-
-
-def _fill_context(detector: Detector) -> None:
+    names = load_matching(detector.backbone.network if classifier else detector, state_dict)
     context = getattr(detector, "context", None)
-    if context is not None:
+    if context is not None and not any(name.startswith("context.") for name in names.taken):
         context.adopt(detector.backbone.conv5)
+    return names

@@ -46,15 +46,10 @@ class GlobalContext(nn.Module):
 
 
 class FasterRCNN(Detector):
-    """A detector of one feature map.
+    """A detector of one feature map; see DetectionConfig for its options.
 
-    Args:
-        classes: number of classes without the background.
-        roi_size: cells on each side of a pooled region.
-        regions: how many regions of an image the head learns from, at most.
-        sampler: chooses these regions where `mining` is None.
-        mining: choose the regions with the highest loss instead.
-        context: None to classify regions without global context.
+    classes: their number, without the background; sampler: chooses the regions that the head learns from, where
+    `mining`, which takes those with the highest loss, is None.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ mining (`sampling.py`), global context (`faster_rcnn.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
@@ -96,12 +96,6 @@ class DetectionConfig:
                 raise InputError(f"the neck fpn is a baseline without {name}; leave that out, or use c4")
         if len(self.rpn.anchor_sizes) != LEVELS:
             raise InputError(f"the neck fpn needs {LEVELS} anchor_sizes, got {len(self.rpn.anchor_sizes)}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DetectionConfig:
-        """The configuration that `dataclasses.asdict` turned into this dictionary."""
-        parts = {"rpn": RPNConfig, "cascade": CascadeConfig, "ratio": ConstrainedConfig, "mining": OHEMConfig}
-        return cls(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
 
 
 def create_detector(config: DetectionConfig, classes: int) -> Detector:

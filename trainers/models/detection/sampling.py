@@ -44,18 +44,13 @@ def proper(boxes: Tensor) -> Tensor:
 def match(
     candidates: Tensor, boxes: Tensor, *, high: float, low: float, low_quality: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Which ground-truth box each candidate (anchor or region) stands for: the one with the highest IoU.
+    """Which ground-truth box, of [K, 4], each candidate (anchor or region), of [N, 4], stands for: by the highest IoU.
 
-    Args:
-        candidates: float [N, 4], xyxy px.
-        boxes: the ground truth, float [K, 4], xyxy px.
-        high, low: a candidate is positive at an IoU of `high` or more, negative below `low`, ignored between.
-        low_quality: the best candidates of each box are positive too, however low their IoU is above 0. (torchvision's
-            Matcher makes all candidates positive where a box overlaps none of them.)
-
-    Returns:
-        Labels int64 [N] (POSITIVE, NEGATIVE or IGNORED), and the number of each candidate's box, int64 [N]. Without
-        boxes all are negative, and the numbers mean nothing.
+    A candidate is positive at an IoU of `high` or more, negative below `low`, ignored between. low_quality: the best
+    candidates of each box are positive too, however low their IoU is above 0. (torchvision's Matcher makes all
+    candidates positive where a box overlaps none of them.)
+    Returns labels int64 [N] (POSITIVE, NEGATIVE or IGNORED), and the number of each candidate's box, int64 [N]. Without
+    boxes all are negative, and the numbers mean nothing.
     """
     if not len(boxes):
         nothing = torch.zeros(len(candidates), dtype=torch.long, device=candidates.device)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....pipelines.errors import InputError
-from ...core.checks import check_choice, check_count
+from ...core.checks import check_choice, check_count, check_share
 from ..backbones import parsing_backbone
 from .message_passing import MessagePassing, MessagePassingConfig
 from .mixed_context import MixedContext, MixedContextConfig, convolution
@@ -30,8 +29,7 @@ class FullyConvolutionalConfig:
 
     def __post_init__(self) -> None:
         check_count("width", self.width)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        check_share("dropout", self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +58,6 @@ class ParsingConfig:
 
     def __post_init__(self) -> None:
         check_choice("head", self.head, Head)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ParsingConfig:
-        """The configuration that `dataclasses.asdict` turned into this dictionary."""
-        parts = {"fcn": FullyConvolutionalConfig, "mcn": MixedContextConfig, "mpn": MessagePassingConfig}
-        return cls(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
 
 
 def create_parser(

@@ -10,7 +10,7 @@ from detectors import SIZES, awake, images, random_boxes, small
 from timm import create_model
 from torchvision.ops import roi_align
 
-from sdali.trainers.models.detection.detector import start_from_classifier, start_from_detector
+from sdali.trainers.models.detection.detector import start_from
 
 
 @pytest.mark.parametrize("source", ["convolutions", "picture"])
@@ -62,7 +62,7 @@ def test_which_weights_it_starts_from(start: str) -> None:
     made = small(global_context=start)
     random = {name: value.clone() for name, value in made.context.conv5.state_dict().items()}
     classifier: Any = awake(create_model("resnet10t", num_classes=7))
-    start_from_classifier(made, classifier.state_dict())
+    start_from(made, classifier.state_dict(), classifier=True)
     trained = classifier.layer4.state_dict()
     for name, value in made.context.conv5.state_dict().items():
         assert torch.equal(value, (trained if start == "pretrained" else random)[name]), name
@@ -75,8 +75,8 @@ def test_a_detectors_own_context_is_kept() -> None:
     with_context, without = small(global_context="random"), small()
     torch.nn.init.normal_(with_context.context.conv5[0].conv1.weight)
     made = small(global_context="pretrained")
-    start_from_detector(made, with_context.state_dict())
+    start_from(made, with_context.state_dict(), classifier=False)
     assert torch.equal(made.context.conv5[0].conv1.weight, with_context.context.conv5[0].conv1.weight)
     torch.nn.init.normal_(without.backbone.conv5[0].conv1.weight)
-    start_from_detector(made, without.state_dict())
+    start_from(made, without.state_dict(), classifier=False)
     assert torch.equal(made.context.conv5[0].conv1.weight, without.backbone.conv5[0].conv1.weight)
