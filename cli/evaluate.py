@@ -139,13 +139,18 @@ class Ensemble:
     picture: Path | None = None
     """Draw the confusion matrix into this PNG."""
 
+    font: Path | None = None
+    """A font file for names in the picture. None: one of this machine's that has their characters."""
+
     overwrite: bool = False
     """Replace files that exist."""
 
     def run(self) -> dict[str, Any]:
+        from ..cams.drawing.fonts import use_font
         from ..trainers.classification.ensemble import ensemble
 
         check_outputs(self, "out", "picture")
+        use_font(self.font)
         result = ensemble(
             self.files,
             self.weights,

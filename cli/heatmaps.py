@@ -121,6 +121,9 @@ class Preview:
     seed: int = 0
     """Seed of the choice of images, of windows and of colours."""
 
+    font: Path | None = None
+    """A font file for names in the picture. None: one of this machine's that has their characters."""
+
     overwrite: bool = False
     """Replace a picture that exists."""
 
@@ -130,9 +133,11 @@ class Preview:
     """For scene parsing, in place of --crop: how the window is drawn."""
 
     def run(self) -> dict[str, Any]:
+        from ..cams.drawing.fonts import use_font
         from ..cams.previews.preview import preview
 
         check_outputs(self, "png")
+        use_font(self.font)
         return preview(
             ImageStore(self.store),
             self.png,

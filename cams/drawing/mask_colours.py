@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .sheet import CAPTION_SIZE, INK, MARGIN, font
+from .fonts import font
+from .sheet import CAPTION_SIZE, INK, MARGIN
 
 OKABE_ITO = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 IGNORED = (128, 128, 128)
@@ -85,7 +86,7 @@ def mask_overlay(picture: np.ndarray, mask: np.ndarray, classes: int) -> np.ndar
 def legend(names: Sequence[str], shown: Sequence[int] | np.ndarray, width: int, *, ignored: bool = True) -> Image.Image:
     """A legend on white, `width` pixels wide: the colours of the classes `shown` (at least one), of ignored pixels."""
     entries = [(names[k], tuple(palette(k + 1)[k].tolist())) for k in shown] + [("ignored", IGNORED)] * ignored
-    caption = font(CAPTION_SIZE)
+    caption = font(CAPTION_SIZE, *(name for name, _ in entries))
     column = CHIP + 8 + max(int(caption.getlength(name)) for name, _ in entries) + COLUMN_GAP
     columns = max((width - 2 * MARGIN + COLUMN_GAP) // column, 1)
     lines = -(-len(entries) // columns)

@@ -1,4 +1,4 @@
-"""A contact sheet: a titled grid of pictures with a caption over each row, on white, in Pillow's own scalable font."""
+"""A contact sheet: a titled grid of pictures with a caption over each row, on white."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from itertools import accumulate, chain
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .fonts import font
 
 MARGIN = 32  # pixels around the sheet
 GAP, GROUP_GAP, ROW_GAP = 8, 28, 30  # pixels between columns, groups of columns, rows
@@ -32,17 +34,18 @@ def contact_sheet(groups: Sequence[tuple[str, int]], rows: Sequence[Row], height
     groups: (title, number of columns) from left to right; height: that of a row without its caption, in pixels.
     """
     lefts, edge = _column_lefts(groups, rows)
-    caption, first = _line_height(CAPTION_SIZE), MARGIN + _line_height(TITLE_SIZE) + GAP
+    caption = _line_height(CAPTION_SIZE, *(text for row in rows for text in (row.name, row.details)))
+    first = MARGIN + _line_height(TITLE_SIZE) + GAP
     pitch = caption + height + ROW_GAP
     sheet = Image.new("RGB", (edge + MARGIN, first + pitch * len(rows) - ROW_GAP + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     for (title, _), left in zip(groups, lefts, strict=True):
-        draw.text((left[0], MARGIN), title, INK, font(TITLE_SIZE))
+        draw.text((left[0], MARGIN), title, INK, font(TITLE_SIZE, title))
     for number, row in enumerate(rows):
         top = first + number * pitch
-        draw.text((MARGIN, top), row.name, INK, font(CAPTION_SIZE))
-        right = MARGIN + draw.textlength(row.name + "   ", font(CAPTION_SIZE))
-        draw.text((right, top), row.details, SOFT, font(CAPTION_SIZE))
+        text = font(CAPTION_SIZE, row.name, row.details)
+        draw.text((MARGIN, top), row.name, INK, text)
+        draw.text((MARGIN + draw.textlength(row.name + "   ", text), top), row.details, SOFT, text)
         for left, picture in zip(chain(*lefts), row.cells, strict=True):
             sheet.paste(Image.fromarray(picture), (left, top + caption))
     return sheet
@@ -82,12 +85,5 @@ def _column_lefts(groups: Sequence[tuple[str, int]], rows: Sequence[Row]) -> tup
     return groups_lefts, end
 
 
-def _line_height(size: int) -> int:
-    return sum(font(size).getmetrics()) + GAP
-
-
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's default font; every wheel of Pillow can scale it."""
-    default = ImageFont.load_default(size)
-    assert isinstance(default, ImageFont.FreeTypeFont)
-    return default
+def _line_height(size: int, *texts: str) -> int:
+    return sum(font(size, *texts).getmetrics()) + GAP

@@ -1,7 +1,7 @@
 """The sheet of a training on crops, of classification or of scene parsing: images, heatmaps, windows, and tensors.
 
 In scene parsing masks are shown too, over images and tensors; padding is hatched like all ignored pixels, and a legend
-names the colours of the classes.
+names the colours of the classes. Where images have boxes, as in object localization, these are drawn on the images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ...pipelines.store.subset import Subset
 from ..drawing.mask_colours import legend, mask_overlay
 from ..drawing.overlay import heatmap_overlay, windows_drawn
 from ..drawing.sheet import Row, contact_sheet, framed, stacked
+from .detection import boxes_drawn
 from .samples import CELL, EPOCHS, MARKED, as_pictures, batches_of, fitted_to_cell, image_of
 
 
@@ -36,7 +37,10 @@ def crops_sheet(
     rows, values, classes = [], set(), len(part.classes)
     for index in range(len(part)):
         picture, (height, width) = image_of(part, index), part.sizes[index].tolist()
-        cells, tensors = [picture], [fitted_to_cell(of_epoch[index]) for of_epoch in pictures]
+        scale = np.array([picture.shape[0] / height, picture.shape[1] / width] * 2)
+        boxes = part.boxes(index) if part.has_boxes else None
+        image = picture if boxes is None else boxes_drawn(picture, boxes._replace(xyxy=boxes.xyxy * scale[::-1]))
+        cells, tensors = [image], [fitted_to_cell(of_epoch[index]) for of_epoch in pictures]
         if of_pixels:
             mask, masks = part.mask(index), [batch["mask"][index].numpy().astype(np.uint8) for batch in marked]
             cells.append(mask_overlay(picture, mask, classes))
@@ -44,7 +48,6 @@ def crops_sheet(
             values |= set(np.unique(mask).tolist())
         if heatmaps is not None:
             cells.append(heatmap_overlay(picture, heatmaps[index]))
-        scale = np.array([picture.shape[0] / height, picture.shape[1] / width] * 2)
         windows = np.stack([batch["plan"]["window"][index] for batch in batches])
         cells.append(windows_drawn(picture, windows * scale, (None,) * (len(windows) - len(MARKED)) + MARKED))
         cells += [framed(tensor, colour) for tensor, colour in zip(tensors, MARKED, strict=True)]

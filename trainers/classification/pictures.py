@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...cams.drawing.sheet import GAP, INK, MARGIN, SOFT, TITLE_SIZE, font
+from ...cams.drawing.fonts import font
+from ...cams.drawing.sheet import GAP, INK, MARGIN, SOFT, TITLE_SIZE
 from ...pipelines.errors import InputError
 from ...pipelines.io.publish import write_png
 from ..core.pictures import printable
@@ -80,7 +81,7 @@ def _shown(counts: np.ndarray, classes: Sequence[str]) -> Shown:
 
 
 def _drawn(shown: Shown) -> Image.Image:
-    text = font(min(18, shown.cell // 2))
+    text = font(min(18, shown.cell // 2), "…", *shown.rows, *shown.columns)
     rows, columns = ([shortened(name, text) for name in names] for names in (shown.rows, shown.columns))
     sides = [_side_text(shown, row) for row in range(len(rows))]
     side_width = _widest([share for share, _ in sides], text) + GAP + _widest([count for _, count in sides], text)

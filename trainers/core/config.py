@@ -73,7 +73,7 @@ class TrainingConfig:
     """Arithmetic of the forward pass. auto: bfloat16 where the GPU or CPU supports it in hardware, else float32."""
 
     channels_last: bool = True
-    """Keep activations in NHWC memory order, which is faster on most devices."""
+    """Activations are in NHWC memory order, which is faster on most devices; --no-channels-last: in NCHW order."""
 
     evaluate_every: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
@@ -167,6 +167,9 @@ class EvaluationConfig:
 
     threads: int | None = None
     """CPU threads of each rank. None: the cores, divided by the ranks on this machine."""
+
+    font: Path | None = None
+    """A font file for names in pictures. None: one of this machine's that has their characters."""
 
     overwrite: bool = False
     """Replace files that exist."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...cams.drawing.fonts import use_font
 from ...pipelines.errors import InputError
 from ...pipelines.io.progress import Track, silent
 from ...pipelines.loader.loader import Loader
@@ -59,6 +60,7 @@ def opened_evaluation(
     networks of other classes than the store's, and for networks that were trained with different normalisations: all
     of them see the same tensors.
     """
+    use_font(config.font)
     with joined_process(config.device, config.threads, precision=config.precision) as process, ExitStack() as opened:
         networks = [load_network(path, process.device, task=task) for path in checkpoints]
         store = ImageStore(config.store)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ...cams.drawing.fonts import font
 from ...cams.drawing.overlay import SUPERSAMPLED, Colour
-from ...cams.drawing.sheet import Row, contact_sheet, fitted, font
+from ...cams.drawing.sheet import Row, contact_sheet, fitted
 from ...pipelines.io.publish import write_png
 from ..core.pictures import printable
 from ..metrics.detections import Detections, GroundTruth
@@ -132,7 +133,7 @@ def _dashes(begin: float, end: float, colour: Colour) -> list[tuple[float, float
 
 def _write(draw: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
     """The text on a plate of the mark's colour."""
-    text = font(TEXT)
+    text = font(TEXT, mark.text)
     wide, high = text.getlength(mark.text) + 2 * PAD, sum(text.getmetrics())
     left, top = mark.box[0], mark.box[1]
     x = max(0, min(left, size[0] - wide))

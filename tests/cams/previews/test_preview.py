@@ -21,6 +21,7 @@ from sdali.cams.store.writer import HeatmapWriter
 from sdali.pipelines import classification
 from sdali.pipelines.config import Augmentation, Colour
 from sdali.pipelines.errors import InputError
+from sdali.pipelines.store.boxes import Boxes
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.statistics import IMAGENET
 from sdali.pipelines.store.subset import Subset
@@ -156,6 +157,23 @@ def test_preview_writes_the_sheet_it_reports(store: ImageStore, tmp_path: Path) 
     assert (tmp_path / "guided.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     assert guided["width"] > plain["width"] and guided["height"] == plain["height"]
     assert guided["images"] == plain["images"] and len(guided["images"]) == 3
+
+
+def test_boxes_of_classified_images_are_drawn(tmp_path: Path) -> None:
+    """On the image alone, where they are: all that differs from the sheet of the same images without boxes."""
+    image = smooth(112, 120, 0)
+    data = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    sheets = []
+    box = Boxes(np.array([[30, 20, 90, 60]], np.float32), np.array([0]), np.zeros(1, bool))
+    for name, boxes in (("plain", None), ("boxed", box)):
+        with StoreWriter(tmp_path / name, classes=("cat",), has_boxes=boxes is not None) as writer:
+            writer.add(data, label=0, height=112, width=120, name="cat/0.png", boxes=boxes)
+        preview(ImageStore(tmp_path / name), tmp_path / f"{name}.png")
+        sheets.append(np.asarray(Image.open(tmp_path / f"{name}.png")))
+    (top, left), *_ = np.argwhere((sheets[0] != fitted(image, 224, 299)[0, 0]).any(2) == 0)  # the image's corner
+    rows, columns = np.nonzero((sheets[0] != sheets[1]).any(2))
+    found = np.array([columns.min() - left, rows.min() - top, columns.max() + 1 - left, rows.max() + 1 - top])
+    assert np.abs(found - 2 * np.array([30, 20, 90, 60])).max() <= 1
 
 
 def test_what_cannot_be_shown_is_refused(store: ImageStore, tmp_path: Path) -> None:
