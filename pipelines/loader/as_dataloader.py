@@ -33,11 +33,14 @@ class LoaderAsDataLoader(DataLoader[Any]):
 
     _is_accelerate_prepared = True  # else accelerate would divide what is a rank's share already
     use_stateful_dataloader = True  # accelerate's save_state and load_state ask for the state
-    end_of_dataloader, remainder = False, -1  # what accelerate reads; -1: it cuts nothing off what it gathers
+    end_of_dataloader = False  # accelerate reads both
+    remainder = -1  # how many samples of all ranks' last batches accelerate keeps; -1, 0: all of them
 
     def __init__(self, loader: Loader | Mapped[Any], **_: Any) -> None:
         super().__init__(_Samples(loader), batch_size=loader.batch_size)
         self.loader = loader
+        if loader._share.pad:  # the repeats are the last of what accelerate gathers
+            self.remainder = loader._share.length % loader._share.step
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         accelerate = sys.modules.get("accelerate.state")  # loaded where it is used

@@ -9,6 +9,7 @@ import pytest
 import torch
 from loading import SIZE, make
 from pictures import make_store
+from torchrun import found_by_ranks
 
 from sdali.pipelines import ImageStore, InputError, as_dataloader, classification
 
@@ -93,6 +94,29 @@ def test_accelerate_applies_what_it_has_accumulated_at_the_end_of_an_epoch(store
     run(2, stop=8, folder=tmp_path / "state")
     _, rest = run(1, folder=tmp_path / "state")
     assert rest == seen[8:]
+
+
+GATHERED = """
+import json, sys
+from pathlib import Path
+import accelerate
+from sdali.pipelines import as_dataloader, classification
+
+accelerator = accelerate.Accelerator(cpu=True)
+ranks = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
+options = {"size": 24, "device": "cpu", "threads": 1, "pad": True}
+loader = as_dataloader(classification.test_loader(sys.argv[2], batch_size=8, **options, **ranks))
+seen = [accelerator.gather_for_metrics(batch["index"]).tolist() for batch in accelerator.prepare(loader)]
+Path(sys.argv[1], f"{accelerator.process_index}.json").write_text(json.dumps({"seen": seen}))
+"""
+
+
+@pytest.mark.slow
+def test_accelerate_gathers_each_sample_once(store: ImageStore, tmp_path: Path) -> None:
+    """45 images in steps of 16 on two ranks, the last of 13: none comes twice, in the order of the store."""
+    pytest.importorskip("accelerate")
+    for rank in found_by_ranks(GATHERED, tmp_path, store.path):
+        assert rank["seen"] == [list(range(16)), list(range(16, 32)), list(range(32, 45))]
 
 
 @pytest.mark.slow
