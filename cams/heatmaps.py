@@ -1,9 +1,9 @@
 """Making a heatmap store: from a classifier, from the masks or boxes of the image store, or from an HDF5 file.
 
 Each function writes one map for each image and returns a report that JSON can hold: `heatmaps` (the path), `images`,
-`method`, `made` (maps that this run has made), `seconds`, `images_per_second`, and what `survey` measures. They differ
-in where a map comes from. `fill` writes them all: a killed run continues where it stopped, with the maps that are
-missing; under torchrun each rank makes its share, and rank 0 publishes the store when all ranks are done.
+`method`, `made` (maps that this run has made, on all ranks), `seconds`, `images_per_second`, and what `survey`
+measures. They differ in where a map comes from. `fill` writes them all: a killed run continues where it stopped, with
+the maps that are missing; under torchrun each rank makes its share, and rank 0 publishes the store when all are done.
 """
 
 from __future__ import annotations
@@ -251,21 +251,21 @@ def fill(
         items = zip(missing.tolist(), made, strict=True)
         while chunk := list(islice(items, commit)):
             writer.put(*zip(*chunk, strict=True))
-        seconds = time.perf_counter() - begun
         if writer.rank:
             writer.close()
-        _barrier(writer.world_size)  # all maps are committed
+        total = _total(len(missing), writer.world_size)  # all maps are committed
+        seconds = time.perf_counter() - begun
         if writer.rank == 0:
             writer.finish()
-    _barrier(writer.world_size)  # the store is published
+    _total(0, writer.world_size)  # the store is published
     heatmaps = HeatmapStore(writer.path)
     return {
         "heatmaps": str(writer.path),
         "images": writer.count,
         "method": heatmaps.header["method"],
-        "made": len(missing),
+        "made": total,
         "seconds": seconds,
-        "images_per_second": len(missing) / seconds,
+        "images_per_second": total / seconds,
         **survey(heatmaps),
     }
 
@@ -279,11 +279,15 @@ def check_group(world_size: int) -> None:
             raise InputError(f"{world_size} ranks need torch.distributed.init_process_group first; start with torchrun")
 
 
-def _barrier(world_size: int) -> None:
-    if world_size > 1:
-        import torch.distributed
+def _total(count: int, world_size: int) -> int:
+    """The sum of the counts of all ranks; none of them goes on before all are here."""
+    if world_size == 1:
+        return count
+    import torch.distributed
 
-        torch.distributed.barrier()
+    counts = [0] * world_size
+    torch.distributed.all_gather_object(counts, count)
+    return sum(counts)
 
 
 def survey(heatmaps: HeatmapStore) -> dict[str, float]:

@@ -13,7 +13,6 @@ from ..pipelines.io.progress import track
 from ..pipelines.io.publish import check_outputs
 from ..pipelines.io.terminal import print_table
 from ..trainers.classification import config as classification
-from ..trainers.core.config import Sides
 from ..trainers.detection import config as detection
 from ..trainers.localization import config as localization
 from ..trainers.parsing import config as parsing
@@ -130,7 +129,7 @@ class Ensemble:
     checkpoints: tuple[int, ...] | None = None
     """Use only these checkpoints of each file, counted from 0; -1 is the last. None: all."""
 
-    scales: Sides = ()
+    scales: tuple[int, ...] = ()
     """Use only these scales of each file, pixels, such as 224,256. None: all."""
 
     out: Path | None = None

@@ -97,6 +97,8 @@ def _command(words: list[str]) -> int:
 def _parsed(kind: Any, name: str, flags: list[str]) -> Any:
     import tyro
 
+    from ..trainers.core.config import LISTS
+
     description = COMMANDS[name][1]
     default = kind.defaults(flags) if hasattr(kind, "defaults") else None
     refusal = io.StringIO()
@@ -108,6 +110,7 @@ def _parsed(kind: Any, name: str, flags: list[str]) -> Any:
                 description=f"{description[0].upper()}{description[1:]}.",
                 args=flags,
                 default=default,
+                registry=LISTS,
                 config=(tyro.conf.PositionalMetavarFromFieldName, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as exit:

@@ -23,7 +23,7 @@ from tyro.conf import Positional, arg
 from ...pipelines.errors import InputError
 from ...pipelines.io.publish import check_outputs, write_json
 from ...pipelines.io.terminal import print_result, print_table, run_command
-from ...trainers.core.config import Sides
+from ...trainers.core.config import LISTS
 from ..hardware import machine
 from .classification import CLASSIFICATION
 from .detection import DETECTION
@@ -59,7 +59,7 @@ class Ablations:
     out: Path
     """Folder for stores, checkpoints and results; go on there after an interruption."""
 
-    seeds: Sides = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Of the initial weights, orders and windows, with commas."""
 
     rows: str | None = None
@@ -185,7 +185,7 @@ def _show(record: dict[str, Any]) -> None:
 def main() -> int:
     """The module as a command: exit status 0, or 2 with one sentence."""
     logging.basicConfig(format="sdali: %(message)s", level=logging.INFO, stream=sys.stderr)
-    print_result(tyro.cli(Ablations, config=(tyro.conf.PositionalMetavarFromFieldName,)).run())
+    print_result(tyro.cli(Ablations, registry=LISTS, config=(tyro.conf.PositionalMetavarFromFieldName,)).run())
     return 0
 
 

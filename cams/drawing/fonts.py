@@ -9,7 +9,7 @@ import logging
 from functools import cache
 from pathlib import Path
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from ...pipelines.errors import InputError
 
@@ -76,8 +76,15 @@ def _covered(file: Path | None, characters: frozenset[str]) -> frozenset[str]:
     if opened is None:
         return frozenset()
     # A font draws one and the same sign for all characters that it lacks.
-    box = bytes(opened.getmask(_NO_CHARACTER))
-    return frozenset(letter for letter in characters if bytes(opened.getmask(letter)) != box)
+    box = drawn(opened, _NO_CHARACTER)
+    return frozenset(letter for letter in characters if drawn(opened, letter) != box)
+
+
+def drawn(text: ImageFont.FreeTypeFont, letter: str) -> bytes:
+    """The pixels of a character of a small font."""
+    picture = Image.new("L", (24, 24))
+    ImageDraw.Draw(picture).text((4, 4), letter, 255, text)
+    return picture.tobytes()
 
 
 @cache

@@ -79,7 +79,7 @@ class HeatmapStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        file = mapped_file(self.path, KIND)
+        file = self._file = mapped_file(self.path, KIND)
         self._view, self._bytes = file.view, np.frombuffer(file.view, np.uint8)
         self.header = read_header(file.get(HEADER, HEADER_KEY), self.path)
         expected = 4 * self.header["count"]  # bytes of each column
@@ -120,6 +120,7 @@ class HeatmapStore:
         records = [self._view[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
         checksums, expected = list(map(crc32, records)), self._crc32[indices].tolist()
         if checksums != expected:
+            self._file.check_unchanged()
             damaged = next(i for i, a, b in zip(indices.tolist(), checksums, expected, strict=True) if a != b)
             raise InputError(f"heatmap {damaged} of {self.path} fails its checksum; {AGAIN}")
         return records, shapes

@@ -17,6 +17,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_right
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -71,11 +72,25 @@ class MappedFile:
     Attributes: `view`, the whole file; slices of it are the records, and keep the map alive.
     """
 
-    def __init__(self, file: IO[bytes], meta: _Meta) -> None:
+    def __init__(self, path: Path, file: IO[bytes], meta: _Meta) -> None:
+        self._path, self._stamp = path, _stamp(os.fstat(file.fileno()))
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if len(mapped) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
             mapped.madvise(mmap.MADV_RANDOM)
         self.view, self._meta = memoryview(mapped), meta
+
+    def check_unchanged(self) -> None:
+        """Raise InputError where the file was written over since it was opened, so that what is read is of two files.
+
+        Replacing it, as every command here does, leaves the open one as it was.
+        """
+        with suppress(OSError):
+            now = _stamp(os.stat(self._path))
+            if now[0] == self._stamp[0] and now != self._stamp:
+                raise InputError(
+                    f"{self._path} was written over while it was in use; start again, and replace stores by mv, "
+                    "not by cp"
+                )
 
     def get(self, database: bytes, key: bytes) -> memoryview | None:
         """The value of `key` in the database of that name; None where there is none, or the way to it is damaged."""
@@ -117,6 +132,11 @@ class MappedFile:
         return (flags, value) if len(value) == size else None
 
 
+def _stamp(status: os.stat_result) -> tuple[tuple[int, int], int, int]:
+    """Which file it is, and what changes when it is written to."""
+    return (status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns
+
+
 def mapped_file(path: Path, kind: str = "an image store") -> MappedFile:
     """The file in memory, after its check; raises InputError for one that is missing, foreign, truncated or unreadable.
 
@@ -124,7 +144,7 @@ def mapped_file(path: Path, kind: str = "an image store") -> MappedFile:
     """
     try:
         with open_input(path) as file:
-            return MappedFile(file, _newest_meta(file, path, kind))
+            return MappedFile(path, file, _newest_meta(file, path, kind))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; build it, or correct the path") from None
     except IsADirectoryError:

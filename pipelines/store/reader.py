@@ -191,6 +191,8 @@ class ImageStore:
             )
 
     def _bad(self, index: int, reason: str) -> BadSampleError:
+        for part in self._opened().parts:  # the sample is not to blame, nor does its name still stand there
+            part.file.check_unchanged()
         return BadSampleError(reason, index=index, name=self.names[index], store=self.path)
 
     def checked(self, indices: Iterable[int]) -> np.ndarray:

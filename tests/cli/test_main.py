@@ -16,8 +16,8 @@ import pytest
 from commands import refusal_of, report_of
 from pictures import jpeg, make_store, photo
 
-from sdali.cli.evaluate import EvaluateClassification
-from sdali.cli.main import COMMANDS, _with_flags, main
+from sdali.cli.evaluate import EvaluateClassification, EvaluateParsing
+from sdali.cli.main import COMMANDS, _parsed, _with_flags, main
 from sdali.cli.train import TrainClassification
 from sdali.pipelines import ImageStore
 
@@ -158,6 +158,23 @@ def test_bad_values_are_named(tmp_path: Path, capsys, monkeypatch, words: list[s
     assert main(words) == 2
     printed = capsys.readouterr()
     assert said in printed.err + printed.out and "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize("written", [["192", "224"], ["192,224"], ["192,", "224"], ["192, 224"]])
+def test_lists_are_written_alike(written: list[str]) -> None:
+    """With spaces or with commas, whole numbers or not, also where a flag follows."""
+    files = ["--store", "s", "--checkpoint", "c"]
+    sides = _parsed(
+        EvaluateClassification, "evaluate classification", [*files, "--scales", *written, "--device", "cpu"]
+    )
+    scales = _parsed(EvaluateParsing, "evaluate parsing", [*files, "--scales", *written])
+    assert sides.scales == (192, 224) and scales.scales == (192.0, 224.0)
+
+
+def test_a_list_that_is_none_is_refused(capsys) -> None:
+    files = ["--store", "s", "--checkpoint", "c"]
+    assert main(["evaluate", "classification", *files, "--scales", "224;2"]) == 2
+    assert "224;2" in capsys.readouterr().err
 
 
 def test_help_of_a_group_is_its_commands(capsys) -> None:

@@ -14,7 +14,7 @@ from ...pipelines.errors import InputError
 from ...pipelines.loader.soft_labels import SoftLabels
 from ...pipelines.plan.classification import MOST_VIEWS, TEN
 from ..core.checks import check_choice, check_count, check_differ, check_share
-from ..core.config import EvaluationConfig, Sides, TrainingConfig, yes
+from ..core.config import EvaluationConfig, TrainingConfig, yes
 from ..models.classification.arguments import format_arguments, parse_arguments
 
 OrderName = Literal["shuffle", "label_shuffle", "class_aware", "repeat_factor"]
@@ -38,7 +38,7 @@ class TrainConfig(TrainingConfig):
     size: int = 224
     """Side of the network's square input, pixels."""
 
-    sizes: Sides = ()
+    sizes: tuple[int, ...] = ()
     """Multi-scale training: the side of the input is drawn from these for each step. Evaluations and epochs without
     augmentation use --size. None: --size always."""
 
@@ -140,7 +140,7 @@ class EvaluateConfig(ClassifierConfig):
     """Views of each image. 1: the one of --crop; 10: corners and centre, also mirrored; another number, such as 32: as
     many random windows, drawn as in training."""
 
-    scales: Sides = ()
+    scales: tuple[int, ...] = ()
     """Sides of the network's input that are all tried, such as 224,256,288. None: --size alone."""
 
     flip: bool = False

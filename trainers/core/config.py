@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from tyro.constructors import PrimitiveConstructorSpec
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from ...pipelines.config import MOST_IN_A_BATCH, MOST_THREADS
 from ...pipelines.errors import InputError
@@ -180,25 +180,28 @@ class EvaluationConfig:
         check_choice("precision", self.precision, Precision)
 
 
-def parse_sides(texts: list[str]) -> tuple[int, ...]:
-    """["224,256"] -> (224, 256); raises InputError for anything but whole numbers."""
-    try:
-        return tuple(int(part) for part in texts[0].split(",") if part.strip())
-    except ValueError:
-        raise InputError(f"sides are whole numbers of pixels with commas, such as 224,256, got {texts[0]!r}") from None
+LISTS = ConstructorRegistry()
+"""For tyro.cli: lists of numbers are written with spaces or commas, 224 256 or 224,256, in every flag."""
 
 
-Sides = Annotated[
-    tuple[int, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="PX,PX,...",
-        instance_from_str=parse_sides,
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(side, int) for side in value),
-        str_from_instance=lambda sides: [",".join(map(str, sides)) or "None"],
-    ),
-]
-"""Several sides of a network's input in pixels; on the command line a list with commas: 224,256,288."""
+@LISTS.primitive_rule
+def _list_of_numbers(hint: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """How tuple[int, ...] and tuple[float, ...] are read; an empty list is shown, and may be given, as None."""
+    number, *more = get_args(hint.type) or (None,)
+    if hint.type_origin is not tuple or more != [Ellipsis] or number not in (int, float):
+        return None
+
+    def read(texts: list[str]) -> tuple[Any, ...]:
+        parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+        return () if parts == ["None"] else tuple(number(part) for part in parts)
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"{number.__name__.upper()} ...",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, int | number) for part in value),
+        str_from_instance=lambda numbers: [str(one) for one in numbers] or ["None"],
+    )
 
 
 def yes(value: object) -> str:

@@ -13,7 +13,7 @@ from ...pipelines.detection import SidePer
 from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import at_most
 from ..core.checks import check_choice, check_count, check_differ, check_share, check_threshold
-from ..core.config import EvaluationConfig, Schedule, Sides, TrainingConfig, flattened, yes
+from ..core.config import EvaluationConfig, Schedule, TrainingConfig, flattened, yes
 from ..models.detection.network import DetectionConfig
 
 OrderName = Literal["shuffle", "class_balanced", "repeat_factor", "label_shuffle"]
@@ -35,7 +35,7 @@ class TrainConfig(TrainingConfig):
     batch_size: int = 2
     """Images in each step, on each rank (process)."""
 
-    shorter_side: Sides = (600,)
+    shorter_side: tuple[int, ...] = (600,)
     """Shorter side of the images, pixels. Of several one is drawn each time (multi-scale training); evaluations use the
     middle one."""
 
@@ -126,7 +126,7 @@ class EvaluateConfig(EvaluationConfig):
     """last.pt or best.pt of a run, or several. The proposals of all networks are pooled, every network scores all of
     them, and scores and boxes are averaged. The moving average of the weights is used where a run has one."""
 
-    scales: Sides = ()
+    scales: tuple[int, ...] = ()
     """Shorter sides of the images, pixels, which are all tried; the limit of the longer side grows with them. None: as
     in the evaluations of the first network's training run."""
 
@@ -143,10 +143,14 @@ class EvaluateConfig(EvaluationConfig):
     picture: Path | None = None
     """Draw a few images, their objects and the detections into this PNG."""
 
+    picture_score: float = 0.5
+    """The least score of a detection that is drawn, at least 0 and below 1."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.checkpoint:
             raise InputError("checkpoint must be one file or several, got none")
+        check_share("picture_score", self.picture_score)
         if self.scales:
             check_sides("scales", self.scales)
 

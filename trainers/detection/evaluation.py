@@ -33,8 +33,6 @@ from .fusion import Scored, View, averaged, final_detections, fused_proposals
 from .pictures import DetectionPicture, save_detection_pictures
 from .predictions import check_image_ids, write_predictions
 
-SHOWN = 0.5  # least score of a detection that is drawn
-
 
 def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, Any]:
     """Evaluate trained detectors on a store, all networks and views fused.
@@ -62,7 +60,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         if process.is_first and config.predictions is not None:
             write_predictions(config.predictions, records.detections, store, overwrite=config.overwrite)
         if process.is_first and config.picture is not None:
-            _draw(config.picture, records.detections, store, overwrite=config.overwrite)
+            _draw(config.picture, config, records.detections, store)
     return {
         **result,
         **vars(config.rules),
@@ -247,11 +245,11 @@ def _gathered(record: DetectionRecord, process: Process) -> DetectionRecord:
     return DetectionRecord(*(process.gathered(part.to(process.device)).cpu() for part in parts))
 
 
-def _draw(path: Path, record: DetectionRecord, store: ImageStore, *, overwrite: bool) -> None:
+def _draw(path: Path, config: EvaluateConfig, record: DetectionRecord, store: ImageStore) -> None:
     shown = set(shown_samples(store).tolist())
     pictures = [
         DetectionPicture(store.names[image], decoded(store, image), detections, objects)
         for image, detections, objects in record.by_image()
         if image in shown
     ]
-    save_detection_pictures(path, pictures, store.classes, least_score=SHOWN, overwrite=overwrite)
+    save_detection_pictures(path, pictures, store.classes, least_score=config.picture_score, overwrite=config.overwrite)

@@ -9,7 +9,7 @@ from ...pipelines.config import MOST_IN_A_BATCH
 from ...pipelines.errors import InputError
 from ...pipelines.plan.classification import MOST_VIEWS
 from ..core.checks import check_count, check_threshold
-from ..core.config import EvaluationConfig, Sides
+from ..core.config import EvaluationConfig
 from ..detection import config as detection_config
 from ..detection.config import check_sides
 from .predictions import MOST
@@ -39,7 +39,7 @@ class EvaluateConfig(EvaluationConfig):
     """Views of each image for the classifiers. 1: as in the evaluations of the training run; 10: corners and centre,
     also mirrored; another number, such as 32: as many random windows, drawn as in training."""
 
-    scales: Sides = ()
+    scales: tuple[int, ...] = ()
     """Shorter sides of the images for the detectors, pixels, which are all tried. None: as in the evaluations of the
     first detector's training run."""
 

@@ -79,7 +79,7 @@ class EvaluateConfig(EvaluationConfig):
     """Also try the mirror image at each scale."""
 
     predictions: Path | None = None
-    """Write the predictions into this folder, as PNG files of class indices under the images' names."""
+    """Write the predictions into this folder: under each image's name a PNG of class indices with a palette."""
 
     picture: Path | None = None
     """Draw a few images, their masks, the predictions and where these are wrong into this PNG."""

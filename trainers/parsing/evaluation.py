@@ -49,7 +49,9 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
 
         def write(batch: dict[str, Any], predictions: Tensor) -> None:
             if folder is not None:
-                write_predictions(folder, [store.names[index] for index in batch["index"].tolist()], predictions)
+                write_predictions(
+                    folder, [store.names[index] for index in batch["index"].tolist()], predictions, len(store.classes)
+                )
 
         stopwatch = Stopwatch()
         result = _counted(config, evaluation, progress, write).compute()

@@ -8,14 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...cams.drawing.mask_colours import OKABE_ITO, legend, mask_overlay
+from ...cams.drawing.mask_colours import legend, mask_overlay, palette
 from ...cams.drawing.sheet import Row, contact_sheet, fitted, stacked
 from ...pipelines.io.publish import write_png
 from ...pipelines.store.reader import ImageStore
 from ..core.pictures import decoded
 
 HEIGHT, ASPECT = 200, 1.5  # of a row, pixels; widest shape of a picture
-WRONG = OKABE_ITO[5]
 
 
 def save_parsing_picture(
@@ -37,7 +36,7 @@ def save_parsing_picture(
                     shown,
                     mask_overlay(shown, mask, classes),
                     mask_overlay(shown, prediction, classes),
-                    _errors(shown, wrong, labelled),
+                    _errors(shown, wrong, labelled, palette(classes + 1)[classes]),
                 ],
             )
         )
@@ -45,14 +44,14 @@ def save_parsing_picture(
     write_png(path, stacked([sheet, legend(store.classes, sorted(values), sheet.width)]), overwrite=overwrite)
 
 
-def _errors(picture: np.ndarray, wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """The picture in pale grey; wrong pixels coloured, and those without a class left white."""
+def _errors(picture: np.ndarray, wrong: np.ndarray, labelled: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """The picture in pale grey; wrong pixels in the colour, which no class has, and those without a class white."""
     height, width = picture.shape[:2]
     pale = 255 - (255 - cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[:, :, None].repeat(3, 2)) // 2
     wrong, labelled = (
         cv2.resize(part.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
         for part in (wrong, labelled)
     )
-    pale[wrong] = WRONG
+    pale[wrong] = colour
     pale[~labelled] = 255
     return pale

@@ -1,16 +1,21 @@
-"""Predictions of scene parsing as files: for each image a PNG of class indices under its name, in one folder."""
+"""Predictions of scene parsing as files: for each image a PNG of class indices under its name, in one folder.
+
+The files have a palette, as those of VOC: Pillow reads the class indices, and a viewer shows the classes' colours.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
+from ...cams.drawing.mask_colours import palette
 from ...pipelines.errors import InputError
 from ...pipelines.io.publish import check_output, write_errors, write_file
-from ...pipelines.sources.mask_png import encode_mask
 from ...pipelines.store.reader import ImageStore
 
 
@@ -33,13 +38,16 @@ def check_folder(folder: Path, store: ImageStore, *, overwrite: bool) -> None:
         raise InputError(f"cannot write into the folder {folder}; name another")
 
 
-def write_predictions(folder: Path, names: list[str], predictions: Tensor) -> None:
+def write_predictions(folder: Path, names: list[str], predictions: Tensor, classes: int) -> None:
     """Write one PNG of class indices for each image; predictions: int64 [B, H, W]."""
     for name, prediction in zip(names, predictions.cpu().numpy().astype(np.uint8), strict=True):
         path = _path(folder, name)
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, encode_mask(prediction), overwrite=True)  # check_folder has asked
+        picture, file = Image.fromarray(prediction), io.BytesIO()
+        picture.putpalette(palette(classes).tobytes())
+        picture.save(file, "PNG")
+        write_file(path, file.getvalue(), overwrite=True)  # check_folder has asked
 
 
 def _path(folder: Path, name: str) -> Path:

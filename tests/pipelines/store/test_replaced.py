@@ -12,7 +12,7 @@ import pytest
 from loading import by_position, make
 from pictures import make_store
 
-from sdali.pipelines import ImageStore
+from sdali.pipelines import ImageStore, InputError
 from sdali.pipelines.store.writer import StoreWriter
 
 READER = """
@@ -49,6 +49,21 @@ def write(path: Path, turn: int) -> str:
         for index in range(5 + turn % 3):
             writer.add(str(turn).encode() * 1000, label=-1, height=2, width=2, name=f"{index}.jpg")
     return ImageStore(path).digest
+
+
+@pytest.mark.parametrize("through_a_loader", [False, True])
+def test_a_store_that_is_written_over_says_so(tmp_path: Path, through_a_loader: bool) -> None:
+    """Copied over in place, so that what was opened is gone: one sentence, without a name that stands there no more."""
+    path, store = tmp_path / "s.lmdb", make_store(tmp_path / "s.lmdb", 60)
+    other = make_store(tmp_path / "other.lmdb", 90)
+    batches = iter(make(store, 10, on_error="skip")) if through_a_loader else None
+    if batches:
+        next(batches)
+    with path.open("r+b") as file:  # not truncated first, which would end this process by SIGBUS where it reads
+        file.write(other.path.read_bytes())
+    with pytest.raises(InputError, match=r"s\.lmdb was written over while it was in use; start again") as error:
+        _ = list(batches) if batches else store.read(range(60))
+    assert type(error.value) is InputError  # no bad sample that on_error="skip" would replace
 
 
 @pytest.mark.slow

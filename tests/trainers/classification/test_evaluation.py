@@ -14,7 +14,6 @@ from sdali.pipelines.store.statistics import Statistics
 from sdali.trainers.classification import EvaluateConfig, evaluate, train
 from sdali.trainers.classification.evaluation import kept_checkpoints, trained_crop
 from sdali.trainers.classification.predictions import Predictions
-from sdali.trainers.core.config import parse_sides
 from sdali.trainers.core.networks import load_network
 
 
@@ -125,9 +124,3 @@ def test_predictions_are_not_overwritten_unasked(folder: Path, tmp_path: Path) -
     assert path.read_bytes() == before
     evaluate(config(folder, predictions=path, overwrite=True))
     assert len(Predictions(path)) == 29
-
-
-def test_sides_are_read_with_commas() -> None:
-    assert parse_sides(["224,256, 288"]) == (224, 256, 288)
-    with pytest.raises(InputError, match="sides are whole numbers of pixels with commas, such as 224,256, got '224;2'"):
-        parse_sides(["224;2"])

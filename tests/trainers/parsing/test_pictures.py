@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from parsing_stores import CLASSES, make_parsing_store
 
+from sdali.cams.drawing.mask_colours import palette
 from sdali.pipelines import InputError
 from sdali.trainers.core.pictures import shown_samples
-from sdali.trainers.parsing.pictures import HEIGHT, WRONG, save_parsing_picture
+from sdali.trainers.parsing.pictures import HEIGHT, save_parsing_picture
 
 
 def test_wrong_pixels_are_coloured_and_no_others(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_wrong_pixels_are_coloured_and_no_others(tmp_path: Path) -> None:
         save_parsing_picture(tmp_path / f"{name}.png", store, predictions)
         sheet = np.asarray(cv2.imread(str(tmp_path / f"{name}.png")))[:, :, ::-1]
         last = sheet[: 3 * HEIGHT + 200, -32 - 300 : -32]
-        shares.append((last == WRONG).all(2).sum() / (3 * HEIGHT * 300))
+        shares.append((last == palette(CLASSES + 1)[CLASSES]).all(2).sum() / (3 * HEIGHT * 300))
     labelled = np.mean([(store.mask(index)[:, :30] < CLASSES).sum() / 2400 for index in range(3)])
     assert shares[0] == 0 and shares[1] == pytest.approx(labelled, abs=0.03)
 
