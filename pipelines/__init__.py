@@ -23,9 +23,10 @@ if TYPE_CHECKING:  # where each name is: for type checkers and editors, and for 
     from .build.build import build as build_store
     from .config import Augmentation, Colour, Crop, DetectionAugmentation, IouCrop, ParsingAugmentation, ParsingCrop
     from .errors import BadSampleError, InputError
+    from .loader.as_dataloader import as_dataloader
     from .loader.options import TestLoaderOptions, TrainLoaderOptions
     from .loader.soft_labels import SoftLabels
-    from .loader.torchvision_targets import torchvision_targets
+    from .loader.torchvision_targets import TorchvisionLoader, torchvision_targets
     from .plan.colour import apply_colour
     from .remote.loader import RemoteLoader
     from .store.heatmaps import HeatmapStore
@@ -38,8 +39,9 @@ if TYPE_CHECKING:  # where each name is: for type checkers and editors, and for 
 __all__ = [
     "IMAGENET", "Augmentation", "BadSampleError", "Colour", "Crop", "DetectionAugmentation", "HeatmapStore",
     "ImageStore", "InputError", "IouCrop", "ParsingAugmentation", "ParsingCrop", "RemoteLoader", "SoftLabels",
-    "Statistics", "Subset", "TestLoaderOptions", "TrainLoaderOptions", "apply_colour", "build_store",
-    "classification", "detection", "join_stores", "measure_statistics", "parsing", "sources", "torchvision_targets",
+    "Statistics", "Subset", "TestLoaderOptions", "TorchvisionLoader", "TrainLoaderOptions", "apply_colour",
+    "as_dataloader", "build_store", "classification", "detection", "join_stores", "measure_statistics", "parsing",
+    "sources", "torchvision_targets",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(__name__, __file__)

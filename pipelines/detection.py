@@ -56,8 +56,9 @@ def train_loader(
 
     A batch has `image` [B, 3, H, W], each image in the upper left corner, 0 (the mean colour) beside it; `size`
     int64 [B, 2], the height and width that it has there; `boxes`, a list of float32 [K, 4] (x_min, y_min, x_max, y_max
-    in pixels there), `labels` of int64 [K] and `difficult` of bool [K], on the CPU; and `original_size` int64 [B, 2]. K
-    may be 0. Within its `size` an image is a function of (seed, epoch, position), whatever the batch; H and W are the
+    in pixels there), `labels` of int64 [K], `difficult` of bool [K] and `areas` of float32 [K] (px² there: of the
+    objects' outlines, where the store has them, else of the boxes), on the CPU; and `original_size` int64 [B, 2]. K may
+    be 0. Within its `size` an image is a function of (seed, epoch, position), whatever the batch; H and W are the
     largest of this rank's batch, rounded up to multiples of size_divisor.
 
     Orders by class go by lists of the images that hold each class: an image may be in several lists, one without
@@ -145,6 +146,7 @@ def _annotations(store: ImageStore, rows: np.ndarray) -> dict[str, Any]:
         "boxes": [torch.from_numpy(boxes.xyxy) for boxes in objects],
         "labels": [torch.from_numpy(boxes.labels) for boxes in objects],
         "difficult": [torch.from_numpy(boxes.difficult) for boxes in objects],
+        "areas": [torch.from_numpy(boxes.object_areas().astype(np.float32)) for boxes in objects],
     }
 
 

@@ -49,7 +49,7 @@ def boxes_drawn(picture: np.ndarray, boxes: Boxes) -> np.ndarray:
     height, width = picture.shape[:2]
     layer = Image.new("RGBA", (width * SUPERSAMPLED, height * SUPERSAMPLED))
     draw = ImageDraw.Draw(layer)
-    for (left, top, right, bottom), label, difficult in zip(*(part.tolist() for part in boxes), strict=True):
+    for (left, top, right, bottom), label, difficult in zip(*(part.tolist() for part in boxes[:3]), strict=True):
         corners = [left * SUPERSAMPLED, top * SUPERSAMPLED, right * SUPERSAMPLED - 1, bottom * SUPERSAMPLED - 1]
         if corners[2] < corners[0] or corners[3] < corners[1]:  # less than a quarter of a pixel
             continue

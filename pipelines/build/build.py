@@ -112,6 +112,8 @@ def _writer(source: Source, path: Path, overwrite: bool, shard_bytes: int | None
         "has_masks": source.has_masks,
         "has_boxes": source.has_boxes,
         "ignore_index": source.ignore_index,
+        "category_ids": source.category_ids,
+        "has_areas": source.has_areas,
         "provenance": provenance,
     }
     if shard_bytes is None:
@@ -161,6 +163,8 @@ def _fill(
                 mask=content.mask,
                 boxes=content.boxes,
                 crc32=outcome.crc32,
+                image_id=item.image_id,
+                source_size=outcome.source_size,
             )
             tally.add(outcome)
         elif skip_bad:

@@ -22,14 +22,15 @@ _JPEG_QUALITY = 95  # our choice: what ImageNet-like sets are commonly re-encode
 class Prepared(NamedTuple):
     """A sample as it goes into the store; `height` and `width` after EXIF orientation, `crc32` of the encoded image.
 
-    `clipped`, `dropped`: how many of its boxes reached beyond the image, and how many had nothing inside it;
-    `inverted`: those of the latter whose minimum was above their maximum.
+    `source_size`: height and width before it was shrunk. `clipped`, `dropped`: how many of its boxes reached beyond the
+    image, and how many had nothing inside it; `inverted`: those of the latter whose minimum was above their maximum.
     """
 
     item: SourceItem
     content: Loaded
     height: int
     width: int
+    source_size: tuple[int, int]
     crc32: int = 0
     clipped: int = 0
     dropped: int = 0
@@ -63,7 +64,8 @@ class Preparation:
             content = item.load()
             content, header = self._decodable(content)
             _check_mask(item, content.mask, header)
-            sample = _with_boxes_inside(Prepared(item, content, header.height, header.width))
+            size = header.height, header.width
+            sample = _with_boxes_inside(Prepared(item, content, *size, source_size=size))
             if self.shorter_side:
                 sample = _shrunk(sample, self.shorter_side)
             return sample._replace(crc32=zlib.crc32(sample.content.data))
@@ -146,5 +148,6 @@ def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
         mask = encode_mask(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     if boxes is not None:
         factors = np.array([width / sample.width, height / sample.height] * 2, np.float32)
-        boxes = boxes._replace(xyxy=boxes.xyxy * factors)
+        areas = None if boxes.areas is None else boxes.areas * (width * height / (sample.width * sample.height))
+        boxes = boxes._replace(xyxy=boxes.xyxy * factors, areas=areas)
     return sample._replace(content=Loaded(data, mask, boxes), height=height, width=width)

@@ -25,6 +25,11 @@ class EpochSampler:
     def __len__(self) -> int:
         return sum(positions.stop - positions.start for positions in self._positions())
 
+    @property
+    def num_valid_samples(self) -> int:
+        """The rank's samples without the repeats of pad=True, for timm's evaluators, which leave out what is behind."""
+        return len(self)
+
     def __iter__(self) -> Iterator[int]:
         indices = self._cursor.share.indices(self._epoch)
         for positions in self._positions():

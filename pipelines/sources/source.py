@@ -66,13 +66,14 @@ class SourceItem:
     """One sample of a source: `name` (relative path with '/'), `label` (class, -1 for none), and how to load it.
 
     `load` may run on any thread; it raises OSError, or InputError with a reason that completes "NAME ...".
-    `mask_name` names the mask's file in messages.
+    `mask_name` names the mask's file in messages. `image_id`: the number that the source has given it.
     """
 
     name: str
     label: int
     load: Callable[[], Loaded]
     mask_name: str = ""
+    image_id: int | None = None
 
 
 class LazyItems(Sequence[SourceItem]):
@@ -99,7 +100,9 @@ class Source:
     """Everything that a build needs: class names (() for none), items in the order of the store, what items carry.
 
     `ignore_index`: where the classes are those of the masks' pixels, the value of pixels without a class.
-    `description` is recorded in the store. `left_out`: what lies in the source and is no item of it.
+    `category_ids`: where the source numbers its images and classes, the number of each class; every item then has an
+    `image_id`. `has_areas`: boxes come with areas. `description` is recorded in the store. `left_out`: what lies in the
+    source and is no item of it.
     """
 
     classes: tuple[str, ...]
@@ -107,6 +110,8 @@ class Source:
     has_masks: bool = False
     has_boxes: bool = False
     ignore_index: int | None = None
+    category_ids: tuple[int, ...] | None = None
+    has_areas: bool = False
     description: str = ""
     left_out: LeftOut = field(default_factory=LeftOut)
 

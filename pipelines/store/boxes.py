@@ -20,16 +20,23 @@ class Boxes(NamedTuple):
     """The K objects of one image: `xyxy` float [K, 4], `labels` int64 [K] (class), `difficult` bool [K].
 
     A difficult object (VOC), or a crowd (COCO), does not count: a detector that reports it makes no error, and one that
-    leaves it out misses nothing.
+    leaves it out misses nothing. `areas` float64 [K]: of the objects themselves, px², where the source knows their
+    outlines (COCO); None: those of the boxes.
     """
 
     xyxy: np.ndarray
     labels: np.ndarray
     difficult: np.ndarray
+    areas: np.ndarray | None = None
 
     def at(self, chosen: np.ndarray) -> Boxes:
         """The boxes that a mask bool [K], or indices int [n], choose."""
-        return Boxes(self.xyxy[chosen], self.labels[chosen], self.difficult[chosen])
+        areas = None if self.areas is None else self.areas[chosen]
+        return Boxes(self.xyxy[chosen], self.labels[chosen], self.difficult[chosen], areas)
+
+    def object_areas(self) -> np.ndarray:
+        """float64 [K], px²: `areas`, or those of the boxes."""
+        return box_areas(self.xyxy) if self.areas is None else self.areas
 
 
 class Objects(NamedTuple):
@@ -40,6 +47,12 @@ class Objects(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     difficult: np.ndarray
+
+
+def box_areas(xyxy: np.ndarray) -> np.ndarray:
+    """float64 [K], px², of boxes [K, 4]."""
+    corners = xyxy.astype(np.float64)
+    return (corners[:, 2:] - corners[:, :2]).prod(1)
 
 
 def none_found() -> Boxes:
@@ -68,7 +81,7 @@ def moved(boxes: Boxes, row: np.void) -> Boxes:
 
     row: `window` (y, x, height, width) of the oriented original fills `placed` (y, x, height, width) of the output, and
     `flip` mirrors it there. A box whose centre lies outside the window is left out (SSD's rule, Liu et al., ECCV 2016),
-    what is left of the others is clipped to the window.
+    what is left of the others is clipped to the window; areas change as those of their boxes do.
     """
     top, left, height, width = row["window"].astype(np.float64)
     to_top, to_left, to_height, to_width = row["placed"].astype(np.float64)
@@ -78,7 +91,9 @@ def moved(boxes: Boxes, row: np.void) -> Boxes:
     if row["flip"]:
         corners[:, [0, 2]] = to_width - corners[:, [2, 0]]
     corners += np.array([to_left, to_top, to_left, to_top])
-    return kept._replace(xyxy=corners.astype(np.float32))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a box without area, which no build keeps
+        areas = None if kept.areas is None else kept.areas * (box_areas(corners) / box_areas(kept.xyxy))
+    return kept._replace(xyxy=corners.astype(np.float32), areas=areas)
 
 
 def centred_in(xyxy: np.ndarray, windows: np.ndarray) -> np.ndarray:
@@ -96,5 +111,5 @@ def iou(xyxy: np.ndarray, windows: np.ndarray) -> np.ndarray:
     high = low + windows[:, None, 3:1:-1]
     common = np.minimum(high, corners[:, 2:]) - np.maximum(low, corners[:, :2])
     overlap = np.maximum(common, 0).prod(-1)
-    union = (high - low).prod(-1) + (corners[:, 2:] - corners[:, :2]).prod(-1) - overlap
+    union = (high - low).prod(-1) + box_areas(xyxy) - overlap
     return overlap / union

@@ -12,8 +12,13 @@ Where the classes are those of the masks' pixels, the header has an `ignore_inde
 of the classes, and this value where a pixel has no class; labels are all -1. In other stores the classes are those of
 the images.
 
-The digest is the store's identity: SHA-256 over classes, columns and ignore index. The columns hold the CRC32 and size
-of every record, so two stores of equal digest hold equal content, whenever and from wherever they were built.
+Where the source numbers its images and classes (COCO), the header has `category_ids`, the number of each class, and
+`image_ids` and `source_sizes` are columns; `box_areas` is one where the source knows the outlines of its objects.
+Stores without them are read all the same: what a column would say is then not known.
+
+The digest is the store's identity: SHA-256 over classes, columns, ignore index and category ids. The columns hold the
+CRC32 and size of every record, so two stores of equal digest hold equal content, whenever and from wherever they were
+built.
 Offsets say where in the file each record begins, so that a record is a slice of the mapped file. They depend on how the
 file is laid out and are therefore no part of the digest; a CRC32 of them is in the header. A tool that moves the
 records, such as `mdb_copy -c`, makes them wrong, which the CRC32 of the first record read reports.
@@ -47,19 +52,25 @@ COLUMNS = {
 }
 MASK_COLUMNS = {"mask_byte_sizes": "<i8", "mask_crc32": "<u4"}  # [N]; size 0: no mask
 BOX_COLUMNS = {"box_counts": "<i8", "box_crc32": "<u4"}  # [N]; count -1: not annotated
+SOURCE_COLUMNS = {  # with category_ids
+    "image_ids": "<i8",  # [N] the image's number in the source
+    "source_sizes": "<i4",  # [N, 2] height, width in the source, after EXIF orientation, before it was shrunk
+}
+AREA_COLUMNS = {"box_areas": "<f8"}  # [M], px² of the outlines of all images' objects, in pixels of the store
 BYTES_A_BOX = 4 * 4 + 2 * 4
 RECORDS = {"image": IMAGES, "mask": MASKS, "box": BOXES}  # "image_offsets": int64 [N], 0 where there is no record
 
 
-def columns_of(*, has_masks: bool, has_boxes: bool) -> dict[str, str]:
+def columns_of(*, has_masks: bool, has_boxes: bool, has_ids: bool = False, has_areas: bool = False) -> dict[str, str]:
     """Names and dtypes of the columns that the digest of such a store covers."""
-    return {**COLUMNS, **(MASK_COLUMNS if has_masks else {}), **(BOX_COLUMNS if has_boxes else {})}
+    optional = (MASK_COLUMNS, has_masks), (BOX_COLUMNS, has_boxes), (SOURCE_COLUMNS, has_ids), (AREA_COLUMNS, has_areas)
+    return COLUMNS | {name: dtype for columns, present in optional if present for name, dtype in columns.items()}
 
 
 def column_bytes(name: str, dtype: str, count: int) -> int | None:
-    """Bytes of a column of `count` samples; None for `names`, whose length depends on its content."""
-    items = {"sizes": 2 * count, "name_offsets": count + 1}.get(name, count)
-    return None if name == "names" else items * np.dtype(dtype).itemsize
+    """Bytes of a column of `count` samples; None where its length depends on its content."""
+    items = {"sizes": 2 * count, "source_sizes": 2 * count, "name_offsets": count + 1}.get(name, count)
+    return None if name in ("names", "box_areas") else items * np.dtype(dtype).itemsize
 
 
 def record_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -77,8 +88,13 @@ def key(index: int) -> bytes:
     return struct.pack(">Q", index)
 
 
-def digest(columns: Mapping[str, Any], classes: Sequence[str], ignore_index: int | None = None) -> str:
-    """SHA-256 (hex) over classes, columns' raw bytes, each after its name and length, and the ignore index if any."""
+def digest(
+    columns: Mapping[str, Any],
+    classes: Sequence[str],
+    ignore_index: int | None = None,
+    category_ids: Sequence[int] | None = None,
+) -> str:
+    """SHA-256 (hex) over classes, columns' raw bytes, each after its name and length, and what else there is."""
     state = hashlib.sha256(json.dumps(list(classes)).encode())
     for name in sorted(columns):
         raw = memoryview(columns[name]).cast("B")
@@ -86,7 +102,14 @@ def digest(columns: Mapping[str, Any], classes: Sequence[str], ignore_index: int
         state.update(raw)
     if ignore_index is not None:
         state.update(f"ignore_index:{ignore_index}".encode())
+    if category_ids is not None:
+        state.update(f"category_ids:{json.dumps(list(category_ids))}".encode())
     return state.hexdigest()
+
+
+def digest_of(columns: Mapping[str, Any], header: Mapping[str, Any]) -> str:
+    """The digest of a store that has this header and these columns."""
+    return digest(columns, header["classes"], header.get("ignore_index"), header.get("category_ids"))
 
 
 def offsets_crc32(offsets: Mapping[str, Any]) -> int:

@@ -54,13 +54,27 @@ def _is_complete(header: dict[str, Any]) -> bool:
     columns, classes = header.get("columns"), header.get("classes")
     if not isinstance(columns, dict) or not isinstance(classes, list):
         return False
-    expected = store_format.columns_of(has_masks="mask_crc32" in columns, has_boxes="box_crc32" in columns)
+    has_boxes = "box_crc32" in columns
+    expected = store_format.columns_of(
+        has_masks="mask_crc32" in columns,
+        has_boxes=has_boxes,
+        has_ids=_are_ids(header.get("category_ids"), len(classes)),
+        has_areas=has_boxes and "box_areas" in columns,
+    )
     ignore_index = header.get("ignore_index")
     if ignore_index is not None and not (isinstance(ignore_index, int) and 0 <= ignore_index <= 255):
         return False
     counted = isinstance(header.get("count"), int) and header["count"] > 0
     named = all(isinstance(name, str) for name in classes)
     return columns == expected and counted and named and isinstance(header.get("digest"), str)
+
+
+def _are_ids(category_ids: Any, classes: int) -> bool:
+    return (
+        isinstance(category_ids, list)
+        and len(category_ids) == classes
+        and all(type(number) is int for number in category_ids)
+    )
 
 
 def read_columns(file: MappedFile, path: Path, header: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -94,7 +108,7 @@ def check_columns(columns: dict[str, np.ndarray], path: Path, header: dict[str, 
 
     file_bytes: of the largest file, which no record exceeds.
     """
-    if store_format.digest(columns, header["classes"], header.get("ignore_index")) != header["digest"]:
+    if store_format.digest_of(columns, header) != header["digest"]:
         raise InputError(f"the columns of {path} do not match its digest; build it again")
     limits = {
         "labels": (-1, len(header["classes"]) - 1),
@@ -102,6 +116,7 @@ def check_columns(columns: dict[str, np.ndarray], path: Path, header: dict[str, 
         "byte_sizes": (1, file_bytes),
         "mask_byte_sizes": (0, file_bytes),
         "box_counts": (-1, file_bytes // store_format.BYTES_A_BOX),
+        "source_sizes": (1, np.iinfo(np.int32).max),
     }
     for name, (low, high) in limits.items():
         if name in columns and not low <= columns[name].min() <= columns[name].max() <= high:
@@ -109,6 +124,9 @@ def check_columns(columns: dict[str, np.ndarray], path: Path, header: dict[str, 
     offsets = columns["name_offsets"]
     if offsets[0] != 0 or offsets[-1] != len(columns["names"]) or (offsets[1:] < offsets[:-1]).any():
         raise InputError(f"the column names of {path} does not fit its {header['count']} samples; build it again")
+    areas = columns.get("box_areas")
+    if areas is not None and len(areas) != np.maximum(columns["box_counts"], 0).sum():
+        raise InputError(f"the column box_areas of {path} does not fit the number of its boxes; build it again")
 
 
 def read_offsets(

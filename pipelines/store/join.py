@@ -77,7 +77,7 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
         **{name: value for name, value in first.items() if name != "offsets_crc32"},
         "classes": classes,
         "count": sum(shard["count"] for shard in shards),
-        "digest": store_format.digest(columns, classes, first.get("ignore_index")),
+        "digest": store_format.digest_of(columns, {**first, "classes": classes}),
         "record_bytes": sum(each["record_bytes"] for each in headers),
         "provenance": dict(provenance),
         "shards": shards,
@@ -90,9 +90,11 @@ def _write_index(folder: Path, files: Sequence[str], provenance: Mapping[str, An
 def _check_alike(headers: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
     """Raise InputError unless the last one goes with those before it."""
     (first, last), name = (headers[0], headers[-1]), files[len(headers) - 1]
-    entries = [("masks or boxes", "columns"), ("ignore index", "ignore_index")]
+    entries = [("category ids", "category_ids"), ("masks or boxes", "columns"), ("ignore index", "ignore_index")]
     if first.get("ignore_index") is not None:
         entries.append(("classes of pixels", "classes"))
+    elif first.get("category_ids") is not None:
+        entries.append(("classes with category ids", "classes"))
     for what, entry in entries:
         if first.get(entry) != last.get(entry):
             raise InputError(f"{name} has other {what} than {files[0]}; join stores that were built alike")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -60,7 +61,9 @@ class ImageStore:
     Attributes: `path`; `classes` (names); `labels` int64 [N], -1 for none; `sizes` int32 [N, 2], height and width after
     EXIF orientation; `byte_sizes` int64 [N]; `names`, a sequence of relative source paths; `digest` (hex, identity of
     the content); `header` (dict); `has_masks`, `has_boxes`; `ignore_index`, in the masks the value of pixels without a
-    class, None where the classes are those of the images. The arrays are read-only. `max_pixels`: a sample that is
+    class, None where the classes are those of the images. Of a source that numbers its images and classes (COCO):
+    `image_ids` int64 [N] and `category_ids`, a tuple, those numbers, and `source_sizes` int32 [N, 2], the sizes there;
+    else None. The arrays are read-only. `max_pixels`: a sample that is
     larger, as the store or the header of the image says, is refused as bad before memory is taken for its pixels.
     Raises InputError for a file that is missing, foreign, truncated or of another schema, and for columns that are not
     those of the digest.
@@ -81,6 +84,11 @@ class ImageStore:
         self._box_counts, self._box_crc32 = columns.get("box_counts"), columns.get("box_crc32")
         self.has_masks, self.has_boxes = self._mask_sizes is not None, self._box_counts is not None
         self.ignore_index: int | None = self.header.get("ignore_index")
+        self._box_areas = columns.get("box_areas")
+        self.image_ids, self.source_sizes, self.category_ids = columns.get("image_ids"), None, None
+        if self.image_ids is not None:
+            self.source_sizes = columns["source_sizes"].reshape(-1, 2)
+            self.category_ids = tuple(self.header["category_ids"])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -127,9 +135,18 @@ class ImageStore:
             raise InputError(f"{self.path} has no boxes; build it from a source that has")
         counts = self._box_counts[wanted]
         if counts[0] <= 0:
-            return none_found()
+            return none_found() if self._box_areas is None else none_found()._replace(areas=np.zeros(0))
         (view,) = self._read("box", wanted, counts * BYTES_A_BOX, self._box_crc32)
-        return decode_boxes(view, int(counts[0]))
+        boxes = decode_boxes(view, int(counts[0]))
+        if self._box_areas is None:
+            return boxes
+        end = int(self._box_ends[index])
+        return boxes._replace(areas=self._box_areas[end - len(boxes.labels) : end])
+
+    @cached_property
+    def _box_ends(self) -> np.ndarray:
+        """int64 [N]: where in the column of areas those of each image end."""
+        return np.maximum(self._box_counts, 0).cumsum()
 
     def objects(self) -> Objects:
         """The objects of all images, without their edges, for 2 us an image; raises InputError for a damaged record."""

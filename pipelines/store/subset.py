@@ -37,6 +37,9 @@ class Subset(ImageStore):
         self.labels, self.sizes = store.labels[self.indices], store.sizes[self.indices]
         self.byte_sizes = store.byte_sizes[self.indices]
         self.names = store.names.at(self.indices)
+        self.category_ids, self.image_ids, self.source_sizes = store.category_ids, None, None
+        if store.image_ids is not None and store.source_sizes is not None:
+            self.image_ids, self.source_sizes = store.image_ids[self.indices], store.source_sizes[self.indices]
         self.has_masks, self.has_boxes, self.ignore_index = store.has_masks, store.has_boxes, store.ignore_index
 
     @property

@@ -22,16 +22,18 @@ from .boxes import Boxes
 from .format import BOXES, HEADER, HEADER_KEY, IMAGES, INDEX, MASKS, RECORDS
 from .lmdb_write import LmdbFile
 
-_ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B"}
+_ARRAY_CODES = {"<i8": "q", "<i4": "i", "<u4": "I", "|u1": "B", "<f8": "d"}
 
 
 class StoreWriter:
     """Context manager that builds one store; a clean exit publishes it, an exception removes every trace of it.
 
     `path`: the name of the finished store. `classes`: class names, () for a store without labels. `ignore_index`: where
-    the classes are those of the masks' pixels, the value of pixels without one. `provenance`: JSON-able, kept in the
-    header, no part of the digest. Raises InputError for a target that exists (unless `overwrite`) or is being built,
-    for a full disk, and for a sample that contradicts the declaration of the store.
+    the classes are those of the masks' pixels, the value of pixels without one. `category_ids`: the numbers of the
+    classes in a source that numbers classes and images; each sample then has an `image_id`. `has_areas`: boxes come
+    with areas. `provenance`: JSON-able, kept in the header, no part of the digest. Raises InputError for a target that
+    exists (unless `overwrite`) or is being built, for a full disk, and for a sample that contradicts the declaration of
+    the store.
     `record_bytes` counts the bytes of all records so far. `finish` and `publish` may also be called one by one, to look
     at the complete file under its `partial` name first.
     """
@@ -45,12 +47,17 @@ class StoreWriter:
         has_masks: bool = False,
         has_boxes: bool = False,
         ignore_index: int | None = None,
+        category_ids: Sequence[int] | None = None,
+        has_areas: bool = False,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.classes = Path(path), tuple(classes)
         self.has_masks, self.has_boxes, self.ignore_index = has_masks, has_boxes, ignore_index
+        self.category_ids, self.has_areas = None if category_ids is None else list(category_ids), has_areas
         self._provenance = dict(provenance or {})
-        dtypes = store_format.columns_of(has_masks=has_masks, has_boxes=has_boxes)
+        dtypes = store_format.columns_of(
+            has_masks=has_masks, has_boxes=has_boxes, has_ids=category_ids is not None, has_areas=has_areas
+        )
         self._dtypes = dtypes
         # Packed, because lists of Python's integers would take a gigabyte for ten million samples.
         self._columns = {name: array(_ARRAY_CODES[dtype]) for name, dtype in dtypes.items()}
@@ -81,15 +88,18 @@ class StoreWriter:
         mask: bytes | None = None,
         boxes: Boxes | None = None,
         crc32: int | None = None,
+        image_id: int | None = None,
+        source_size: tuple[int, int] | None = None,
     ) -> None:
         """Append one sample; its index is the number of samples before it.
 
         `data`: encoded image; `height`, `width`: after EXIF orientation; `label`: class, -1 for none; `name`: relative
         path of the source with '/'; `mask`: single-channel PNG; `boxes`: inside the oriented image, None: not
-        annotated; `crc32`: of `data`, where the caller has it already.
+        annotated; `crc32`: of `data`, where the caller has it already; `image_id`: its number in the source, in a store
+        with category ids; `source_size`: height and width there, where they are others.
         """
         # Before anything is appended: columns and records that differ in number would shift all later samples.
-        self._check(data, label, height, width, name, mask, boxes)
+        self._check(data, label, height, width, name, mask, boxes, image_id)
         columns, index = self._columns, store_format.key(len(self))
         # File names on Linux are bytes, not always UTF-8; a strict encoder would end the build at the first such name.
         encoded_name = name.encode("utf-8", "surrogateescape")
@@ -99,6 +109,11 @@ class StoreWriter:
         columns["crc32"].append(zlib.crc32(data) if crc32 is None else crc32)
         columns["names"].frombytes(encoded_name)
         columns["name_offsets"].append(len(columns["names"]))
+        if image_id is not None:
+            columns["image_ids"].append(image_id)
+            columns["source_sizes"].extend(source_size or (height, width))
+        if self.has_areas and boxes is not None:
+            columns["box_areas"].extend(boxes.object_areas().tolist())
         with write_errors(self.path):
             self._put(IMAGES, index, data)
             if self.has_masks:
@@ -113,7 +128,9 @@ class StoreWriter:
                 columns["box_crc32"].append(zlib.crc32(record))
                 self._put(BOXES, index, record)
 
-    def _check(self, data: bytes, label: int, height: int, width: int, name: str, mask: Any, boxes: Any) -> None:
+    def _check(
+        self, data: bytes, label: int, height: int, width: int, name: str, mask: Any, boxes: Any, image_id: int | None
+    ) -> None:
         wrong = (
             "has no bytes" if not data
             else f"has label {label}, outside the {len(self.classes)} classes" if not -1 <= label < len(self.classes)
@@ -123,6 +140,8 @@ class StoreWriter:
             else "has boxes that are not K x 4 with K classes and flags" if boxes is not None and not _are_boxes(boxes)
             else f"has a box of none of the {len(self.classes)} classes"
             if boxes is not None and not ((boxes.labels >= 0) & (boxes.labels < len(self.classes))).all()
+            else "has an image id, but the store was declared without category ids, or the other way round"
+            if (image_id is None) is not (self.category_ids is None)
             else None
         )  # fmt: skip
         if wrong:
@@ -141,7 +160,8 @@ class StoreWriter:
         with write_errors(self.path):
             offsets = self._offsets()  # closes the records' databases, so it comes after the last of them
             # The digest is of the content, so offsets come after it: they would change it with the order of writing.
-            header = self._header(store_format.digest(columns, self.classes, self.ignore_index), offsets)
+            digest = store_format.digest(columns, self.classes, self.ignore_index, self.category_ids)
+            header = self._header(digest, offsets)
             columns |= {f"{what}_offsets": column for what, column in offsets.items()}
             for name in sorted(columns):  # keys must ascend
                 self._lmdb.put(INDEX, name.encode(), columns[name].tobytes())
@@ -170,6 +190,7 @@ class StoreWriter:
             "record_bytes": self.record_bytes,
             "provenance": self._provenance,
             **({} if self.ignore_index is None else {"ignore_index": self.ignore_index}),
+            **({} if self.category_ids is None else {"category_ids": self.category_ids}),
         }
 
     def publish(self) -> None:

@@ -77,7 +77,7 @@ from sdali.pipelines.loader.batches import Batches
 make, seen = Batches.of, []
 def of(self, rows, outputs):
     batch = make(self, rows, outputs)
-    if self._targets is None and len(rows) == 16:
+    if self.targets is None and len(rows) == 16:
         seen.extend(batch["index"].tolist())
     return batch
 Batches.of = of
@@ -125,13 +125,19 @@ def linked(stores: Path, folder: Path) -> Path:
     return folder
 
 
-def run(code: str, folder: Path, *, before: str = "", after: str = "", status: int = 0) -> str:
-    """What the code prints, in a process of its own, one thread; its exit status must be `status`."""
+def run(code: str, folder: Path, *, before: str = "", after: str = "", status: int = 0, ranks: int = 1) -> str:
+    """What the code prints, in processes of its own, one thread each; its exit status must be `status`."""
     script = folder / "script.py"
     script.write_text(f"import os\n{before}\n{code}\n{after}")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     said = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+        [sys.executable, *launcher, str(script)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     assert said.returncode == status, said.stderr[-4000:]
     return said.stdout
@@ -174,6 +180,50 @@ print(f"\\n{{len(seen)}} {{digest}}")
     run(code, workplace, before=KILL[page], status=KILLED)
     rest = run(code, workplace, before=SEEN, after=say).split()[-2:]
     assert whole[0] == "96" and rest == ["32", whole[1]]
+
+
+ALONE = """
+if args.world_size > 1:
+    for buffer in model.buffers():  # each rank has seen other batches in training
+        torch.distributed.broadcast(buffer, 0)
+found = trainer.evaluate()
+total = hits = 0.0
+whole = classification.test_loader("val.lmdb", batch_size=7, statistics=statistics, size=96, device="cpu", threads=1)
+with torch.no_grad():
+    for batch in whole:
+        scores = model.eval()(batch["image"]).logits
+        total += torch.nn.functional.cross_entropy(scores, batch["label"], reduction="sum").item()
+        hits += (scores.argmax(1) == batch["label"]).sum().item()
+if args.process_index == 0:
+    print("compared", found["eval_loss"], found["eval_top1"], total / len(whole.dataset), hits / len(whole.dataset))
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("batch_size", [32, 13])
+def test_hugging_faces_figures_are_those_of_one_process(workplace: Path, ranks: int, batch_size: int) -> None:
+    """Of 40 images, so that last batches are short, and with 13 to a batch of other lengths on each rank: loss and
+    top-1 as a loop over all images has them.
+    """
+    code = needed("huggingface").replace("batch_size=32", f"batch_size={batch_size}")
+    code = code.replace('"device": args.device', '"device": "cpu", "threads": 1')
+    printed = run("import torch\n" + code, workplace, after=ALONE, ranks=ranks)
+    figures = [float(word) for word in printed.partition("compared ")[2].splitlines()[0].split()]
+    assert figures[:2] == pytest.approx(figures[2:], rel=1e-5)
+
+
+def test_accelerate_applies_the_last_gradients_of_an_epoch(workplace: Path) -> None:
+    """Of the page's three batches, accumulated by two: weights move twice."""
+    _, code = blocks("huggingface")
+    count = """
+import torch
+step, steps = torch.optim.SGD.step, []
+def stepped(self, *arguments, **options):
+    steps.append(1)
+    return step(self, *arguments, **options)
+torch.optim.SGD.step = stepped
+"""
+    assert run(code, workplace, before=count, after="print(len(loader), len(steps))") == "3 2\n"
 
 
 def test_jax_has_the_images_where_dali_wrote_them(workplace: Path) -> None:

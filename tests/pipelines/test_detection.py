@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from coco_files import coco_store
 from damage import damage_boxes, flip_a_byte
 from detection_stores import CLASSES, boxes_of, make_detection_store, write_store
 from pictures import jpeg, make_store, photo
@@ -79,8 +81,28 @@ def test_batches_are_what_is_documented(store) -> None:
         assert boxes.shape == (len(labels), 4) and len(difficult) == len(labels)
         assert ((boxes >= 0) & (boxes <= torch.tensor([width, height] * 2))).all()
         assert (boxes[:, 2:] > boxes[:, :2]).all() and (labels < CLASSES).all()
+    for boxes, areas in zip(batch["boxes"], batch["areas"], strict=True):
+        assert torch.allclose(areas, (boxes[:, 2:] - boxes[:, :2]).prod(1)) and areas.dtype == torch.float32
     assert next(iter(make(store, dtype="float16")))["image"].dtype == torch.float16
     assert batch["original_size"].tolist() == store.sizes[batch["index"].numpy()].tolist()
+
+
+def test_areas_of_outlines_are_scaled_and_cut_as_their_boxes(tmp_path: Path) -> None:
+    """The share of its box that an outline fills stays what it was in the source, mirrored, cropped or scaled."""
+    store = coco_store(tmp_path, range(12), [5, 9])
+    shares = {}
+    for annotation in json.loads((tmp_path / "coco.json").read_text())["annotations"]:
+        key = annotation["image_id"], {5: 0, 9: 1}[annotation["category_id"]]
+        shares[key] = annotation["area"] / (annotation["bbox"][2] * annotation["bbox"][3])
+    seen = 0
+    for batch in make(store, augmentation=DetectionAugmentation(crop=IouCrop(probability=1.0))):
+        for index, boxes, labels, areas in zip(
+            *(batch[name] for name in ("index", "boxes", "labels", "areas")), strict=True
+        ):
+            filled = areas / (boxes[:, 2:] - boxes[:, :2]).prod(1)
+            assert filled.tolist() == pytest.approx([shares[int(index), label] for label in labels.tolist()], rel=1e-4)
+            seen += len(labels)
+    assert seen > 8
 
 
 @pytest.mark.parametrize("world_size", [1, 4])

@@ -137,7 +137,8 @@ class EvaluateConfig(EvaluationConfig):
     """Thresholds and limits."""
 
     predictions: Path | None = None
-    """Write the detections into this file, JSON in COCO's results format."""
+    """Write the detections into this file, JSON in COCO's results format: the ids and pixels are those of the COCO file
+    that the store was built from; of other stores image_id is the index, category_id the class from 1."""
 
     picture: Path | None = None
     """Draw a few images, their objects and the detections into this PNG."""

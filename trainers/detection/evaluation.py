@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,7 @@ from ..models.detection.detector import Detector
 from .config import DetectionRules, EvaluateConfig
 from .fusion import Scored, View, averaged, final_detections, fused_proposals
 from .pictures import DetectionPicture, save_detection_pictures
-from .predictions import write_predictions
+from .predictions import check_image_ids, write_predictions
 
 
 def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, Any]:
@@ -43,6 +44,8 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
     check_outputs(config, "predictions", "picture")
     with opened_evaluation(config, config.checkpoint, task="detection", check_store=check_objects) as evaluation:
         store, process = evaluation.store, evaluation.process
+        if config.predictions is not None:
+            check_image_ids(store)
         loaders, sides = view_loaders(evaluation, scales=config.scales, flip=config.flip)
         stopwatch = Stopwatch()
         records = record_detections(
@@ -215,7 +218,8 @@ def figures(records: Records, classes: Sequence[str], rules: DetectionRules) -> 
 def truth_of(store: ImageStore, image: int) -> GroundTruth:
     """The objects of one image."""
     boxes = store.boxes(image)
-    return GroundTruth(*(torch.from_numpy(part) for part in (boxes.xyxy, boxes.labels, boxes.difficult)))
+    parts = boxes.xyxy, boxes.labels, boxes.difficult, boxes.object_areas()
+    return GroundTruth(*(torch.from_numpy(np.array(part)) for part in parts))
 
 
 def _features(model: Detector, batch: dict[str, Any], device: torch.device) -> _Features:

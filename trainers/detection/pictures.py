@@ -71,7 +71,7 @@ def object_marks(objects: GroundTruth, classes: Sequence[str]) -> list[Mark]:
     """The objects of an image, difficult ones in another colour."""
     return [
         Mark(box, DIFFICULT if hard else TRUTH, classes[label] + " difficult" * hard)
-        for box, label, hard in zip(*(part.tolist() for part in objects), strict=True)
+        for box, label, hard in zip(*(part.tolist() for part in objects[:3]), strict=True)
     ]
 
 

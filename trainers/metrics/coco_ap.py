@@ -2,8 +2,8 @@
 
 Three things that COCO leaves open are decided here:
 
-- Small, medium and large go by the areas of the boxes; in COCO's own files they go by those of the outlines, which are
-  smaller.
+- Small, medium and large go by the areas of the objects' outlines, which COCO's own files have, and without outlines by
+  those of the boxes, which are larger.
 - Difficult objects are COCO's crowds: they need not be detected, and detections that lie in one (by the IoU threshold,
   as a share of the detection's area) do not count.
 - Among detections of equal score the lower image number comes first, then the earlier detection of the image.
@@ -74,8 +74,8 @@ def _evaluation(record: DetectionRecord, classes: int | None, detections: Sequen
         "categories": [{"id": label} for label in range(classes or 1)],
     }
     objects = [
-        {**_annotation(number, image, label, box), "iscrowd": int(difficult)}
-        for number, (image, label, difficult, *box) in enumerate(record.objects.tolist(), 1)
+        {**_annotation(number, image, label, box), "area": area, "iscrowd": int(difficult)}
+        for number, (image, label, difficult, *box, area) in enumerate(record.objects.tolist(), 1)
     ]
     scored = [
         {**_annotation(number, image, label, box), "score": score}

@@ -24,6 +24,8 @@ class GroundTruth(NamedTuple):
     difficult: Tensor
     """bool [G]: whether the object does not count: neither missing it nor detecting it is an error. VOC calls such
     objects difficult, COCO iscrowd."""
+    areas: Tensor | None = None
+    """float64 [G], px²: of the objects' outlines, where they are known; None: those of the boxes."""
 
 
 class Detections(NamedTuple):
@@ -49,14 +51,14 @@ class DetectionRecord:
     images: Tensor
     """int64 [N]: indices in the store, each once."""
     objects: Tensor
-    """float64 [G, 7]: image, class, difficult, box."""
+    """float64 [G, 8]: image, class, difficult, box, area."""
     detections: Tensor
     """float64 [D, 7]: image, class, score, box."""
 
     @classmethod
     def empty(cls) -> DetectionRecord:
         """The record of no images."""
-        return cls(torch.zeros(0, dtype=torch.int64), *(torch.zeros(0, 7, dtype=torch.float64) for _ in range(2)))
+        return cls(torch.zeros(0, dtype=torch.int64), *(torch.zeros(0, n, dtype=torch.float64) for n in (8, 7)))
 
     @classmethod
     def of(
@@ -64,7 +66,9 @@ class DetectionRecord:
     ) -> DetectionRecord:
         """The record of one batch of B images, on any device; B may be 0. images: their indices in the store."""
         nothing = cls.empty()
-        of_objects = [_rows(i, one.classes, one.difficult, one.boxes) for i, one in zip(images, objects, strict=True)]
+        of_objects = [
+            _rows(i, one.classes, one.difficult, one.boxes, _areas(one)) for i, one in zip(images, objects, strict=True)
+        ]
         scored = [_rows(i, one.classes, one.scores, one.boxes) for i, one in zip(images, detections, strict=True)]
         return cls(
             torch.tensor(images, dtype=torch.int64),
@@ -73,20 +77,28 @@ class DetectionRecord:
         )
 
     def by_image(self) -> Iterator[tuple[int, Detections, GroundTruth]]:
-        """Each image's number, detections and objects, in order of the number; boxes and scores in float64."""
+        """Each image's number, detections and objects, in order of the number; boxes, scores and areas in float64."""
         images = self.images.sort().values
         split = _split(self.detections, images), _split(self.objects, images)
         for image, detections, objects in zip(images.tolist(), *split, strict=True):
             yield (
                 image,
                 Detections(detections[:, 3:], detections[:, 2], detections[:, 1].long()),
-                GroundTruth(objects[:, 3:], objects[:, 1].long(), objects[:, 2].bool()),
+                GroundTruth(objects[:, 3:7], objects[:, 1].long(), objects[:, 2].bool(), objects[:, 7]),
             )
 
 
-def _rows(image: int, classes: Tensor, values: Tensor, boxes: Tensor) -> Tensor:
-    """The rows of one image, float64 [R, 7]."""
-    columns = [torch.full_like(classes, image), classes, values, *boxes.unbind(1)]
+def _areas(objects: GroundTruth) -> Tensor:
+    """float64 [G]."""
+    if objects.areas is not None:
+        return objects.areas
+    boxes = objects.boxes.double()
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
+
+
+def _rows(image: int, classes: Tensor, values: Tensor, boxes: Tensor, *more: Tensor) -> Tensor:
+    """The rows of one image, float64 [R, 7 and more]."""
+    columns = [torch.full_like(classes, image), classes, values, *boxes.unbind(1), *more]
     return torch.stack([column.detach().double().cpu() for column in columns], 1)
 
 

@@ -86,7 +86,7 @@ def test_the_box_is_tight_around_the_visible_object(loaded: list[Loaded]) -> Non
     """The one box is OpenCV's bounding rectangle of the mask's 1, in xyxy with exclusive ends, of the item's class."""
     for item, sample in zip(scenes(COUNT, seed=3, classes=8).items, loaded, strict=True):
         assert sample.boxes is not None
-        boxes, labels, difficult = sample.boxes
+        boxes, labels, difficult, _ = sample.boxes
         x, y, width, height = cv2.boundingRect((mask_of(sample) == OBJECT).astype(np.uint8))
         np.testing.assert_array_equal(boxes, [[x, y, x + width, y + height]])
         assert boxes.dtype == np.float32 and labels.dtype == np.int64 and labels.tolist() == [item.label]

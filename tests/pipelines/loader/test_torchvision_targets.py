@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from coco_files import coco_store
 from detection_stores import make_detection_store
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes
 
-from sdali.pipelines import DetectionAugmentation, ImageStore, detection
-from sdali.pipelines.loader.torchvision_targets import torchvision_targets
+from sdali.pipelines import (
+    DetectionAugmentation,
+    ImageStore,
+    InputError,
+    TorchvisionLoader,
+    classification,
+    detection,
+    torchvision_targets,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +45,7 @@ def test_targets_are_the_boxes_of_the_store(store: ImageStore) -> None:
     for batch in loader:
         images, targets = torchvision_targets(batch)
         for place, (image, target) in enumerate(zip(images, targets, strict=True)):
-            index, row = int(target["image_id"]), batch["plan"][place]
+            index, row = target["image_id"], batch["plan"][place]
             original, (height, width) = store.boxes(index), store.sizes[index]
             high, wide = image.shape[1:]
             assert isinstance(target["boxes"], BoundingBoxes)
@@ -53,10 +67,12 @@ def test_boxes_without_extent_are_left_out() -> None:
         "boxes": [torch.tensor([[0.0, 0, 2, 2], [1, 1, 1, 3], [1, 2, 3, 2]])],
         "labels": [torch.tensor([0, 1, 2])],
         "difficult": [torch.tensor([False, False, False])],
+        "areas": [torch.tensor([3.0, 0, 0])],
     }
     images, (target,) = torchvision_targets(batch)
     assert images[0].shape == (3, 6, 7) and target["boxes"].tolist() == [[0, 0, 2, 2]]
-    assert target["labels"].tolist() == [1]
+    assert target["labels"].tolist() == [1] and target["area"].tolist() == [3] and target["iscrowd"].tolist() == [0]
+    assert type(target["image_id"]) is int and target["image_id"] == 4
 
 
 def test_torchvision_trains_on_them_and_its_transforms_move_them(store: ImageStore) -> None:
@@ -81,3 +97,68 @@ def test_torchvision_trains_on_them_and_its_transforms_move_them(store: ImageSto
     image, target = v2.RandomHorizontalFlip(1.0)(images[0], targets[0])
     assert torch.equal(image, images[0].flip(-1))
     assert torch.allclose(target["boxes"][:, [0, 2]], images[0].shape[2] - targets[0]["boxes"][:, [2, 0]])
+
+
+def truth_of(dataset) -> COCO:
+    """What torchvision's reference evaluation makes of a data set: it reads these entries and the image's shape."""
+    document: dict[str, list] = {"images": [], "annotations": []}
+    for index in range(len(dataset)):
+        image, target = dataset[index]
+        height, width = image.shape[-2:]
+        document["images"].append({"id": target["image_id"], "height": height, "width": width})
+        columns = (target[name].tolist() for name in ("boxes", "labels", "area", "iscrowd"))
+        for (left, top, right, bottom), label, area, crowd in zip(*columns, strict=True):
+            shape = {"bbox": [left, top, right - left, bottom - top], "area": area, "iscrowd": crowd}
+            ids = {"id": len(document["annotations"]) + 1, "image_id": target["image_id"], "category_id": label}
+            document["annotations"].append({**ids, **shape})
+    document["categories"] = [
+        {"id": label} for label in sorted({one["category_id"] for one in document["annotations"]})
+    ]
+    coco = COCO()
+    coco.dataset = document  # type: ignore[assignment]
+    with redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def test_torchvisions_evaluation_finds_its_truth(tmp_path: Path) -> None:
+    """Crowds included, of any shard of ranks: what batches have, as detections, is perfect at every size."""
+    store = coco_store(tmp_path, range(15, 4, -1), [7, 3], crowds=0.3)
+    crowds = int(store.objects().difficult.sum())
+    results, seen = [], []
+    for rank in (0, 1):
+        options = {"rank": rank, "world_size": 2, "device": "cpu", "threads": 1}
+        loader = TorchvisionLoader(
+            detection.test_loader(store, batch_size=2, shorter_side=60, longer_side=90, **options)
+        )
+        for images, targets in loader:
+            for image, target in zip(images, targets, strict=True):
+                assert tuple(image.shape) == tuple(loader.dataset[target["image_id"]][0].shape) == (3, 60, 90)
+                seen.append(target["image_id"])
+                for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
+                    bbox = [*box[:2], box[2] - box[0], box[3] - box[1]]
+                    results.append({"image_id": seen[-1], "category_id": label, "bbox": bbox, "score": 1.0})
+    assert sorted(seen) == list(range(11)) and crowds > 2 and len(results) == 22 - crowds
+    truth = truth_of(loader.dataset)
+    assert sum(one["iscrowd"] for one in truth.dataset["annotations"]) == crowds
+    areas = {one["image_id"]: one["area"] for one in truth.dataset["annotations"] if one["category_id"] == 1}
+    factor = 60 * 90 / store.sizes[0].prod()
+    assert areas[0] == pytest.approx(store.boxes(0).areas[store.boxes(0).labels == 0].item() * factor, rel=1e-5)
+    with redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert [value for value in evaluation.stats[:6] if value >= 0] == pytest.approx([1] * 4, abs=1e-9)
+
+
+def test_other_loaders_have_no_truth(store: ImageStore) -> None:
+    """A training's windows are drawn anew in each epoch, and a classification's have no boxes."""
+    sides = {"device": "cpu", "threads": 1}
+    for loader in (
+        detection.train_loader(store, batch_size=4, **sides),
+        classification.test_loader(store, batch_size=4, size=32, **sides),
+        [1, 2],
+    ):
+        with pytest.raises(InputError, match=r"takes a loader that detection\.test_loader has made"):
+            TorchvisionLoader(loader)  # type: ignore[arg-type]

@@ -53,6 +53,22 @@ def test_a_coco_file_becomes_a_store(tmp_path: Path, capsys) -> None:
     assert report["images_without_objects"] == 1 and report["objects"] == {"bicycle": 2, "kite": 1}
 
 
+def test_a_store_keeps_ids_and_areas(tmp_path: Path, capsys) -> None:
+    """Of images and classes; an area is the source's, also of a box that was clipped, else that of the source's box."""
+    document = changed("annotations", 0, "area", to=33.5)
+    report_of(capsys, *words_for(tmp_path, document))
+    store = ImageStore(tmp_path / "s.lmdb")
+    assert store.image_ids is not None and store.image_ids.tolist() == [7, 3, 9] and store.category_ids == (2, 90)
+    assert store.source_sizes is not None and store.source_sizes.tolist() == [[40, 60]] * 3
+    areas = [store.boxes(index).areas for index in range(3)]
+    assert [None if one is None else one.tolist() for one in areas] == [[10_000], [33.5, 81], []]
+    report_of(capsys, *words_for(tmp_path, document), "--overwrite", "--shorter-side", "20")
+    shrunk = ImageStore(tmp_path / "s.lmdb")
+    assert shrunk.source_sizes is not None and shrunk.source_sizes.tolist() == [[40, 60]] * 3
+    areas = shrunk.boxes(1).areas
+    assert areas is not None and areas.tolist() == [33.5 / 4, 81 / 4]
+
+
 def changed(*path: Any, to: Any) -> dict[str, Any]:
     document = copy.deepcopy(DOCUMENT)
     place: Any = document
@@ -85,6 +101,10 @@ BAD = {
     ),
     "half a crowd": (changed("annotations", 0, "iscrowd", to=2), r"has iscrowd '2' in annotations\[0\]"),
     "a flag in a box": (changed("annotations", 0, "bbox", to=[True, 2, 3, 4]), r"has the bbox \[True, 2, 3, 4\]"),
+    "an area in words": (changed("annotations", 1, "area", to="9"), r"has the area '9' in annotations\[1\], not a num"),
+    "no area": (changed("annotations", 1, "area", to=float("nan")), r"has the area 'nan' in annotations\[1\]"),
+    "a huge area": (changed("annotations", 1, "area", to=10**400), r"has the area '1000.*' in annotations\[1\]"),
+    "a huge id": (changed("images", 2, "id", to=1 << 63), r"has the image id 9223372036854775808, which is beyond 64"),
     "three numbers": (changed("annotations", 0, "bbox", to=[1, 2, 3]), r"has the bbox \[1, 2, 3\] in annotations\[0\]"),
     "words": (changed("annotations", 0, "bbox", to=[1, 2, 3, "x"]), r"has the bbox .* in annotations\[0\]"),
 }

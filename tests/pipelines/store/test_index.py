@@ -25,7 +25,8 @@ from sdali.pipelines.store.writer import StoreWriter
 
 IMAGES = {
     **{"format": FORMAT, "schema": 2, "count": 3, "classes": ["a", "b"], "digest": "0", "ignore_index": None},
-    "columns": columns_of(has_masks=True, has_boxes=True),
+    "columns": columns_of(has_masks=True, has_boxes=True, has_ids=True, has_areas=True),
+    "category_ids": [3, 1],
 }
 MAPS = {"format": HEATMAPS, "schema": 2, "count": 3, "images_digest": "0", "method": "cam", "digest": "1"}
 
@@ -62,6 +63,9 @@ def test_a_header_of_images_is_refused_or_right(raw: bytes) -> None:
     assert header["count"] >= 1 and isinstance(header["digest"], str)
     assert all(isinstance(name, str) for name in header["classes"])
     assert {"labels", "sizes", "byte_sizes", "crc32"} <= set(header["columns"]) <= set(IMAGES["columns"])
+    if "image_ids" in header["columns"]:
+        assert len(header["category_ids"]) == len(header["classes"])
+        assert all(type(number) is int for number in header["category_ids"])
     assert header.get("ignore_index") is None or 0 <= header["ignore_index"] <= 255
 
 

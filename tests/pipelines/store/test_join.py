@@ -40,9 +40,9 @@ build(scenes(20, seed=3), sys.argv[1], shard_bytes=100_000, progress=silent)
 """
 
 
-def single(path: Path, name: str = "x", classes: str = "ab", **declaration: Any) -> Path:
+def single(path: Path, name: str = "x", classes: str = "ab", image_id: int | None = None, **declaration: Any) -> Path:
     with StoreWriter(path, classes=classes, **declaration) as writer:
-        writer.add(b"bytes", label=0, height=4, width=5, name=name)
+        writer.add(b"bytes", label=0, height=4, width=5, name=name, image_id=image_id)
     return path
 
 
@@ -187,6 +187,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
             single(tmp_path / "7.lmdb", classes="abc", has_masks=True, ignore_index=255),
         ],
         "has 2 classes called 'a'": [first, single(tmp_path / "8.lmdb", classes="aba")],
+        "has other category ids than": [first, single(tmp_path / "9.lmdb", image_id=1, category_ids=[1, 2])],
         "has other masks or boxes than": [first, single(tmp_path / "3.lmdb", has_masks=True)],
         "holds the same images as": [first, single(tmp_path / "4.lmdb", "y"), single(tmp_path / "5.lmdb")],
         "is a folder": [first, tmp_path],

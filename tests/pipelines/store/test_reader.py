@@ -97,7 +97,7 @@ def test_masks_and_boxes_come_back(path: Path) -> None:
     assert store.has_masks and store.has_boxes and store.classes == ("猫", "dog")
     for i in range(10):
         assert np.array_equal(store.mask(i), np.full((4 + i, 6), i, np.uint8))
-        boxes, classes, difficult = store.boxes(i)
+        boxes, classes, difficult, _ = store.boxes(i)
         assert difficult.tolist() == [False, True][: i % 3]
         assert (boxes.dtype, classes.dtype, boxes.shape) == (np.float32, np.int64, (i % 3, 4))
         assert classes.tolist() == list(range(i % 3)) and boxes.ravel().tolist() == [
@@ -231,7 +231,7 @@ def test_opening_takes_no_time_per_sample(tmp_path: Path) -> None:
 def test_boxes_of_the_first_stores_are_read(tmp_path: Path) -> None:
     """Records of K x 4 float32 and K int64 classes, as they were without flags: no object of theirs is difficult."""
     record = np.arange(8, dtype="<f4").tobytes() + np.array([1, 300], "<i8").tobytes()
-    xyxy, labels, difficult = store_format.decode_boxes(record, 2)
+    xyxy, labels, difficult, _ = store_format.decode_boxes(record, 2)
     assert xyxy.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]] and labels.tolist() == [1, 300]
     assert difficult.tolist() == [False, False]
     assert store_format.encode_boxes(Boxes(xyxy, labels, difficult)) == record
@@ -247,3 +247,10 @@ def test_objects_of_all_images_come_at_once(path: Path, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "none.lmdb", classes="a", has_boxes=True) as writer:
         writer.add(b"x", label=0, height=1, width=1, name="n")
     assert [len(part) for part in ImageStore(tmp_path / "none.lmdb").objects()] == [0, 0, 0]
+
+
+def test_a_store_without_ids_and_areas_says_so(path: Path) -> None:
+    """As all of them were once: None, and the areas of objects are those of their boxes."""
+    store = ImageStore(path)
+    assert (store.image_ids, store.source_sizes, store.category_ids, store.boxes(1).areas) == (None,) * 4
+    assert store.boxes(1).object_areas().tolist() == [4.0]

@@ -22,9 +22,10 @@ def summary(some: Images, folder: Path, category: int | None = None) -> list[flo
     """The first six numbers that pycocotools prints, from an annotation and a result file; None for its -1."""
     held, made = [], []
     for number, detections, objects in some:
-        for box, place, hard in zip(*(part.tolist() for part in objects), strict=True):
+        areas = [None] * len(objects.boxes) if objects.areas is None else objects.areas.tolist()
+        for box, place, hard, area in zip(*(part.tolist() for part in objects[:3]), areas, strict=True):
             wide, high = box[2] - box[0], box[3] - box[1]
-            shape = {"bbox": [*box[:2], wide, high], "area": wide * high, "iscrowd": int(hard)}
+            shape = {"bbox": [*box[:2], wide, high], "area": area or wide * high, "iscrowd": int(hard)}
             held.append({"id": len(held) + 1, "image_id": number, "category_id": 10 * place + 5, **shape})
         for box, score, place in zip(*(part.tolist() for part in detections), strict=True):
             bbox = [*box[:2], box[2] - box[0], box[3] - box[1]]
@@ -56,6 +57,20 @@ def test_equals_pycocotools(seed: int, tmp_path: Path) -> None:
         own = summary(some, tmp_path, place)
         assert [result["per_class"][place], result["per_class_50"][place]] == pytest.approx(own[:2], abs=1e-12)
     assert 0.05 < result["ap"] < result["ap50"] < 0.95
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sizes_go_by_the_areas_of_outlines(seed: int, tmp_path: Path) -> None:
+    """A tenth to all of the box's area: all six numbers are pycocotools' own, and not those of the boxes."""
+    rng, some = np.random.default_rng(seed), []
+    for number, made, truth in images(seed, 12, classes=3):
+        sides = truth.boxes.double()[:, 2:] - truth.boxes.double()[:, :2]
+        areas = sides.prod(1) * torch.from_numpy(rng.uniform(0.1, 1, len(sides)))
+        some.append((number, made, truth._replace(areas=areas)))
+    result = coco_ap(record(some), 3)
+    assert [result[key] for key in KEYS] == pytest.approx(summary(some, tmp_path), abs=1e-12)
+    by_boxes = coco_ap(record([(number, made, truth._replace(areas=None)) for number, made, truth in some]), 3)
+    assert by_boxes["ap"] == result["ap"] and by_boxes["ap_small"] != result["ap_small"]
 
 
 def test_the_truth_itself_is_perfect() -> None:
