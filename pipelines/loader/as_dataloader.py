@@ -16,7 +16,7 @@ from ..errors import InputError
 from .loader import Loader, Mapped
 
 
-def as_dataloader(loader: Loader | Mapped[Any]) -> DataLoader[Any]:
+def as_dataloader(loader: Loader | Mapped[Any]) -> LoaderAsDataLoader:
     """This loader, or one that `map` has made, as a torch DataLoader; batches and state are the loader's.
 
     It has `state_dict`, `load_state_dict` and `set_epoch`. Frameworks leave it to the ranks and devices that the loader

@@ -154,7 +154,7 @@ def images_content(path: Path) -> Content:
         content[f"name {index}"] = store.names[index]
         content[f"image {index}"] = _or_none(lambda index=index: bytes(store.read([index])[0]))
         content[f"mask {index}"] = _or_none(lambda index=index: bytes(store.encoded_mask(index)))
-        content[f"boxes {index}"] = _or_none(lambda index=index: [part.tolist() for part in store.boxes(index)])
+        content[f"boxes {index}"] = _or_none(lambda index=index: [part.tolist() for part in store.boxes(index)[:3]])
     return content
 
 

@@ -143,9 +143,10 @@ def test_torchvisions_evaluation_finds_its_truth(tmp_path: Path) -> None:
     assert sum(one["iscrowd"] for one in truth.dataset["annotations"]) == crowds
     areas = {one["image_id"]: one["area"] for one in truth.dataset["annotations"] if one["category_id"] == 1}
     factor = 60 * 90 / store.sizes[0].prod()
-    assert areas[0] == pytest.approx(store.boxes(0).areas[store.boxes(0).labels == 0].item() * factor, rel=1e-5)
+    first = store.boxes(0)
+    assert areas[0] == pytest.approx(first.object_areas()[first.labels == 0].item() * factor, rel=1e-5)
     with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")  # type: ignore[arg-type]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
