@@ -102,7 +102,7 @@ def build(
 def _check_strict(strict: bool, left_out: LeftOut) -> None:
     """Raise InputError where something is left out and must not be."""
     kinds = left_out.report().items() if strict else ()
-    if texts := [f"{one['count']:,} {kind} ({', '.join(one['examples'])})" for kind, one in kinds]:
+    if texts := [f"{kind} ({one['count']:,}, such as {', '.join(one['examples'])})" for kind, one in kinds]:
         raise InputError(f"left out would be {'; '.join(texts)}: correct or move them, or leave out strict=True")
 
 

@@ -56,11 +56,14 @@ def read_lines(path: str | Path, what: str, *, may_be_empty: bool = False) -> li
     for a file that cannot be read, is not UTF-8, or has no lines, unless it may be empty.
     """
     try:
-        text = _decoded(read_input(path))
+        data = read_input(path)
+        text = data.decode(next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}; correct the path") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; write the {what} one a line, in UTF-8") from None
+        text = "\0"
+    if "\0" in text:  # UTF-16 without a mark is UTF-8 full of zero bytes
+        raise InputError(f"{path} is not UTF-8 text; write the {what} one a line, in UTF-8")
     lines = [line for line in map(str.strip, _LINE_END.split(text)) if line and not _COMMENT.match(line)]
     if not lines and not may_be_empty:
         raise InputError(f"{path} has no {what}; write one a line")
@@ -74,7 +77,7 @@ def read_json(path: str | Path, what: str) -> Any:
     would take the last one alone, as of two lists "images".
     """
     try:
-        return json.loads(_decoded(read_input(path)), object_pairs_hook=_object)
+        return json.loads(read_input(path), object_pairs_hook=_object)
     except OSError as error:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}; correct the path") from None
     except RecursionError:
@@ -89,10 +92,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {key!r} comes twice in one object")
     return found
-
-
-def _decoded(data: bytes) -> str:
-    return data.decode(next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8"))
 
 
 def _opened(path: str | Path) -> tuple[int, int]:

@@ -72,9 +72,10 @@ def test_what_is_no_text_or_no_json_is_named(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(InputError, match=sentence):
             read_json(path, "settings")
-    path.write_bytes(b"\xff\xfea")
-    with pytest.raises(InputError, match="is not UTF-8 text"):
-        read_lines(path, "names")
+    for data in (b"\xff\xfea", b"\x80", "cat".encode("utf-16-le")):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="is not UTF-8 text"):
+            read_lines(path, "names")
 
 
 def test_predictions_are_not_waited_for(tmp_path: Path) -> None:
