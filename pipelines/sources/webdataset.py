@@ -28,9 +28,7 @@ _NAMED_IMAGE = re.compile(rf"(img|image|input)({'|'.join(map(re.escape, EXTENSIO
 _PARTS = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 # What tarfile raises for headers that no tar program wrote.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError, MemoryError, RecursionError)
-# What it takes for the end of an archive besides the block of zeros that is one.
-_UNREADABLE = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError)
-_ReadError = tarfile.ReadError
+_ReadError, _HeaderError = tarfile.ReadError, tarfile.HeaderError
 _BLOCK = 512
 _MOST_ZEROS = 1 << 16  # our choice: tar programs end a file with 10,240 at most, unless asked for longer blocks
 
@@ -209,7 +207,10 @@ class _Header(tarfile.TarInfo):
         begin = file.tell()
         try:
             member = super().fromtarfile(tarfile)
-        except _UNREADABLE as error:
+        except _HeaderError as error:
+            file.seek(begin)
+            if file.read(_BLOCK) == bytes(_BLOCK):
+                raise
             raise _ReadError(f"no header at byte {begin:,}: {error}") from None
         resume = file.tell()
         file.seek(begin)
