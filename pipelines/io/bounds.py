@@ -5,7 +5,7 @@ The limit of an option is named where the option is declared, and given as `most
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -15,9 +15,14 @@ MOST = 1 << 48
 """The limit of options that give none (our choice)."""
 
 
+def is_whole(value: Any) -> TypeGuard[int | np.integer]:
+    """Whether it is an integer, Python's or NumPy's; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def whole_number(name: str, value: Any, most: int = MOST) -> None:
-    """Raise InputError unless `value` is an integer, Python's or NumPy's, from 1 to `most`."""
-    if not isinstance(value, int | np.integer) or value < 1:
+    """Raise InputError unless `value` is an integer from 1 to `most`."""
+    if not is_whole(value) or value < 1:
         raise InputError(f"{name} must be at least 1 and whole, got {value!r}")
     at_most(name, value, most)
 
@@ -30,7 +35,7 @@ def at_most(name: str, value: Any, most: int = MOST) -> None:
 
 def checked_seed(seed: Any) -> int:
     """The seed as Python's int; raises InputError unless it is whole and within [0, 2^64)."""
-    if not isinstance(seed, int | np.integer):
+    if not is_whole(seed):
         raise InputError(f"seed must be whole, got {seed!r}")
     if not 0 <= seed < 2**64:
         raise InputError(f"seed must be within [0, 2^64), got {seed}")

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 
+import numpy as np
 import torch
 
 from ..config import MOST_IN_A_BATCH, MOST_THREADS
 from ..errors import InputError
-from ..io.bounds import checked_seed, whole_number
+from ..io.bounds import checked_seed, is_whole, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
 from ..plan.order import Order, in_epochs_of, order_named
@@ -28,12 +30,13 @@ from ..store.statistics import IMAGENET, Statistics
 from ..store.subset import Subset, SubsetMaps
 
 T = TypeVar("T")
+logger = logging.getLogger("sdali")
 
 Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
 """The number type of images; uint8 images are neither jittered in colour nor normalised."""
 
 
-class LoaderOptions(TypedDict, total=False):
+class TestLoaderOptions(TypedDict, total=False):
     """The options of every loader, for training and for testing."""
 
     statistics: Statistics | None
@@ -62,22 +65,18 @@ class LoaderOptions(TypedDict, total=False):
     pin_memory: bool
     """Whether tensors on the CPU lie in pinned memory, from which copies to a GPU are fast; False by default."""
 
-
-class TestLoaderOptions(LoaderOptions, total=False):
-    """The options of a loader for testing: those of every loader, and this."""
-
     pad: bool
     """Whether all ranks have equally many samples in a short last step, for metrics that gather batches; False by
-    default. Ranks with fewer repeat the last sample of the epoch, and batches have `padding`, bool [B], True for a
-    repeat. Of the ranks' batches one after another, the repeats are the end."""
+    default, and in training only with drop_last=False. Ranks with fewer repeat the last sample of the epoch, and
+    batches have `padding`, bool [B], True for a repeat. Of all ranks' batches in turn, the repeats are the end."""
 
 
-class TrainLoaderOptions(LoaderOptions, total=False):
+class TrainLoaderOptions(TestLoaderOptions, total=False):
     """The options of a loader for training: those of every loader, and these."""
 
     drop_last: bool
     """Whether an epoch leaves out its last samples where they fill no whole step of all ranks; True by default. With
-    False they make a short step, shared out evenly, unless they are fewer than the ranks."""
+    False they make a short step, shared out evenly, unless they are fewer than the ranks and there is no padding."""
 
     seed: int
     """Everything random is a function of this, the epoch and the position; 0 by default, below 2^64."""
@@ -173,6 +172,8 @@ def settings_of(
     on_error, max_bad_share = options.get("on_error", "raise"), options.get("max_bad_share", 0.01)
     dtype, threads = options.get("dtype", "float32"), options.get("threads")
     rank, world_size = options.get("rank", 0), options.get("world_size", 1)
+    drop_last = _switch(options, "drop_last", training)
+    pad, pin_memory = _switch(options, "pad"), _switch(options, "pin_memory")
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error must be raise or skip, got {on_error!r}")
     if not (isinstance(max_bad_share, int | float) and 0 <= max_bad_share <= 1):
@@ -182,10 +183,16 @@ def settings_of(
     if threads is not None:
         whole_number("threads", threads, MOST_THREADS)
     whole_number("batch_size", batch_size, MOST_IN_A_BATCH)
-    if not 0 <= rank < world_size:
-        raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
+    if not (is_whole(rank) and is_whole(world_size) and 0 <= rank < world_size):
+        raise InputError(f"rank must be within [0, world_size), got rank {rank!r} of {world_size!r}")
+    if pad and drop_last:
+        raise InputError("pad=True fills a short last step, which drop_last=True leaves out; pass drop_last=False, too")
+    if pin_memory and not torch.cuda.is_available():
+        logger.warning("pin_memory=True has no effect: there is no CUDA device to copy to")
+        pin_memory = False
     order = order_named(order)
-    least = 1 if not training else batch_size * world_size if options.get("drop_last", True) else world_size
+    # In training a rank without a sample would have no loss; a test must leave nothing out.
+    least = batch_size * world_size if drop_last else world_size if training and not pad else 1
     return Settings(
         store=opened,
         statistics=opened_statistics(options.get("statistics"), opened),
@@ -193,17 +200,24 @@ def settings_of(
         seed=checked_seed(options.get("seed", 0)),
         order=order if epoch_length is None else in_epochs_of(order, epoch_length),
         least=least,
-        pad=options.get("pad", False),
+        pad=pad,
         cuda=cuda_ordinal(options.get("device", "auto")),
         threads=threads or len(os.sched_getaffinity(0)),
         rank=rank,
         world_size=world_size,
         dtype=dtype,
-        channels_last=options.get("channels_last", False),
-        pin_memory=options.get("pin_memory", False),
+        channels_last=_switch(options, "channels_last"),
+        pin_memory=pin_memory,
         on_error=on_error,
         max_bad_share=max_bad_share,
     )
+
+
+def _switch(options: Mapping[str, Any], name: str, default: bool = False) -> bool:
+    value = options.get(name, default)
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _check_names(function: Callable[..., Any], options: Mapping[str, Any], declared: type) -> None:
