@@ -25,7 +25,7 @@ from typing_extensions import Unpack
 
 from .config import LARGEST_OUTPUT, Augmentation, Crop, TestCrop
 from .errors import InputError
-from .io.bounds import whole_number
+from .io.bounds import is_whole, whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
 from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
@@ -59,8 +59,8 @@ def train_loader(
     Args:
         store: a path, an ImageStore or a Subset of one.
         batch_size: samples in a batch of each rank.
-        heatmaps: the path of a heatmap store, or any object with len and [index] -> uint8 [h, w] over the whole image;
-            windows are then centred where the map says (SDA).
+        heatmaps: the path of a heatmap store, or any object with len and [index] -> uint8 or float [h, w], an array or
+            a tensor, over the whole image; windows are then centred where the map says (SDA).
         size: the side of the output, px.
         sizes: one of these is drawn for each step in place of `size`, the same on all ranks (multi-scale training).
         augmentation: everything random about a sample; the recipe's by default.
@@ -77,7 +77,7 @@ def train_loader(
     settings = settings_of(train_loader, store, batch_size, options, training=True)
     store = settings.store
     targets = _checked_targets(targets, store)
-    if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
+    if plain_from is not None and not (is_whole(plain_from) and plain_from >= 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
     for side in (size, *sizes):
         whole_number("size", side, LARGEST_OUTPUT)
@@ -140,8 +140,8 @@ test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would colle
 def _test_planner(settings: Settings, size: int, crop: str, crop_ratio: float = CROP_RATIO) -> EvaluationPlanner:
     if crop not in get_args(TestCrop):
         raise InputError(f"crop must be centre or whole, got {crop!r}")
-    if not 0 < crop_ratio <= 1:
-        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
+    if not (isinstance(crop_ratio, int | float | np.number) and 0 < crop_ratio <= 1):
+        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio!r}")
     return EvaluationPlanner(size=size, crop_ratio=crop_ratio if crop == "centre" else None, **settings.for_planner)
 
 

@@ -31,7 +31,7 @@ from .loader.batches import Batches
 from .loader.loader import Loader
 from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
 from .plan.detection import DetectionTrainPlanner
-from .plan.order import ClassLists, lists_of, order_named
+from .plan.order import ClassLists, Order, lists_of, order_named
 from .plan.parsing import WholeImagePlanner
 from .plan.planner import Planner
 from .store.boxes import moved
@@ -89,7 +89,8 @@ def train_loader(
         per_sample=side_per == "sample",
         **settings.for_planner,
     )
-    by_class = order_named(options.get("order", "shuffle")).name not in ("shuffle", "sequential")
+    order = options.get("order", "shuffle")
+    by_class = isinstance(order, str | Order) and order_named(order).name not in ("shuffle", "sequential")
     return _loader(settings, planner, size_divisor, labels=_class_lists(store) if by_class else None)
 
 

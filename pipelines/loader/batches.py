@@ -44,7 +44,9 @@ class Batches:
             tensors["image"] = tensors["image"].contiguous(memory_format=torch.channels_last)
         indices = first_views(rows)["index"].copy()
         label = torch.from_numpy(self.settings.store.labels[indices].astype(np.int64))
-        batch: dict[str, Any] = {**tensors, "label": label, "index": torch.from_numpy(indices), "plan": rows}
+        window = torch.from_numpy(rows["window"].astype(np.int64))
+        batch: dict[str, Any] = {**tensors, "label": label, "index": torch.from_numpy(indices), "window": window}
+        batch["plan"] = rows
         if padding is not None:
             batch["padding"] = torch.from_numpy(padding)
         if self.annotations is not None:

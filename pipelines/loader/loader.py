@@ -37,14 +37,15 @@ _FIXED = {"store", "batch_size", "dataset", "sampler", "batch_sampler", *TrainLo
 class Loader:
     """An iterable of batches, one epoch for each `for`, to be used as a `torch.utils.data.DataLoader` is.
 
-    A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
-    `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
-    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside
-    `image` [B, 3, H, W]; in object detection what detection.train_loader says. Where a sample has several views,
-    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. Every rank makes the
-    same number of batches. In training they are full, unless drop_last is False; in a test each position is served
-    exactly once over all ranks, last batches may be short, and on some ranks empty where there are fewer samples than
-    ranks. With pad=True `padding`, bool [B], marks the repeats.
+    A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] and `window`
+    int64 [B, 4] (y, x, height, width in the oriented original) on the CPU, `plan` the structured rows that made
+    them; where they were asked for also `target` float32 [B, K], the soft label, and `colour` float32 [B, 3, 5],
+    still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside `image` [B, 3, H, W]; in
+    object detection what detection.train_loader says. Where a sample has several views, `image` is [B, views, 3,
+    size, size], and `window`, `plan` and `colour` have that axis too. Every rank makes the same number of batches.
+    In training they are full, unless drop_last is False; in a test each position is served exactly once over all
+    ranks, last batches may be short, and on some ranks empty where there are fewer samples than ranks. With
+    pad=True `padding`, bool [B], marks the repeats.
 
     Under pad=True every batch has `padding`, bool [B], True where a sample repeats the last one of the epoch.
 

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, get_args
@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..io.bounds import checked_seed, is_whole, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
-from ..plan.order import Order, in_epochs_of, order_named
+from ..plan.order import Order, in_epochs_of, listed, order_named, weighted
 from ..store.heatmaps import Heatmaps, HeatmapStore
 from ..store.reader import ImageStore
 from ..store.statistics import IMAGENET, Statistics
@@ -81,10 +81,14 @@ class TrainLoaderOptions(TestLoaderOptions, total=False):
     seed: int
     """Everything random is a function of this, the epoch and the position; 0 by default, below 2^64."""
 
-    order: str | Order
+    order: str | Order | Sequence[int] | np.ndarray
     """Which sample is at each position of an epoch: "shuffle" (the default), "sequential", "label_shuffle",
-    "class_aware", "class_balanced" or "repeat_factor", see plan.order, or an Order. Scene parsing has the first two,
-    as its images have no class."""
+    "class_aware", "class_balanced" or "repeat_factor", see plan.order, an Order, or indices of the store in the
+    order in which they come, the same in every epoch. Scene parsing has no order by class, as its images have none."""
+
+    weights: Sequence[float] | np.ndarray | None
+    """In place of `order`: at each position a random sample, in proportion to these, float [N], at least 0; N positions
+    an epoch."""
 
     epoch_length: int | None
     """The number of positions in an epoch; the next epoch goes on in the order where this one ended. None (the
@@ -168,7 +172,7 @@ def settings_of(
     _check_names(function, options, TrainLoaderOptions if training else TestLoaderOptions)
     require_dali()
     opened = opened_store(store)
-    order, epoch_length = options.get("order", "shuffle" if training else "sequential"), options.get("epoch_length")
+    epoch_length = options.get("epoch_length")
     on_error, max_bad_share = options.get("on_error", "raise"), options.get("max_bad_share", 0.01)
     dtype, threads = options.get("dtype", "float32"), options.get("threads")
     rank, world_size = options.get("rank", 0), options.get("world_size", 1)
@@ -190,7 +194,7 @@ def settings_of(
     if pin_memory and not torch.cuda.is_available():
         logger.warning("pin_memory=True has no effect: there is no CUDA device to copy to")
         pin_memory = False
-    order = order_named(order)
+    order = _chosen_order(options, opened, "shuffle" if training else "sequential")
     # In training a rank without a sample would have no loss; a test must leave nothing out.
     least = batch_size * world_size if drop_last else world_size if training and not pad else 1
     return Settings(
@@ -218,6 +222,21 @@ def _switch(options: Mapping[str, Any], name: str, default: bool = False) -> boo
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def _chosen_order(options: Mapping[str, Any], store: ImageStore, default: str) -> Order:
+    order, weights = options.get("order", default), options.get("weights")
+    if weights is None:
+        return order_named(order) if isinstance(order, str | Order) else listed(store.checked(order))
+    if "order" in options:
+        raise InputError("weights are an order by themselves; leave out order")
+    try:
+        values = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):  # such as a tensor on a GPU
+        raise InputError(f"weights are an array of {len(store)} numbers, got {type(weights).__name__}") from None
+    if values.shape != (len(store),):
+        raise InputError(f"weights of {list(values.shape)} do not fit the {len(store)} samples of {store.path}")
+    return weighted(values)
 
 
 def _check_names(function: Callable[..., Any], options: Mapping[str, Any], declared: type) -> None:
