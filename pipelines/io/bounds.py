@@ -1,10 +1,12 @@
-"""Checks of whole numbers that a user gives: not below 1, and no more than can be meant, so that a slip ends at once.
+"""Checks of plain values that a user gives: whole numbers, words, switches.
 
-The limit of an option is named where the option is declared, and given as `most`.
+A number is no larger than can be meant, so that a slip ends at once. The limit of an option is named where the option
+is declared, and given as `most`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -15,7 +17,7 @@ MOST = 1 << 48
 """The limit of options that give none (our choice)."""
 
 
-def is_whole(value: Any) -> TypeGuard[int | np.integer]:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Whether it is an integer, Python's or NumPy's; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
@@ -31,6 +33,20 @@ def at_most(name: str, value: Any, most: int = MOST) -> None:
     """Raise InputError for a number above `most`."""
     if value > most:
         raise InputError(f"{name} must be at most {most:,}, got {value:,}")
+
+
+def one_of(name: str, value: Any, words: Sequence[str]) -> None:
+    """Raise InputError unless `value` is one of the words."""
+    if not (isinstance(value, str) and value in words):
+        wanted = " or ".join(words) if len(words) == 2 else f"one of {', '.join(words)}"
+        raise InputError(f"{name} must be {wanted}, got {value!r}")
+
+
+def switch(name: str, value: Any) -> bool:
+    """The value; raises InputError unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def checked_seed(seed: Any) -> int:

@@ -20,7 +20,7 @@ import torch
 
 from ..config import MOST_IN_A_BATCH, MOST_THREADS
 from ..errors import InputError
-from ..io.bounds import checked_seed, is_whole, whole_number
+from ..io.bounds import checked_seed, is_whole, one_of, switch, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
 from ..plan.order import Order, in_epochs_of, listed, order_named, weighted
@@ -148,7 +148,7 @@ class Settings:
             maps = HeatmapStore(heatmaps)
             maps.check(store.whole if isinstance(store, Subset) else store)
             return SubsetMaps(maps, store.indices) if isinstance(store, Subset) else maps
-        if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
+        if heatmaps is not None and not (hasattr(heatmaps, "__len__") and np.iterable(heatmaps)):
             kind = type(heatmaps).__name__
             raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
         if heatmaps is not None and len(heatmaps) != len(store):
@@ -176,14 +176,14 @@ def settings_of(
     on_error, max_bad_share = options.get("on_error", "raise"), options.get("max_bad_share", 0.01)
     dtype, threads = options.get("dtype", "float32"), options.get("threads")
     rank, world_size = options.get("rank", 0), options.get("world_size", 1)
-    drop_last = _switch(options, "drop_last", training)
-    pad, pin_memory = _switch(options, "pad"), _switch(options, "pin_memory")
-    if on_error not in ("raise", "skip"):
-        raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    drop_last = switch("drop_last", options.get("drop_last", training))
+    pad, channels_last, pin_memory = (
+        switch(name, options.get(name, False)) for name in ("pad", "channels_last", "pin_memory")
+    )
+    one_of("on_error", on_error, ("raise", "skip"))
     if not (isinstance(max_bad_share, int | float) and 0 <= max_bad_share <= 1):
         raise InputError(f"max_bad_share must be within [0, 1], got {max_bad_share!r}")
-    if dtype not in get_args(Dtype):
-        raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
+    one_of("dtype", dtype, get_args(Dtype))
     if threads is not None:
         whole_number("threads", threads, MOST_THREADS)
     whole_number("batch_size", batch_size, MOST_IN_A_BATCH)
@@ -210,18 +210,11 @@ def settings_of(
         rank=rank,
         world_size=world_size,
         dtype=dtype,
-        channels_last=_switch(options, "channels_last"),
+        channels_last=channels_last,
         pin_memory=pin_memory,
         on_error=on_error,
         max_bad_share=max_bad_share,
     )
-
-
-def _switch(options: Mapping[str, Any], name: str, default: bool = False) -> bool:
-    value = options.get(name, default)
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
 
 
 def _chosen_order(options: Mapping[str, Any], store: ImageStore, default: str) -> Order:
@@ -269,9 +262,9 @@ def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Stati
     return statistics
 
 
-def augmentation_of(kind: type[T], augmentation: T | None) -> T:
+def augmentation_of(kind: type[T], augmentation: T | None, name: str = "augmentation") -> T:
     """The augmentation given, else the task's default; others, such as torchvision's transforms, are refused."""
     if not isinstance(augmentation, kind | None):
         got, wanted = type(augmentation).__name__, f"{kind.__name__} of sdali.pipelines"
-        raise InputError(f"augmentation must be {wanted}, got {got}; others come after the loader")
+        raise InputError(f"{name} must be {wanted}, got {got}; others come after the loader")
     return augmentation or kind()

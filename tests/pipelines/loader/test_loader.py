@@ -149,6 +149,8 @@ def test_a_loader_is_not_pickled(store) -> None:
         ({"dtype": "int8"}, "dtype must be one of float32, float16"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"heatmaps": Blobs(7)}, "there are 7 heatmaps for the 150 images"),
+        ({"sizes": 5}, "sizes must be some sides, got 5"),
+        ({"dtype": np.zeros(2)}, "dtype must be one of float32, float16"),
         ({"augmentation": [len]}, "must be Augmentation of sdali.pipelines, got list; others come after"),
         (
             {"statistics": (0.5, 0.2)},

@@ -42,7 +42,8 @@ def test_weights_are_an_order_shared_out_as_any_other(store: ImageStore) -> None
 def test_a_mask_chooses_a_subset(store: ImageStore) -> None:
     """As a list, an array or a tensor of booleans, one for each sample."""
     mask = np.arange(60) % 3 == 1
-    for form in (mask, mask.tolist(), torch.tensor(mask)):
+    forms: list = [mask, mask.tolist(), torch.tensor(mask)]
+    for form in forms:
         assert Subset(store, form).indices.tolist() == list(range(1, 60, 3))
 
 
