@@ -25,7 +25,7 @@ from typing_extensions import Unpack
 
 from .config import LARGEST_OUTPUT, Augmentation, Crop, TestCrop
 from .errors import InputError
-from .io.bounds import whole_number
+from .io.bounds import is_whole, one_of, switch, whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
 from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
@@ -59,8 +59,8 @@ def train_loader(
     Args:
         store: a path, an ImageStore or a Subset of one.
         batch_size: samples in a batch of each rank.
-        heatmaps: the path of a heatmap store, or any object with len and [index] -> uint8 [h, w] over the whole image;
-            windows are then centred where the map says (SDA).
+        heatmaps: the path of a heatmap store, or any object with len and [index] -> uint8 or float [h, w], an array or
+            a tensor, over the whole image; windows are then centred where the map says (SDA).
         size: the side of the output, px.
         sizes: one of these is drawn for each step in place of `size`, the same on all ranks (multi-scale training).
         augmentation: everything random about a sample; the recipe's by default.
@@ -77,8 +77,10 @@ def train_loader(
     settings = settings_of(train_loader, store, batch_size, options, training=True)
     store = settings.store
     targets = _checked_targets(targets, store)
-    if plain_from is not None and (not isinstance(plain_from, int) or plain_from < 0):
+    if plain_from is not None and not (is_whole(plain_from) and plain_from >= 0):
         raise InputError(f"plain_from must be an epoch, 0 or later, got {plain_from!r}")
+    if not np.iterable(sizes):
+        raise InputError(f"sizes must be some sides, got {sizes!r}")
     for side in (size, *sizes):
         whole_number("size", side, LARGEST_OUTPUT)
     planner = TrainPlanner(
@@ -123,13 +125,14 @@ def test_loader(
     settings = settings_of(test_loader, store, batch_size, options, training=False)
     whole_number("size", size, LARGEST_OUTPUT)
     whole_number("crops", crops, MOST_VIEWS)
+    switch("random_flip", random_flip)
     if settings.channels_last and crops > 1:
         raise InputError(f"channels_last is for one view of each image, not {crops}; leave it out")
     planner: Planner = _test_planner(settings, size, crop, crop_ratio)
     if crops == TEN:
         planner = TenCropPlanner(size=size, crop_ratio=crop_ratio, **settings.for_planner)
     elif crops > 1:
-        drawn = random_crop or Crop()
+        drawn = augmentation_of(Crop, random_crop, "random_crop")
         planner = RandomViewsPlanner(size=size, crop=drawn, views=crops, flip=random_flip, **settings.for_planner)
     return _loader(settings, planner, size, colour_on, views=crops)
 
@@ -138,10 +141,9 @@ test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would colle
 
 
 def _test_planner(settings: Settings, size: int, crop: str, crop_ratio: float = CROP_RATIO) -> EvaluationPlanner:
-    if crop not in get_args(TestCrop):
-        raise InputError(f"crop must be centre or whole, got {crop!r}")
-    if not 0 < crop_ratio <= 1:
-        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio}")
+    one_of("crop", crop, get_args(TestCrop))
+    if not (isinstance(crop_ratio, int | float | np.number) and 0 < crop_ratio <= 1):
+        raise InputError(f"crop_ratio must be within (0, 1], got {crop_ratio!r}")
     return EvaluationPlanner(size=size, crop_ratio=crop_ratio if crop == "centre" else None, **settings.for_planner)
 
 
@@ -156,8 +158,7 @@ def _loader(
 ) -> Loader:
     from .graph.classification import ClassificationGraph  # imports DALI, whose absence has been reported by now
 
-    if colour_on not in get_args(ColourOn):
-        raise InputError(f"colour_on must be loader or device, got {colour_on!r}")
+    one_of("colour_on", colour_on, get_args(ColourOn))
     if colour_on == "device":
         if settings.dtype not in ("float32", "uint8"):
             raise InputError(f"colour_on='device' makes uint8 images; give the dtype {settings.dtype} to apply_colour")

@@ -6,8 +6,11 @@ in each of its parts, PCA lighting of 0.1, and a flip of every second image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Literal
+
+import numpy as np
 
 from .errors import InputError
 
@@ -31,7 +34,36 @@ OpenCV expect "area"; its "triangular" is its antialiased "linear".
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guidance:
+class _Options:
+    """Options that may come from JSON: lists are taken as tuples, and dicts as the options that they hold.
+
+    So Augmentation(**json.loads(json.dumps(dataclasses.asdict(augmentation)))) equals augmentation.
+    """
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value, kind = getattr(self, option.name), option.default_factory
+            if isinstance(value, list | np.ndarray):
+                object.__setattr__(self, option.name, value := tuple(value))
+            if isinstance(value, dict) and isinstance(kind, type):
+                object.__setattr__(self, option.name, value := kind(**value))
+            if isinstance(kind, type):
+                wanted, fits = kind.__name__, isinstance(value, kind)
+            else:
+                wanted, fits = f"such as {option.default!r}", _is_like(value, option.default)
+            if not fits:
+                raise InputError(f"{option.name} of {type(self).__name__} must be {wanted}, got {value!r}")
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether a value is a number where the default is one, and a tuple of such where the default is a tuple."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_is_like(each, default[0]) for each in value)
+    return not isinstance(default, int | float) or (isinstance(value, Real) and not isinstance(value, bool))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance(_Options):
     """How windows follow a heatmap, where there is one."""
 
     gamma: float = 1.0
@@ -41,6 +73,7 @@ class Guidance:
     """Share of the windows that follow the heatmap, where there is one; the others are drawn plainly."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.gamma < float("inf"):
             raise InputError(f"crop gamma must be above 0 and finite, got {self.gamma}")
         if not 0 <= self.p_sda <= 1:
@@ -74,14 +107,14 @@ class Crop(Guidance):
     """Range of the length to which scale_jitter resizes the shorter side, px (256 to 480 for ResNets, 512 for VGG)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_range("crop area", self.area, 0, 1)
         _check_range("crop aspect", self.aspect, 0, float("inf"))
         _check_range("crop shorter_side", self.shorter_side, 0, float("inf"))
-        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Colour:
+class Colour(_Options):
     """How strongly colours are jittered; 0 switches a part off."""
 
     brightness: float = 0.4
@@ -97,6 +130,7 @@ class Colour:
     """Standard deviation of the coefficients of PCA lighting."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("brightness", "contrast", "saturation", "lighting"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
@@ -117,14 +151,14 @@ class ParsingCrop(Guidance):
     """Length of the shorter side at a factor of 1, px. None: the length that it has in the image."""
 
     def __post_init__(self) -> None:
-        _check_range("crop scale", self.scale, 0, LARGEST_SCALE)
-        if self.shorter_side is not None and self.shorter_side < 1:
-            raise InputError(f"crop shorter_side must be at least 1 px, got {self.shorter_side}")
         super().__post_init__()
+        _check_range("crop scale", self.scale, 0, LARGEST_SCALE)
+        if self.shorter_side is not None and not (_is_like(self.shorter_side, 1) and self.shorter_side >= 1):
+            raise InputError(f"crop shorter_side must be at least 1 px, got {self.shorter_side!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class IouCrop:
+class IouCrop(_Options):
     """How a crop of object detection is drawn: at random, but with enough of an object (SSD's, with its numbers)."""
 
     probability: float = 0.0
@@ -140,6 +174,7 @@ class IouCrop:
     """Range of the window's width over its height, both in pixels."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.probability <= 1:
             raise InputError(f"crop probability must be within [0, 1], got {self.probability}")
         if not self.least_ious or not all(0 <= value <= 1 for value in self.least_ious):
@@ -149,7 +184,7 @@ class IouCrop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Appearance:
+class Appearance(_Options):
     """What is random about a sample of any task, apart from its window."""
 
     colour: Colour = field(default_factory=Colour)
@@ -162,6 +197,7 @@ class Appearance:
     """Each window is resized with one of these, drawn at random."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.flip <= 1:
             raise InputError(f"flip must be within [0, 1], got {self.flip}")
         unknown = [name for name in self.interpolations if name not in INTERPOLATIONS]

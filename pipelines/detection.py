@@ -26,12 +26,12 @@ from typing_extensions import Unpack
 
 from .config import LARGEST_SIDE, DetectionAugmentation
 from .errors import InputError
-from .io.bounds import whole_number
+from .io.bounds import one_of, switch, whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
 from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
 from .plan.detection import DetectionTrainPlanner
-from .plan.order import ClassLists, lists_of, order_named
+from .plan.order import ClassLists, Order, lists_of, order_named
 from .plan.parsing import WholeImagePlanner
 from .plan.planner import Planner
 from .store.boxes import moved
@@ -79,8 +79,7 @@ def train_loader(
     settings = settings_of(train_loader, store, batch_size, options, training=True)
     store = settings.store
     _check_boxes(store)
-    if side_per not in get_args(SidePer):
-        raise InputError(f"side_per must be step or sample, got {side_per!r}")
+    one_of("side_per", side_per, get_args(SidePer))
     sides = (shorter_side,) if not np.iterable(shorter_side) else tuple(shorter_side)
     _check_sides(sides, longer_side)
     planner = DetectionTrainPlanner(
@@ -90,7 +89,8 @@ def train_loader(
         per_sample=side_per == "sample",
         **settings.for_planner,
     )
-    by_class = order_named(options.get("order", "shuffle")).name not in ("shuffle", "sequential")
+    order = options.get("order", "shuffle")
+    by_class = isinstance(order, str | Order) and order_named(order).name not in ("shuffle", "sequential")
     return _loader(settings, planner, size_divisor, labels=_class_lists(store) if by_class else None)
 
 
@@ -119,6 +119,7 @@ def test_loader(
     """
     settings = settings_of(test_loader, store, batch_size, options, training=False)
     _check_sides((shorter_side,), longer_side)
+    switch("flip", flip)
     _check_boxes(settings.store)
     planner = WholeImagePlanner(shorter_side=shorter_side, longer_side=longer_side, flip=flip, **settings.for_planner)
     return _loader(settings, planner, size_divisor)

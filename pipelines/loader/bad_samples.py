@@ -8,8 +8,6 @@ bad earlier or in the same batch. So a run that is resumed, or shared out in ano
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +15,8 @@ from ..errors import BadSampleError, InputError
 from ..plan.planner import Planner
 from ..plan.random_words import Purpose, uniforms
 from ..store.reader import ImageStore
+from .engine import Replace
+from .rank_share import StepRows
 
 logger = logging.getLogger("sdali")
 _MAX_ATTEMPTS = 100
@@ -33,22 +33,21 @@ class Replacements:
         self._store, self._planner, self._seed, self.max_bad_share = store, planner, seed, max_bad_share
         self.skipped: list[tuple[int, str]] = []
 
-    def of_epoch(self, epoch: int, step_of: Callable[[np.ndarray], int]) -> Any:
-        """The function `replace` that an engine takes for a run through an epoch; step_of: see Share.step_of."""
+    def of_epoch(self, epoch: int) -> Replace:
+        """The function `replace` that an engine takes for a run through an epoch."""
         attempts: dict[int, int] = {}
 
-        def replace(rows: np.ndarray, error: BadSampleError, bad: np.ndarray) -> np.ndarray:
+        def replace(planned: StepRows, error: BadSampleError, bad: np.ndarray) -> StepRows:
             self._note(error)
-            rows, step = rows.copy(), step_of(rows)
-            for row in bad:
-                position = int(rows["position"][row])
+            rows = planned.rows.copy()
+            for position in np.unique(rows["position"][bad]).tolist():  # padding repeats a position
                 attempts[position] = attempt = attempts.get(position, 0) + 1
                 if attempt == _MAX_ATTEMPTS:
                     raise InputError(f"{attempt} samples drawn in a row are bad in {self._store.path}; build it again")
                 u = uniforms(self._seed, epoch, Purpose.REPLACEMENT, position, 1, 1, attempt)[0, 0]
                 index = np.array([int(u * len(self._store))])
-                rows[row] = self._planner.rows(epoch, position, index, attempt, step)[0]
-            return rows
+                rows[rows["position"] == position] = self._planner.rows(epoch, position, index, attempt, planned.step)
+            return planned._replace(rows=rows)
 
         return replace
 

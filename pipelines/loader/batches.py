@@ -30,8 +30,10 @@ class Batches:
     annotations: Callable[[np.ndarray], dict[str, Any]] | None = None
     """Plan rows -> what a batch has besides pixels."""
 
-    def of(self, rows: np.ndarray, outputs: list[torch.Tensor] | None) -> dict[str, Any]:
-        """The batch of these rows; outputs: the graph's, or None where there are no rows."""
+    def of(
+        self, rows: np.ndarray, outputs: list[torch.Tensor] | None, padding: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """The batch of these rows; outputs: the graph's, or None where there are no rows; padding: bool [B]."""
         tensors = self._empty() if outputs is None else dict(zip(self.shapes, outputs, strict=True))
         if rows.ndim == 1:
             tensors = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}  # the one view of each sample
@@ -42,7 +44,11 @@ class Batches:
             tensors["image"] = tensors["image"].contiguous(memory_format=torch.channels_last)
         indices = first_views(rows)["index"].copy()
         label = torch.from_numpy(self.settings.store.labels[indices].astype(np.int64))
-        batch: dict[str, Any] = {**tensors, "label": label, "index": torch.from_numpy(indices), "plan": rows}
+        window = torch.from_numpy(rows["window"].astype(np.int64))
+        batch: dict[str, Any] = {**tensors, "label": label, "index": torch.from_numpy(indices), "window": window}
+        batch["plan"] = rows
+        if padding is not None:
+            batch["padding"] = torch.from_numpy(padding)
         if self.annotations is not None:
             batch.update(self.annotations(rows))
         if self.targets is not None:

@@ -16,10 +16,10 @@ import logging
 import operator
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..errors import InputError
+from ..io.bounds import is_whole
 from ..store.reader import ImageStore
 from .rank_share import Share
 
@@ -38,7 +38,7 @@ class Cursor:
         self._store, self.share = store, share
         self.epoch = self.position = self.moves = 0
         self._under_way = False  # an iteration has begun this epoch and has not come to its end
-        self._loaded: int | None = None  # the epoch of a state that was loaded, until a batch follows it
+        self._loaded: int | None = None  # the epoch of a state that was loaded, until a batch or epoch's end follows it
         self._check_length()
         _warn_of_ranks(share.world_size)
 
@@ -72,13 +72,14 @@ class Cursor:
 
     def set_epoch(self, epoch: int) -> None:
         """See Loader.set_epoch."""
-        if not isinstance(epoch, int | np.integer) or epoch < 0:
+        if not is_whole(epoch) or epoch < 0:
             raise InputError(f"epoch must be whole and 0 or later, got {epoch!r}")
         # Frameworks load a state and then name its epoch: that must not send the loader back to the epoch's beginning.
         if epoch != self._loaded:
             self._move(int(epoch), 0)
         elif epoch != self.epoch:  # no step of it was left, so load_state_dict has gone on to the next
             self._move(int(epoch), self.share.length)
+            self._loaded = self.epoch  # frameworks may name it twice
 
     def state_dict(self) -> dict[str, Any]:
         """See Loader.state_dict."""
@@ -125,7 +126,7 @@ class Cursor:
         if count < self.share.least:
             raise InputError(
                 f"an epoch of {self._store.path} has {count} images, fewer than the {self.share.least} of one step; "
-                "lower batch_size or lengthen the epoch"
+                "lower batch_size, lengthen the epoch, or pass drop_last=False"
             )
         if count % step < self.share.least and count % step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % step, count)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NoReturn
 
+import numpy as np
+
 from ..errors import InputError
 from .cursor import Cursor
 
@@ -23,7 +25,7 @@ class EpochSampler:
         self._cursor, self._epoch = cursor, epoch
 
     def __len__(self) -> int:
-        return sum(positions.stop - positions.start for positions in self._positions())
+        return sum(map(len, self._positions()))
 
     @property
     def num_valid_samples(self) -> int:
@@ -39,7 +41,7 @@ class EpochSampler:
         """See loader.Loader.set_epoch."""
         self._cursor.set_epoch(epoch)
 
-    def _positions(self) -> Iterator[slice]:
+    def _positions(self) -> Iterator[np.ndarray]:
         return map(self._cursor.share.positions, self._cursor.share.steps())
 
 

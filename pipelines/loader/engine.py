@@ -27,12 +27,13 @@ from ..errors import BadSampleError, InputError
 from ..images.header import fault
 from ..plan.planner import first_views
 from ..store.reader import ImageStore
+from .rank_share import StepRows
 
 if TYPE_CHECKING:  # imports DALI
     from ..graph.nodes import Graph
 
 
-Replace = Callable[[np.ndarray, BadSampleError, np.ndarray], np.ndarray]
+Replace = Callable[[StepRows, BadSampleError, np.ndarray], StepRows]
 """Rows of a batch, what is wrong, and which of the rows are bad (int64 [n]) -> rows to be used in place of them."""
 
 
@@ -45,14 +46,14 @@ class Engine:
     def __init__(self, store: ImageStore, graph: Graph, batch_size: int) -> None:
         self._store, self._graph, self._batch_size = store, graph, batch_size
         self._pipeline: Any = None
-        self._batches: Iterator[np.ndarray] = iter(())
-        self._pending: deque[tuple[np.ndarray, Any]] = deque()  # rows and their buffers, or the error of feeding them
+        self._batches: Iterator[StepRows] = iter(())
+        self._pending: deque[tuple[StepRows, Any]] = deque()  # rows and their buffers, or the error of feeding them
         self._runs = 0
         self.blocked_seconds = self._feeding_seconds = 0.0
         self._pid = os.getpid()
         _engines.add(self)
 
-    def run(self, batches: Iterator[np.ndarray], replace: Replace | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+    def run(self, batches: Iterator[StepRows], replace: Replace | None = None) -> Iterator[tuple[StepRows, Any]]:
         """For each batch of rows, in order: the rows and the DALI outputs (a tensor list each).
 
         `replace` makes other rows for a batch with a bad sample; without it BadSampleError names the sample.
@@ -68,8 +69,6 @@ class Engine:
                 if received is None:
                     return
                 yield received
-                if self._runs != this_run:
-                    raise InputError("the loader was closed, or a newer iteration has begun; this one cannot go on")
         finally:
             # A newer run has its own batches by now, which the end of this generator must not take away.
             if self._runs == this_run:
@@ -77,7 +76,7 @@ class Engine:
                 if self._pipeline is None:  # else DALI may still read the buffers, which _drain waits for
                     self._pending.clear()
 
-    def _receive(self, replace: Replace | None) -> tuple[np.ndarray, Any] | None:
+    def _receive(self, replace: Replace | None) -> tuple[StepRows, Any] | None:
         """The next batch, None at the end."""
         while True:
             begun, self._feeding_seconds = time.perf_counter(), 0.0
@@ -87,24 +86,24 @@ class Engine:
                 self._pipeline.reset()
                 if not self._pending:
                     return None
-                rows, error = self._pending[0]  # all earlier batches are out; this is the one that could not be fed
+                planned, error = self._pending[0]  # all earlier batches are out; this one could not be fed
                 bad = None
                 if isinstance(error, BadSampleError):  # all rows of the sample are bad, since it cannot be read
-                    bad = np.flatnonzero(first_views(rows)["index"] == error.index)
+                    bad = np.flatnonzero(first_views(planned.rows)["index"] == error.index)
             except RuntimeError as failure:  # DALI could not decode a sample of the batch that is due
-                rows = self._pending[0][0]
-                bad, error = self._culprit(rows, failure) or (None, failure)
+                planned = self._pending[0][0]
+                bad, error = self._culprit(planned.rows, failure) or (None, failure)
             else:
                 # run() has fed a later batch besides; that time is planning, and says nothing about DALI's pace.
                 self.blocked_seconds = time.perf_counter() - begun - self._feeding_seconds
                 # The buffers go with the row: popped any sooner, DALI would read freed memory (no_copy).
-                rows, _ = self._pending.popleft()
-                return rows, outputs
+                planned, _ = self._pending.popleft()
+                return planned, outputs
             self._pipeline = None  # after an error DALI calls it invalid; _built makes a new one
             if replace is None or bad is None or not isinstance(error, BadSampleError):
                 raise error from None
             # The old pipeline took the pending batches along, so they are fed again, or positions would be left out.
-            waiting = [replace(rows, error, bad), *(rows for rows, _ in list(self._pending)[1:])]
+            waiting = [replace(planned, error, bad), *(later for later, _ in list(self._pending)[1:])]
             self._pending.clear()
             self._batches = chain(waiting, self._batches)
 
@@ -117,14 +116,14 @@ class Engine:
         # Each run() asks again; another batch behind the bad one would be handed out in its place.
         if self._pending and isinstance(self._pending[-1][1], InputError):
             raise StopIteration
-        begun, rows = time.perf_counter(), np.zeros(0)  # no rows yet: planning may be what fails
+        begun, planned = time.perf_counter(), StepRows(0, np.zeros(0))  # no rows yet: planning may be what fails
         try:
-            rows = next(self._batches)
-            buffers = self._feed(rows)
+            planned = next(self._batches)
+            buffers = self._feed(planned.rows)
         except InputError as error:  # a record is bad, or a heatmap that the plan needs
-            self._pending.append((rows, error))
+            self._pending.append((planned, error))
             raise StopIteration from None
-        self._pending.append((rows, buffers))
+        self._pending.append((planned, buffers))
         self._feeding_seconds += time.perf_counter() - begun
         return buffers
 
@@ -201,7 +200,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop the pipeline and free its buffers; in a forked process, only forget those of the parent."""
-        self._runs += 1  # a running iteration sees that it has ended, and does not start DALI again
+        self._runs += 1  # the end of a running iteration leaves alone what comes after it
         if os.getpid() == self._pid:  # in a child DALI's threads do not exist, and run() would wait for them for ever
             self._drain()
         self._pipeline = None

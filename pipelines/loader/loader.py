@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from ..errors import InputError
 from ..plan.order import ClassLists
@@ -22,29 +23,34 @@ from .counters import READY_SECONDS, Counters, Waiting
 from .cursor import Cursor
 from .dataloader_compat import BatchSampler, EpochSampler
 from .engine import Engine
-from .rank_share import Share
+from .options import TrainLoaderOptions
+from .rank_share import Share, StepRows
 
 if TYPE_CHECKING:  # imports DALI
     from ..graph.nodes import Graph
 
 T = TypeVar("T")
 U = TypeVar("U")
+_FIXED = {"store", "batch_size", "dataset", "sampler", "batch_sampler", *TrainLoaderOptions.__annotations__}
 
 
 class Loader:
     """An iterable of batches, one epoch for each `for`, to be used as a `torch.utils.data.DataLoader` is.
 
-    A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] on the CPU,
-    `plan` the structured rows that made them; where they were asked for also `target` float32 [B, K], the soft label,
-    and `colour` float32 [B, 3, 5], still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside
-    `image` [B, 3, H, W]; in object detection what detection.train_loader says. Where a sample has several views,
-    `image` is [B, views, 3, size, size], and `plan` and `colour` have that axis too. Every rank makes the
-    same number of batches. In training they are full, unless drop_last is False; in a test each position is served
-    exactly once over all ranks, last batches may be short, and on some ranks empty where there are fewer samples than
-    ranks. With pad=True `padding`, bool [B], marks the repeats.
+    A batch is a dict: `image` [B, 3, size, size] on the loader's device, `label` and `index` int64 [B] and `window`
+    int64 [B, 4] (y, x, height, width in the oriented original) on the CPU, `plan` the structured rows that made
+    them; where they were asked for also `target` float32 [B, K], the soft label, and `colour` float32 [B, 3, 5],
+    still to be applied, both on the CPU; in scene parsing `mask` int64 [B, H, W] beside `image` [B, 3, H, W]; in
+    object detection what detection.train_loader says. Where a sample has several views, `image` is [B, views, 3,
+    size, size], and `window`, `plan` and `colour` have that axis too. Every rank makes the same number of batches.
+    In training they are full, unless drop_last is False; in a test each position is served exactly once over all
+    ranks, last batches may be short, and on some ranks empty where there are fewer samples than ranks. With
+    pad=True `padding`, bool [B], marks the repeats.
 
-    Attributes: `store`, `batch_size` (of one rank), `epoch` (of the next batch), `skipped` (list of (index, name)
-    replaced under on_error="skip"), and `num_workers` and `prefetch_factor`, those of a DataLoader without workers.
+    Under pad=True every batch has `padding`, bool [B], True where a sample repeats the last one of the epoch.
+
+    A `with` closes the loader at its end. There is one iteration at a time: a second one is refused until the first has
+    ended. `num_workers` and `prefetch_factor` are those of a DataLoader without workers.
     """
 
     num_workers, prefetch_factor = 0, None
@@ -57,8 +63,7 @@ class Loader:
         labels: the classes that the order goes by; by default the store's labels.
         """
         settings = batches.settings
-        store = self.store = settings.store
-        self.batch_size = settings.batch_size
+        store = settings.store
         self._settings, self._graph, self._batches = settings, graph, batches
         labels = store.labels if labels is None else labels
         self._share = Share(
@@ -77,15 +82,26 @@ class Loader:
         self._engine = Engine(store, graph, settings.batch_size)
         self._waiting = Waiting()
         self._replacements = Replacements(store, planner, settings.seed, settings.max_bad_share)
+        self._iteration: object | None = None  # the one under way
 
     def __len__(self) -> int:
         """The number of batches in an epoch, the same on every rank."""
         return len(self._cursor)
 
     @property
+    def store(self) -> ImageStore:
+        """The store, or the Subset of one."""
+        return self._settings.store
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a batch of one rank."""
+        return self._settings.batch_size
+
+    @property
     def epoch(self) -> int:
-        """The epoch under way, or the next one where none is."""
-        return self.state_dict()["epoch"]
+        """The epoch under way, until its loop has come to its end, or the next one where none is."""
+        return self._cursor.epoch
 
     @property
     def skipped(self) -> list[tuple[int, str]]:
@@ -153,8 +169,20 @@ class Loader:
         raise InputError("a loader cannot be sent to another process; make one there, and give it state_dict()")
 
     def close(self) -> None:
-        """Stop DALI and free its buffers."""
+        """Stop DALI, free its buffers and end the iteration under way; another one may follow."""
+        self._iteration = None
         self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FIXED:
+            raise InputError(f"{name} is chosen where a loader is made, and cannot be set; make another loader")
+        super().__setattr__(name, value)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The rest of the epoch, or, after a `break`, the next epoch; it begins with its first batch, not with iter().
@@ -162,48 +190,55 @@ class Loader:
         set_epoch and load_state_dict, called between two batches, move the running iteration: the inner loop ends, and
         the outer one starts again at the new position.
         """
+        if self._iteration is not None:  # one pipeline and one state cannot follow two
+            raise InputError(
+                "another iteration over this loader has not ended: end it, with its close() or the loader's, or make a "
+                "loader for each"
+            )
+        this = self._iteration = object()
+        try:
+            for batch in self._rest_of_epoch():
+                yield batch
+                if self._iteration is not this:
+                    raise InputError("the loader was closed, which has ended this iteration; begin another one")
+                self._waiting.ask()
+        finally:
+            if self._iteration is this:
+                self._iteration = None
+
+    def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
         cursor = self._cursor
         cursor.begin()
         self._waiting.begin()
         while True:
             moves = cursor.moves
-            for step, rows, outputs, ready in self._served(cursor.epoch, cursor.position):
-                cursor.advance(step + self._share.step)
-                batch = self._batches.of(rows, outputs)
-                if self._settings.pad:
-                    batch["padding"] = torch.arange(len(rows)) >= len(rows) - self._share.repeats(step)
-                yield self._counted(batch, ready=ready)
-                self._waiting.ask()
+            for planned, outputs, ready in self._served(cursor.epoch, cursor.position):
+                yield self._handed_out(planned, outputs, ready=ready)
                 if moves != cursor.moves:
                     break
             else:
-                yield from self._empty_batch()
+                if cursor.steps_left:  # the last step leaves nothing for this rank, but ranks keep in step
+                    yield self._handed_out(self._share.rows(cursor.epoch, cursor.position), None, ready=True)
             if moves == cursor.moves:
                 cursor.end_epoch()
                 return
             cursor.go_on()
 
-    def _counted(self, batch: dict[str, Any], *, ready: bool) -> dict[str, Any]:
+    def _handed_out(self, planned: StepRows, outputs: list[torch.Tensor] | None, *, ready: bool) -> dict[str, Any]:
+        """The batch of these rows, which the state is behind from now on."""
+        self._cursor.advance(planned.step + self._share.step)
+        padding = self._share.padding(planned.step) if self._settings.pad else None
+        batch = self._batches.of(planned.rows, outputs, padding)
         self._waiting.hand_out(len(batch["index"]), ready=ready)
         return batch
 
-    def _served(self, epoch: int, position: int) -> Iterator[tuple[int, np.ndarray, list[torch.Tensor], bool]]:
-        """To the end of the epoch: step, rows, what the graph made of them, and whether it was ready when asked for."""
-        share, steps = self._share, self._share.steps(position)
-        skip = self._settings.on_error == "skip"
-        replace = self._replacements.of_epoch(epoch, lambda rows: share.step_of(rows, steps)) if skip else None
-        served = self._engine.run((share.rows(epoch, step) for step in steps), replace)
-        for (rows, outputs), step in zip(served, steps, strict=True):
+    def _served(self, epoch: int, position: int) -> Iterator[tuple[StepRows, list[torch.Tensor], bool]]:
+        """To the end of the epoch: rows, what the graph made of them, and whether it was ready when asked for."""
+        replace = self._replacements.of_epoch(epoch) if self._settings.on_error == "skip" else None
+        row_batches = (self._share.rows(epoch, step) for step in self._share.steps(position))
+        for planned, outputs in self._engine.run(row_batches, replace):
             tensors = [torch.from_dlpack(output.as_tensor()) for output in outputs]
-            yield step, rows, tensors, self._engine.blocked_seconds < READY_SECONDS
-
-    def _empty_batch(self) -> Iterator[dict[str, Any]]:
-        """An empty batch where the last step of a test leaves nothing for this rank, so that ranks keep in step."""
-        cursor = self._cursor
-        if cursor.position < self._share.end:
-            rows = self._share.empty_rows(cursor.epoch)
-            cursor.advance(self._share.length)
-            yield self._counted(self._batches.of(rows, None), ready=True)
+            yield planned, tensors, self._engine.blocked_seconds < READY_SECONDS
 
 
 class Mapped(Generic[T]):
@@ -220,6 +255,18 @@ class Mapped(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return map(self.function, self.loader)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.loader.close()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("loader", "function"):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.loader, name, value)
 
     def __getitem__(self, index: object) -> NoReturn:
         self.loader.__getitem__(index)

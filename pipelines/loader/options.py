@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 
+import numpy as np
 import torch
 
 from ..config import MOST_IN_A_BATCH, MOST_THREADS
 from ..errors import InputError
-from ..io.bounds import checked_seed, whole_number
+from ..io.bounds import checked_seed, is_whole, one_of, switch, whole_number
 from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
-from ..plan.order import Order, in_epochs_of, order_named
+from ..plan.order import Order, in_epochs_of, listed, order_named, weighted
 from ..store.heatmaps import Heatmaps, HeatmapStore
 from ..store.reader import ImageStore
 from ..store.statistics import IMAGENET, Statistics
 from ..store.subset import Subset, SubsetMaps
 
 T = TypeVar("T")
+logger = logging.getLogger("sdali")
 
 Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
 """The number type of images; uint8 images are neither jittered in colour nor normalised."""
 
 
-class LoaderOptions(TypedDict, total=False):
+class TestLoaderOptions(TypedDict, total=False):
     """The options of every loader, for training and for testing."""
 
     statistics: Statistics | None
@@ -62,30 +65,30 @@ class LoaderOptions(TypedDict, total=False):
     pin_memory: bool
     """Whether tensors on the CPU lie in pinned memory, from which copies to a GPU are fast; False by default."""
 
-
-class TestLoaderOptions(LoaderOptions, total=False):
-    """The options of a loader for testing: those of every loader, and this."""
-
     pad: bool
     """Whether all ranks have equally many samples in a short last step, for metrics that gather batches; False by
-    default. Ranks with fewer repeat the last sample of the epoch, and batches have `padding`, bool [B], True for a
-    repeat. Of the ranks' batches one after another, the repeats are the end."""
+    default, and in training only with drop_last=False. Ranks with fewer repeat the last sample of the epoch, and
+    batches have `padding`, bool [B], True for a repeat. Of all ranks' batches in turn, the repeats are the end."""
 
 
-class TrainLoaderOptions(LoaderOptions, total=False):
+class TrainLoaderOptions(TestLoaderOptions, total=False):
     """The options of a loader for training: those of every loader, and these."""
 
     drop_last: bool
     """Whether an epoch leaves out its last samples where they fill no whole step of all ranks; True by default. With
-    False they make a short step, shared out evenly, unless they are fewer than the ranks."""
+    False they make a short step, shared out evenly, unless they are fewer than the ranks and there is no padding."""
 
     seed: int
     """Everything random is a function of this, the epoch and the position; 0 by default, below 2^64."""
 
-    order: str | Order
+    order: str | Order | Sequence[int] | np.ndarray
     """Which sample is at each position of an epoch: "shuffle" (the default), "sequential", "label_shuffle",
-    "class_aware", "class_balanced" or "repeat_factor", see plan.order, or an Order. Scene parsing has the first two,
-    as its images have no class."""
+    "class_aware", "class_balanced" or "repeat_factor", see plan.order, an Order, or indices of the store in the
+    order in which they come, the same in every epoch. Scene parsing has no order by class, as its images have none."""
+
+    weights: Sequence[float] | np.ndarray | None
+    """In place of `order`: at each position a random sample, in proportion to these, float [N], at least 0; N positions
+    an epoch."""
 
     epoch_length: int | None
     """The number of positions in an epoch; the next epoch goes on in the order where this one ended. None (the
@@ -145,7 +148,7 @@ class Settings:
             maps = HeatmapStore(heatmaps)
             maps.check(store.whole if isinstance(store, Subset) else store)
             return SubsetMaps(maps, store.indices) if isinstance(store, Subset) else maps
-        if heatmaps is not None and not (hasattr(heatmaps, "__len__") and hasattr(heatmaps, "__getitem__")):
+        if heatmaps is not None and not (hasattr(heatmaps, "__len__") and np.iterable(heatmaps)):
             kind = type(heatmaps).__name__
             raise InputError(f"heatmaps are a path, or an object with len and [index] -> uint8 [h, w]; got {kind}")
         if heatmaps is not None and len(heatmaps) != len(store):
@@ -169,23 +172,31 @@ def settings_of(
     _check_names(function, options, TrainLoaderOptions if training else TestLoaderOptions)
     require_dali()
     opened = opened_store(store)
-    order, epoch_length = options.get("order", "shuffle" if training else "sequential"), options.get("epoch_length")
+    epoch_length = options.get("epoch_length")
     on_error, max_bad_share = options.get("on_error", "raise"), options.get("max_bad_share", 0.01)
     dtype, threads = options.get("dtype", "float32"), options.get("threads")
     rank, world_size = options.get("rank", 0), options.get("world_size", 1)
-    if on_error not in ("raise", "skip"):
-        raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    drop_last = switch("drop_last", options.get("drop_last", training))
+    pad, channels_last, pin_memory = (
+        switch(name, options.get(name, False)) for name in ("pad", "channels_last", "pin_memory")
+    )
+    one_of("on_error", on_error, ("raise", "skip"))
     if not (isinstance(max_bad_share, int | float) and 0 <= max_bad_share <= 1):
         raise InputError(f"max_bad_share must be within [0, 1], got {max_bad_share!r}")
-    if dtype not in get_args(Dtype):
-        raise InputError(f"dtype must be one of {', '.join(get_args(Dtype))}, got {dtype!r}")
+    one_of("dtype", dtype, get_args(Dtype))
     if threads is not None:
         whole_number("threads", threads, MOST_THREADS)
     whole_number("batch_size", batch_size, MOST_IN_A_BATCH)
-    if not 0 <= rank < world_size:
-        raise InputError(f"rank must be within [0, world_size), got rank {rank} of {world_size}")
-    order = order_named(order)
-    least = 1 if not training else batch_size * world_size if options.get("drop_last", True) else world_size
+    if not (is_whole(rank) and is_whole(world_size) and 0 <= rank < world_size):
+        raise InputError(f"rank must be within [0, world_size), got rank {rank!r} of {world_size!r}")
+    if pad and drop_last:
+        raise InputError("pad=True fills a short last step, which drop_last=True leaves out; pass drop_last=False, too")
+    if pin_memory and not torch.cuda.is_available():
+        logger.warning("pin_memory=True has no effect: there is no CUDA device to copy to")
+        pin_memory = False
+    order = _chosen_order(options, opened, "shuffle" if training else "sequential")
+    # In training a rank without a sample would have no loss; a test must leave nothing out.
+    least = batch_size * world_size if drop_last else world_size if training and not pad else 1
     return Settings(
         store=opened,
         statistics=opened_statistics(options.get("statistics"), opened),
@@ -193,17 +204,32 @@ def settings_of(
         seed=checked_seed(options.get("seed", 0)),
         order=order if epoch_length is None else in_epochs_of(order, epoch_length),
         least=least,
-        pad=options.get("pad", False),
+        pad=pad,
         cuda=cuda_ordinal(options.get("device", "auto")),
         threads=threads or len(os.sched_getaffinity(0)),
         rank=rank,
         world_size=world_size,
         dtype=dtype,
-        channels_last=options.get("channels_last", False),
-        pin_memory=options.get("pin_memory", False),
+        channels_last=channels_last,
+        pin_memory=pin_memory,
         on_error=on_error,
         max_bad_share=max_bad_share,
     )
+
+
+def _chosen_order(options: Mapping[str, Any], store: ImageStore, default: str) -> Order:
+    order, weights = options.get("order", default), options.get("weights")
+    if weights is None:
+        return order_named(order) if isinstance(order, str | Order) else listed(store.checked(order))
+    if "order" in options:
+        raise InputError("weights are an order by themselves; leave out order")
+    try:
+        values = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):  # such as a tensor on a GPU
+        raise InputError(f"weights are an array of {len(store)} numbers, got {type(weights).__name__}") from None
+    if values.shape != (len(store),):
+        raise InputError(f"weights of {list(values.shape)} do not fit the {len(store)} samples of {store.path}")
+    return weighted(values)
 
 
 def _check_names(function: Callable[..., Any], options: Mapping[str, Any], declared: type) -> None:
@@ -236,9 +262,9 @@ def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Stati
     return statistics
 
 
-def augmentation_of(kind: type[T], augmentation: T | None) -> T:
+def augmentation_of(kind: type[T], augmentation: T | None, name: str = "augmentation") -> T:
     """The augmentation given, else the task's default; others, such as torchvision's transforms, are refused."""
     if not isinstance(augmentation, kind | None):
         got, wanted = type(augmentation).__name__, f"{kind.__name__} of sdali.pipelines"
-        raise InputError(f"augmentation must be {wanted}, got {got}; others come after the loader")
+        raise InputError(f"{name} must be {wanted}, got {got}; others come after the loader")
     return augmentation or kind()

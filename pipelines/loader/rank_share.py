@@ -2,27 +2,35 @@
 
 A step covers batch_size * world_size consecutive positions over all ranks, of which each rank has its block. The last
 step of an epoch may be short: its n samples are shared out evenly, so that rank r has n // world_size of them, and one
-more where r < n % world_size. Everything is a pure function of (seed, epoch, position), so any machine that has a copy
-of the share and of the store can make any batch.
+more where r < n % world_size. With `pad` each rank has n / world_size, rounded up, and what lies beyond the end of the
+epoch repeats its last position. Everything is a pure function of (seed, epoch, position), so any machine that has a
+copy of the share and of the store can make any batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from ..plan.order import ClassLists, Order
-from ..plan.planner import Planner, first_views
+from ..plan.planner import Planner
+
+
+class StepRows(NamedTuple):
+    """The plan rows of one rank's batch, and the step that they belong to."""
+
+    step: int
+    """The first position that the step covers over all ranks, which names it."""
+
+    rows: np.ndarray
+    """See planner.PLAN."""
 
 
 @dataclass(kw_only=True)
 class Share:
-    """What one rank serves of every epoch; it may be pickled.
-
-    A step is named by the first position that it covers over all ranks.
-    """
+    """What one rank serves of every epoch; it may be pickled. A step is named by the first position that it covers."""
 
     planner: Planner
     order: Order
@@ -36,7 +44,7 @@ class Share:
     least: int
     """The fewest samples of a step: an epoch leaves out a last step that would have fewer."""
     pad: bool
-    """In a short last step, ranks with fewer samples than others repeat the last one of the epoch."""
+    """A short last step is padded, so that all ranks have as many samples."""
     length: int
     """The number of positions in an epoch."""
     _indices_of: tuple[int, np.ndarray] | None = field(default=None, init=False, repr=False)
@@ -56,44 +64,35 @@ class Share:
 
     def steps(self, position: int = 0) -> range:
         """The steps of an epoch, from `position` on, in which this rank has a batch that is not empty."""
-        end = self.end if self.pad else min(self.end, self.length - self.rank)
-        return range(position, max(end, position), self.step)
+        steps = range(position, self.end, self.step)
+        return steps[:-1] if steps and not len(self._covered(steps[-1])) else steps
 
-    def positions(self, step: int) -> slice:
-        """The positions of this rank's batch in a step; none where there are fewer samples than ranks."""
-        left = min(self.length - step, self.step)
-        if self.pad:
-            most = -(-left // self.world_size)
-            start = min(step + self.rank * most, self.length)
-            return slice(start, min(start + most, self.length))
-        each, more = divmod(left, self.world_size)
-        start = step + self.rank * each + min(self.rank, more)
-        return slice(start, start + each + (self.rank < more))
+    def positions(self, step: int) -> np.ndarray:
+        """The positions of this rank's batch in a step, int64 [n]; those of padding repeat the last of the epoch."""
+        return np.minimum(self._covered(step), self.length - 1)
 
-    def rows(self, epoch: int, step: int) -> np.ndarray:
-        """The plan rows of this rank's batch in a step: those of `positions`, and behind them its repeats."""
-        positions, indices = self.positions(step), self.indices(epoch)
-        rows = self.planner.rows(epoch, positions.start, indices[positions], step=step)
-        if repeats := self.repeats(step):
-            last = self.planner.rows(epoch, self.length - 1, indices[self.length - 1 :], step=step)
-            rows = np.concatenate([rows, *[last] * repeats])
-        return rows
+    def padding(self, step: int) -> np.ndarray:
+        """Which samples of this rank's batch in a step are padding, bool [n]."""
+        return self._covered(step) >= self.length
 
-    def repeats(self, step: int) -> int:
-        """How many samples at the end of this rank's batch in a step are repeats."""
-        if not self.pad:
-            return 0
+    def rows(self, epoch: int, step: int) -> StepRows:
+        """The plan rows of this rank's batch in a step."""
         positions = self.positions(step)
-        return -(-min(self.length - step, self.step) // self.world_size) - (positions.stop - positions.start)
+        start, stop = (int(positions[0]), int(positions[-1]) + 1) if len(positions) else (self.length, self.length)
+        rows = self.planner.rows(epoch, start, self.indices(epoch)[start:stop], step=step)
+        return StepRows(step, rows if len(rows) == len(positions) else rows[positions - start])
 
-    def empty_rows(self, epoch: int) -> np.ndarray:
-        """The plan rows of a batch without samples."""
-        return self.planner.rows(epoch, self.length, np.zeros(0, np.int64))
-
-    def step_of(self, rows: np.ndarray, steps: Sequence[int]) -> int:
-        """Which of these steps of one epoch a batch of this rank belongs to."""
-        full = int(first_views(rows)["position"][0]) - self.rank * self.batch_size
-        return full if full in steps else steps[-1]  # only the last one may be short, and begin elsewhere
+    def _covered(self, step: int) -> np.ndarray:
+        """The positions of this rank's batch in a step, int64 [n]; those of padding lie beyond the end of the epoch."""
+        left = min(self.length - step, self.step)
+        size, more = divmod(left, self.world_size)
+        if self.pad:
+            size += more > 0
+            start = step + self.rank * size
+        else:
+            start = step + self.rank * size + min(self.rank, more)
+            size += self.rank < more
+        return np.arange(start, start + size)
 
     def indices(self, epoch: int) -> np.ndarray:
         """The index of the sample at each position of an epoch, int64 [length]."""

@@ -7,6 +7,7 @@ then works as it is described, with an image as a member of each of its classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numba
 import numpy as np
 
 from ..errors import InputError
+from ..io.bounds import whole_number
 from ..io.numba_cache import CACHE
 from .random_words import Purpose, raw_words, uniforms
 
@@ -180,13 +182,42 @@ def repeat_factor(threshold: float | None = None) -> Order:
     return Order("repeat_factor" if threshold is None else f"repeat_factor({threshold:g})", length, indices)
 
 
+def listed(indices: np.ndarray) -> Order:
+    """These indices, int64 [M], in every pass, as they come."""
+    if not len(indices):
+        raise InputError("the order lists no samples")
+    return Order(f"listed {_digest(indices)}", lambda labels: len(indices), lambda labels, seed, epoch: indices)
+
+
+def weighted(weights: np.ndarray) -> Order:
+    """At each position a random image, in proportion to its weight and independent of all other positions: int64 [N].
+
+    weights: float64 [N], at least 0, with a finite sum above 0.
+    """
+    with np.errstate(over="ignore"):
+        reached = weights.cumsum()
+    if not ((weights >= 0).all() and 0 < reached[-1] < np.inf):
+        raise InputError("weights are finite and at least 0, and one or more is above 0; these are not")
+
+    def indices(labels: Labels, seed: int, epoch: int) -> np.ndarray:
+        blocks = -(-len(weights) // 4)
+        u = uniforms(seed, epoch, Purpose.WEIGHTED_ORDER, 0, blocks, words=4).reshape(-1)[: len(weights)]
+        # Below the sum, which a product rounded up could reach; "right" passes over weights of zero.
+        return np.searchsorted(reached, np.minimum(u * reached[-1], np.nextafter(reached[-1], 0)), "right")
+
+    return Order(f"weighted {_digest(weights)}", len, indices)
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()[:16]
+
+
 def in_epochs_of(order: Order, positions: int) -> Order:
     """The same endless sequence of passes, cut into epochs of `positions`; for sets too large for a pass an epoch.
 
     An epoch may end in the middle of a pass; the next one goes on there, so nothing is left out or comes twice.
     """
-    if not isinstance(positions, int | np.integer) or positions < 1:
-        raise InputError(f"epoch_length must be at least 1 and whole, got {positions!r}")
+    whole_number("epoch_length", positions)
 
     def indices(labels: Labels, seed: int, epoch: int) -> np.ndarray:
         whole, parts, position, stop = order.length(labels), [], epoch * positions, (epoch + 1) * positions

@@ -9,15 +9,15 @@ import numpy as np
 from ..config import ParsingAugmentation
 from ..store.heatmaps import Heatmaps
 from .crops import scaled as crop_scaled
-from .planner import PLAN, Planner, draw_appearance, fill_plain, fill_windows
+from .planner import FIELDS, Planner, draw_appearance, fill_plain, fill_windows, row_dtype
 from .random_words import Draws, Purpose
 
-_FIELDS = {name: PLAN[name] for name in PLAN.names or ()}
-PARSING_PLAN = np.dtype(
-    [
-        *{**_FIELDS, "size": (np.int32, (2,))}.items(),  # height and width of the output
-        ("placed", np.int32, (4,)),  # y, x, height, width in the output: what the window fills; the rest is padding
-    ]
+PARSING_PLAN = row_dtype(
+    {
+        **FIELDS,
+        "size": (np.int32, (2,)),  # height and width of the output
+        "placed": (np.int32, (4,)),  # y, x, height, width in the output: what the window fills; the rest is padding
+    }
 )
 """A row of planner.PLAN with two numbers in `size`, and with `placed`; a flip mirrors the window within it."""
 

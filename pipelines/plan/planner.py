@@ -8,7 +8,7 @@ planners of all tasks share.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,20 +21,32 @@ from .crops import guided as crop_guided
 from .crops import random as crop_random
 from .random_words import Draws, Purpose
 
-PLAN = np.dtype(
-    [
-        ("position", np.int64),  # in the epoch
-        ("index", np.int64),  # of the sample in the store
-        ("window", np.int32, (4,)),  # y, x, height, width in the oriented original
-        ("size", np.int32),  # side of the output, pixels
-        ("flip", np.bool_),  # left-right, after the resize
-        ("interpolation", np.int32),  # number in config.INTERPOLATIONS
-        ("guided", np.bool_),  # the window follows a heatmap
-        ("factors", np.float32, (3,)),  # brightness, contrast, saturation
-        ("lighting", np.float32, (3,)),  # coefficients of the RGB eigenvectors
-        ("colour", np.float32, (3, 5)),  # the matrix of these factors, lighting and normalisation: see colour.matrices
-    ]
-)
+FIELDS: dict[str, Any] = {
+    "position": np.int64,  # in the epoch
+    "index": np.int64,  # of the sample in the store
+    "window": (np.int32, (4,)),  # y, x, height, width in the oriented original
+    "size": np.int32,  # side of the output, pixels
+    "interpolation": np.int32,  # number in config.INTERPOLATIONS
+    "factors": (np.float32, (3,)),  # brightness, contrast, saturation
+    "lighting": (np.float32, (3,)),  # coefficients of the RGB eigenvectors
+    "colour": (np.float32, (3, 5)),  # the matrix of these factors, lighting and normalisation: see colour.matrices
+}
+FLAGS = {
+    "flip": np.bool_,  # left-right, after the resize
+    "guided": np.bool_,  # the window follows a heatmap
+}
+
+
+def row_dtype(fields: dict[str, Any]) -> np.dtype:
+    """The dtype of plan rows with these fields and FLAGS, in whole words, so that torch takes each field as it is.
+
+    What fills the last word is a field, too: NumPy copies no bytes between fields, and rows are compared by bytes.
+    """
+    listed = [*fields.items(), *FLAGS.items()]
+    return np.dtype([*listed, ("unused", f"V{-np.dtype(listed).itemsize % 8}")])
+
+
+PLAN = row_dtype(FIELDS)
 
 _APPEARANCE_WORDS = 2 + colour.WORDS  # flip, interpolation, colour
 
@@ -108,7 +120,7 @@ def fill_windows(
         if isinstance(heatmaps, HeatmapStore):
             maps = heatmaps.cells(indices)
         else:
-            maps = crop_guided.cells_of([heatmaps[index] for index in indices.tolist()])
+            maps = crop_guided.cells_of(heatmaps, indices)
         centres, positive = crop_guided.draw_centres(maps, sizes, u[:, 1:], crop.gamma)
         rows["guided"] = positive & (u[:, 0] < crop.p_sda)
         corners = np.where(rows["guided"][:, None], crop_random.around(sizes, windows, centres), corners)

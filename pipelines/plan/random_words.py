@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     REPEATED_ORDER = 6
     SIZE = 7
     VIEWS = 8
+    WEIGHTED_ORDER = 9
 
 
 def raw_words(

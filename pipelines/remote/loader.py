@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..config import MOST_THREADS
@@ -21,6 +20,7 @@ from ..errors import InputError
 from ..io.bounds import whole_number
 from ..loader.counters import Waiting
 from ..loader.loader import Loader
+from ..loader.rank_share import StepRows
 from .cluster import MOST_ACTORS, actors_of, batches, check_room, join, require_ray, start_actors
 from .worker import RemoteBatch, Step, spec_of
 
@@ -66,10 +66,11 @@ class RemoteLoader(Loader):
 
     def close(self) -> None:
         """Stop the workers, except those of a pool; Ray goes on."""
+        self._iteration = None
         self._stream, self._due = iter(()), None
         self._actors = []  # Ray ends an actor with its last handle
 
-    def _served(self, epoch: int, position: int) -> Iterator[tuple[int, np.ndarray, list[torch.Tensor], bool]]:
+    def _served(self, epoch: int, position: int) -> Iterator[tuple[StepRows, list[torch.Tensor], bool]]:
         steps = self._share.steps(position)
         if steps and self._due != (epoch, position):
             if not self._actors:
@@ -83,11 +84,11 @@ class RemoteLoader(Loader):
             except BaseException:
                 self.close()
                 raise
-            assert self._share.step_of(batch.rows, steps) == step
+            assert batch.planned.step == step
             self._replacements.merge(batch.skipped)
             self._due = (epoch, step + steps.step) if step != steps[-1] else (epoch + 1, 0)
             # Copied, as Ray's memory is read-only and scarce.
-            yield step, batch.rows, [torch.from_numpy(array.copy()) for array in batch.arrays], ready
+            yield batch.planned, [torch.from_numpy(array.copy()) for array in batch.arrays], ready
 
 
 def _endless(epoch: int, rest: range, whole: range) -> Iterator[Step]:

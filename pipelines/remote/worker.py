@@ -15,7 +15,6 @@ import platform
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +25,7 @@ import numpy as np
 from ..errors import InputError
 from ..loader.bad_samples import Replacements
 from ..loader.engine import Engine
-from ..loader.rank_share import Share
+from ..loader.rank_share import Share, StepRows
 from ..store.reader import ImageStore
 from ..store.subset import Subset
 
@@ -39,8 +38,8 @@ Step = tuple[int, int]
 class RemoteBatch(NamedTuple):
     """A batch as it is sent from a worker to the trainer."""
 
-    rows: np.ndarray
-    """Its plan rows, see planner.PLAN."""
+    planned: StepRows
+    """Its plan rows."""
 
     arrays: list[np.ndarray]
     """What the graph made of them."""
@@ -126,13 +125,11 @@ class Worker:
         share.rank = rank
         try:
             for epoch, group in groupby(steps, key=lambda step: step[0]):
-                replace, own = None, [step for _, step in group]
-                if replacements is not None:
-                    replace = replacements.of_epoch(epoch, partial(share.step_of, steps=own))
+                replace = None if replacements is None else replacements.of_epoch(epoch)
                 # Planned one by one, as they are fed, so that an error of planning comes after the batches before it.
-                for rows, outputs in self._engine.run((share.rows(epoch, step) for step in own), replace):
+                for planned, outputs in self._engine.run((share.rows(*step) for step in group), replace):
                     arrays = [np.asarray(output.as_tensor()) for output in outputs]
-                    yield RemoteBatch(rows, arrays, [] if replacements is None else list(replacements.skipped))
+                    yield RemoteBatch(planned, arrays, [] if replacements is None else list(replacements.skipped))
         except InputError as error:
             yield error
 

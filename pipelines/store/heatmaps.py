@@ -45,7 +45,10 @@ class Heatmaps(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        """uint8 [h, w], any h and w, over the whole (EXIF-oriented) image of that index in the store."""
+        """uint8 [h, w], any h and w, over the whole (EXIF-oriented) image of that index in the store.
+
+        A user's own may be float of any scale, made uint8 by `quantise`, and a torch tensor.
+        """
         ...
 
 

@@ -198,12 +198,24 @@ class ImageStore:
         return BadSampleError(reason, index=index, name=self.names[index], store=self.path)
 
     def checked(self, indices: Iterable[int]) -> np.ndarray:
-        """The indices as int64 [n]; InputError unless all of them are integers and within the store."""
-        wanted = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices))
+        """The indices as int64 [n], or those where a boolean mask with a value for each sample is True.
+
+        Raises InputError unless all of them are integers and within the store.
+        """
+        try:
+            wanted = np.asarray(indices if hasattr(indices, "__array__") else list(indices))
+        except (TypeError, ValueError):  # not iterable, ragged, or a tensor on a GPU
+            kind = type(indices).__name__
+            raise InputError(f"indices of {self.path} are a list or array of integers, not {kind}") from None
+        if wanted.dtype == np.bool_ and wanted.shape == (len(self),):
+            return np.flatnonzero(wanted)
         if wanted.size == 0:
             return np.zeros(0, np.int64)
         if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
-            raise InputError(f"indices of {self.path} are a list of integers, not {wanted.dtype} {wanted.shape}")
+            raise InputError(
+                f"indices of {self.path} are a list of integers, not {wanted.dtype} {list(wanted.shape)}, or a mask of "
+                f"{len(self)} booleans"
+            )
         if wanted.min() < 0 or wanted.max() >= len(self):
             outside = wanted[(wanted < 0) | (wanted >= len(self))][0]
             raise InputError(f"{self.path} has no sample {outside}: its indices are 0 to {len(self) - 1}")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Subset(ImageStore):
     """An image store of `len(indices)` samples: sample i is sample `indices[i]` of the whole store.
 
-    Indices may come in any order, and repeatedly. `path`, `max_pixels`, `classes`, `ignore_index`, `digest`, `header`
-    and `statistics` are those of the whole store, and errors in reading name its indices; `identity`, which the state
-    of a loader names, differs with the indices. Raises InputError for an index outside the store, and for a `store`
-    that is no ImageStore.
+    Indices may come in any order, and repeatedly; a boolean mask [N] takes the samples where it is True. `path`,
+    `max_pixels`, `classes`, `ignore_index`, `digest`, `header` and `statistics` are those of the whole store, and
+    errors in reading name its indices; `identity`, which the state of a loader names, differs with the indices.
+    Raises InputError for an index outside the store, and for a `store` that is no ImageStore.
     """
 
     def __init__(self, store: ImageStore, indices: Sequence[int] | np.ndarray) -> None:

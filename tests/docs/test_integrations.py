@@ -75,8 +75,8 @@ WEIGHTS = {
 SEEN = """
 from sdali.pipelines.loader.batches import Batches
 make, seen = Batches.of, []
-def of(self, rows, outputs):
-    batch = make(self, rows, outputs)
+def of(self, rows, outputs, padding):
+    batch = make(self, rows, outputs, padding)
     if self.targets is None and len(rows) == 16:
         seen.extend(batch["index"].tolist())
     return batch

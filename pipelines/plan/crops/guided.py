@@ -7,29 +7,42 @@ positive value leaves the plain draw. Cells of a map cover the whole image linea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
 
 from ...errors import InputError
 from ...io.numba_cache import CACHE
-from ...store.heatmaps import Cells
+from ...store.heatmaps import Cells, Heatmaps, quantise
 
 WORDS = 4  # follow the heatmap or not, cell, y in the cell, x in the cell
 
 
-def cells_of(maps: Sequence[np.ndarray]) -> Cells:
-    """Maps uint8 [h, w], each of any size, as one batch; raises InputError for arrays that are not such maps."""
-    for values in maps:
-        if not isinstance(values, np.ndarray):
-            raise InputError(f"a heatmap is a uint8 array [h, w], got {type(values).__name__}")
-        if values.dtype != np.uint8 or values.ndim != 2 or values.size == 0:
-            raise InputError(f"a heatmap is a uint8 array [h, w], got {values.dtype} {list(values.shape)}")
+def cells_of(heatmaps: Heatmaps, indices: np.ndarray) -> Cells:
+    """The maps of these samples, each of any size, as one batch; raises InputError for what is no map."""
+    maps = [_as_map(heatmaps[index], index) for index in indices.tolist()]
     empty = np.zeros(0, np.uint8)
     shapes = np.array([values.shape for values in maps], np.int64).reshape(-1, 2)
     return Cells(np.concatenate([empty, *(values.ravel() for values in maps)]), shapes)
+
+
+def _as_map(values: Any, index: int) -> np.ndarray:
+    """A heatmap as uint8 [h, w]: one of float values, or a torch tensor, as `sdali cams --maps` takes it."""
+    if hasattr(values, "detach"):  # a tensor: planning needs no torch
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    if not isinstance(values, np.ndarray):
+        raise InputError(f"a heatmap is uint8 or float [h, w], that of sample {index} is a {type(values).__name__}")
+    if not (values.dtype == np.uint8 or values.dtype.kind == "f") or values.ndim != 2 or values.size == 0:
+        form = f"{values.dtype} {list(values.shape)}"
+        raise InputError(f"a heatmap is uint8 or float [h, w], that of sample {index} is {form}")
+    if values.dtype == np.uint8:
+        return values
+    if not np.isfinite(values).all():
+        raise InputError(f"the heatmap of sample {index} has values that are not finite")
+    return quantise(values)
 
 
 def draw_centres(maps: Cells, image_sizes: np.ndarray, u: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:

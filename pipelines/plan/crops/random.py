@@ -38,10 +38,12 @@ def corners(
 
     windows: height and width of each. Fallback windows lie in the middle.
     """
-    u = np.where(fallback[:, None], 0.5, u[:, _Y : _X + 1])
-    if crop.offset == "clamped":
-        return around(image_sizes, windows, u * image_sizes)
-    return np.floor(u * (image_sizes - windows + 1)).astype(np.int64)
+    room, u = image_sizes - windows, u[:, _Y : _X + 1]
+    clamped = crop.offset == "clamped"
+    drawn = around(image_sizes, windows, u * image_sizes) if clamped else np.floor(u * (room + 1)).astype(np.int64)
+    # Half a pixel goes down in torchvision, up in fb.resnet.torch.
+    middle = (room + (crop.law == "fb")) // 2
+    return np.where(fallback[:, None], middle, drawn)
 
 
 def around(image_sizes: np.ndarray, windows: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -85,10 +87,10 @@ def _fallback(crop: Crop, sizes: np.ndarray) -> np.ndarray:
     height, width = sizes[:, 0], sizes[:, 1]
     low, high = crop.aspect
     ratio = width / height
-    tall = np.stack([rounded(width / low), width], -1)
-    wide = np.stack([height, rounded(height * high)], -1)
+    tall = np.stack([np.rint(width / low), width], -1)  # halves to even, as Python's round() there
+    wide = np.stack([height, np.rint(height * high)], -1)
     largest = np.where((ratio < low)[:, None], tall, np.where((ratio > high)[:, None], wide, sizes))
-    return np.clip(largest, 1, sizes)
+    return np.clip(largest.astype(np.int64), 1, sizes)
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

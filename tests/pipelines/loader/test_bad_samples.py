@@ -78,6 +78,18 @@ def test_a_place_is_filled_by_the_rule_alone(three_kinds: dict[str, tuple], kind
     assert indices_of(resumed) == {position: index for position, index in want.items() if position >= 20}
 
 
+def test_padding_repeats_the_replacement(tmp_path: Path) -> None:
+    """Of 60 images the last is bad; rank 6 of 7 has it and three repeats, of one position and so of one replacement."""
+    bad = make_store(tmp_path / "s.lmdb", COUNT, bad={COUNT - 1: BROKEN["text"]})
+    options = {"order": "sequential", "on_error": "skip", "drop_last": False, "heatmaps": None}
+    *_, last = make(bad, 5, rank=6, world_size=7, pad=True, **options)
+    assert last["padding"].tolist() == [False, True, True, True] and last["plan"]["position"].tolist() == [59] * 4
+    assert all(row == last["plan"][0] for row in last["plan"]) and last["plan"]["index"][0] != COUNT - 1
+    assert all(image.equal(last["image"][0]) for image in last["image"])
+    *_, alone = make(bad, 10, **options)
+    assert alone["plan"][-1] == last["plan"][0]
+
+
 def test_only_the_window_that_fails_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that is cut short, past the header check, fails by window: its sound windows are kept, whether or not
     one beside them failed.

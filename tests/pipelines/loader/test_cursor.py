@@ -9,7 +9,7 @@ import pytest
 from loading import by_position, make
 from pictures import make_store
 
-from sdali.pipelines import ImageStore, InputError
+from sdali.pipelines import ImageStore, InputError, classification
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,16 @@ def test_iter_alone_begins_no_epoch(store: ImageStore) -> None:
     assert by_position(*loader) == by_position(*make(store, 8)) and loader.epoch == 1
 
 
-@pytest.mark.parametrize("epoch", [-1, 1.0, "0", None])
+@pytest.mark.parametrize("epoch", [-1, 1.0, "0", None, True])
 def test_an_epoch_is_a_whole_number(store: ImageStore, epoch: object) -> None:
     with pytest.raises(InputError, match="epoch must be whole and 0 or later, got"):
         make(store, 8).set_epoch(epoch)  # type: ignore[arg-type]
 
 
-def test_a_training_loader_of_another_number_of_ranks_says_so(
+def test_a_loader_of_another_number_of_ranks_says_so(
     store: ImageStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where torch.distributed runs: no framework divides this loader, so equal loaders would train on equal samples."""
+    """Where torch.distributed runs: no framework divides this loader, so equal loaders would serve equal samples."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/ranks", rank=0, world_size=1)
@@ -65,7 +65,9 @@ def test_a_training_loader_of_another_number_of_ranks_says_so(
         make(store, 8)
         assert not caplog.records
         make(store, 8, rank=0, world_size=2)
+        classification.test_loader(store, batch_size=8, device="cpu", rank=1, world_size=2)
     finally:
         dist.destroy_process_group()
-    (record,) = caplog.records
-    assert "made for world_size=2, torch.distributed has 1 ranks" in record.getMessage()
+    assert len(caplog.records) == 2
+    for record in caplog.records:
+        assert "made for world_size=2, torch.distributed has 1 ranks" in record.getMessage()

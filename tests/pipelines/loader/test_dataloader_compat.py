@@ -103,3 +103,39 @@ def test_all_else_of_a_mapped_loader_is_the_loaders(store: ImageStore) -> None:
     with pytest.raises(InputError, match="cannot be sent to another process"):
         copy.deepcopy(pairs)
     pairs.close()
+
+
+@pytest.mark.parametrize("form", [lambda loader: loader, lambda loader: loader.map(lambda batch: batch)])
+def test_a_with_closes_the_loader(store: ImageStore, form) -> None:
+    """Also a mapped one; it can be used again, as after close(), but the iteration that was under way has ended."""
+    with form(make(store, 8)) as loader:
+        batches = iter(loader)
+        next(batches)
+    with pytest.raises(InputError, match="the loader was closed, which has ended this iteration"):
+        next(batches)
+    assert len(list(loader)) == len(loader)
+
+
+def test_a_second_iteration_is_refused_until_the_first_has_ended(store: ImageStore) -> None:
+    """At once, and the first goes on: two would share one pipeline and one state."""
+    loader, whole = make(store, 8), by_position(*make(store, 8))
+    first = iter(loader)
+    got = [next(first)]
+    for _ in range(2):
+        with pytest.raises(InputError, match="another iteration over this loader has not ended"):
+            next(iter(loader))
+    assert by_position(*got, *first) == whole and loader.epoch == 1
+    second = iter(loader)
+    next(second)
+    second.close()  # type: ignore[attr-defined]
+    assert next(iter(loader)) and loader.epoch == 2
+
+
+@pytest.mark.parametrize("name", ["batch_size", "sampler", "dataset", "seed", "drop_last", "store"])
+def test_what_a_loader_is_made_from_cannot_be_set(store: ImageStore, name: str) -> None:
+    """It would have no effect; other attributes are the frameworks'."""
+    for loader in (make(store, 8), make(store, 8).map(len)):
+        with pytest.raises(InputError, match=f"{name} is chosen where a loader is made"):
+            setattr(loader, name, 5)
+        setattr(loader, "note", 5)  # noqa: B010
+        assert getattr(loader, "note") == 5  # noqa: B009

@@ -52,9 +52,9 @@ def test_a_bad_heatmap_is_reported_when_its_batch_is_due(store) -> None:
     """As a bad record is: batches before it are served."""
     plan = [int(row["index"]) for batch in make(store, 10) for row in batch["plan"]]
     maps: list[np.ndarray] = [np.ones((4, 4), np.uint8) for _ in range(len(store))]
-    maps[plan[35]] = np.ones((4, 4))
+    maps[plan[35]] = np.ones((4, 4), int)
     loader, received = make(store, 10, heatmaps=maps), 0
-    with pytest.raises(InputError, match="a heatmap is a uint8 array"):
+    with pytest.raises(InputError, match=r"a heatmap is uint8 or float \[h, w\], that of sample \d+ is int64"):
         for _ in loader:
             received += 1
     assert received == 3

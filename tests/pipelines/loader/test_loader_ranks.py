@@ -74,8 +74,10 @@ def test_padding_gives_ranks_equal_counts_and_lies_at_the_end(count: int, sizes:
     """Batches of the ranks one after another, cut to the samples that a step has, are the epoch: gather_for_metrics."""
     batch_size, world_size = sizes
     ranks = loaders(count, batch_size, world_size, False, seed=1, pad=True)
-    served = []
+    named = sorted(index for loader in ranks for index in loader.sampler)
+    served, indices = [], []
     for step in zip(*ranks, strict=True):
+        indices += [int(index) for batch in step for index in batch["index"]]
         assert len({len(batch["index"]) for batch in step}) == 1 and len(step[0]["index"])
         positions = [int(row["position"]) for batch in step for row in batch["plan"]]
         padding = [bool(flag) for batch in step for flag in batch["padding"]]
@@ -83,7 +85,7 @@ def test_padding_gives_ranks_equal_counts_and_lies_at_the_end(count: int, sizes:
         assert padding == [False] * real + [True] * (len(padding) - real)
         assert all(position == count - 1 for position in positions[real:])
         served += positions[:real]
-    assert served == list(range(count))
+    assert served == list(range(count)) and sorted(indices) == named
 
 
 @given(st.integers(1, 60), SIZES)

@@ -17,10 +17,11 @@ SIZES = st.tuples(st.integers(1, 6), st.integers(1, 4))  # batch size, ranks
 
 
 def named_epochs(ranks: list[Loader], epoch: int) -> Iterator[list[tuple[int, int]]]:
-    """The usual loop of PyTorch, whose epoch the caller saves: set_epoch before each."""
+    """The usual loop of PyTorch, whose epoch the caller saves: set_epoch before each, by a framework and its user."""
     for number in range(epoch, EPOCHS):
         for loader in ranks:
             loader.set_epoch(number)
+            loader.sampler.set_epoch(number)
         yield served(ranks)
 
 

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sdali.pipelines.errors import InputError
@@ -17,12 +17,15 @@ from sdali.pipelines.plan.order import (
     in_epochs_of,
     label_shuffle,
     label_shuffle_length,
+    listed,
     lists_of,
     order_named,
     repeat_factor,
     sequential,
     shuffle,
+    weighted,
 )
+from sdali.pipelines.plan.random_words import Purpose, uniforms
 
 
 @given(st.integers(0, 3000), st.integers(0, 2**64 - 1), st.integers(0, 1000))
@@ -263,3 +266,42 @@ def test_label_shuffle_and_class_aware_hold_for_lists(classes: list[set[int]], s
         assert low <= times[image] <= sum(-(-most // len(wanted[label])) for label in own)
     turns = class_aware(lists(classes), seed, 0)
     assert len(turns) == len(classes) and all(classes[image] for image in turns.tolist())
+
+
+@given(st.integers(1, 300), st.integers(0, 2**32), st.data())
+def test_weights_draw_in_proportion(count: int, seed: int, data: st.DataObject) -> None:
+    """Each position by its own uniform, as a plain loop over the weights would; what weighs nothing never comes."""
+    weights = np.array(data.draw(st.lists(st.floats(0, 1e3), min_size=count, max_size=count)))
+    assume(weights.sum() > 0)
+    drawn = weighted(weights).indices(np.zeros(count, int), seed, 3)
+    u = uniforms(seed, 3, Purpose.WEIGHTED_ORDER, 0, -(-count // 4), 4).ravel()[:count]
+    assert len(drawn) == count and (weights[drawn] > 0).all()
+    reached = np.array([0.0, *weights.cumsum()])
+    assert (reached[drawn] <= u * reached[-1]).all() and (u * reached[-1] <= reached[drawn + 1]).all()
+
+
+def test_weights_are_met_over_many_epochs() -> None:
+    """Counts of 400 epochs of 10 lie within five standard errors of the shares; epochs differ and repeat."""
+    weights = np.arange(10.0)
+    order, labels = weighted(weights), np.zeros(10, int)
+    drawn = np.concatenate([order.indices(labels, 1, epoch) for epoch in range(400)])
+    share = weights / weights.sum()
+    assert (abs(np.bincount(drawn, minlength=10) - 4000 * share) <= 5 * np.sqrt(4000 * share)).all()
+    assert order.indices(labels, 1, 7).tolist() == drawn[70:80].tolist() != drawn[80:90].tolist()
+
+
+@pytest.mark.parametrize("weights", [[0, 0], [1, -1], [np.nan, 1], [np.inf, 1], [1e308, 1e308]])
+def test_bad_weights_are_refused(weights: list) -> None:
+    with pytest.raises(InputError, match="weights are finite and at least 0, and one or more is above 0"):
+        weighted(np.array(weights, float))
+
+
+def test_orders_of_ones_own_are_named_by_their_content() -> None:
+    """A state names its order, so that it does not go on in another one."""
+    indices = np.array([3, 3, 1])
+    assert listed(indices).indices(np.zeros(4, int), 0, 5).tolist() == [3, 3, 1]
+    assert listed(indices).length(np.zeros(4, int)) == 3
+    orders = [listed(indices), listed(indices[::-1].copy()), weighted(np.ones(3)), weighted(np.arange(3.0))]
+    assert len({order.name for order in orders}) == 4 and listed(indices.copy()).name == orders[0].name
+    with pytest.raises(InputError, match="the order lists no samples"):
+        listed(np.zeros(0, np.int64))

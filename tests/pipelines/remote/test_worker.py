@@ -26,7 +26,7 @@ def test_a_worker_makes_every_tasks_batches(tmp_path: Path, name: str) -> None:
     batches = [batch for _ in range(2) for batch in loader]
     assert len(made) == len(batches) == len(steps)
     for result, batch in zip(made, batches, strict=True):
-        assert isinstance(result, RemoteBatch) and result.rows.tobytes() == batch["plan"].tobytes()
-        image = torch.from_numpy(result.arrays[0].copy()).flatten(0, 1) if result.rows.ndim == 1 else None
+        assert isinstance(result, RemoteBatch) and result.planned.rows.tobytes() == batch["plan"].tobytes()
+        image = torch.from_numpy(result.arrays[0].copy()).flatten(0, 1) if result.planned.rows.ndim == 1 else None
         assert image is not None and torch.equal(image, batch["image"])
     worker.close()

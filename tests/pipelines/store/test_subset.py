@@ -90,7 +90,9 @@ def test_the_state_of_a_subset_is_no_other_stores(tmp_path: Path) -> None:
         ([0, 6], "has no sample 6: its indices are 0 to 5"),
         ([-1], "has no sample -1"),
         ([0.5], "indices of .* are a list of integers, not float64"),
-        ([True, False], "indices of .* are a list of integers, not bool"),
+        ([True, False], r"indices of .* are a list of integers, not bool \[2\], or a mask of 6 booleans"),
+        (5, "indices of .* are a list or array of integers, not int"),
+        ([[0], [1, 2]], "indices of .* are a list or array of integers, not list"),
         ([[0]], "indices of .* are a list of integers"),
     ],
 )

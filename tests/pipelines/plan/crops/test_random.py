@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.transforms import RandomResizedCrop
 
 from sdali.pipelines.config import Crop
 from sdali.pipelines.errors import InputError
@@ -46,12 +49,25 @@ def literal_fb(height: int, width: int, u: np.ndarray, law: str) -> tuple[int, i
     if law == "fb":
         h = w = min(height, width)
     elif width / height < 3 / 4:
-        h, w = min(height, max(1, math.floor(width / (3 / 4) + 0.5))), width
+        h, w = min(height, max(1, round(width / (3 / 4)))), width
     elif width / height > 4 / 3:
-        h, w = height, min(width, max(1, math.floor(height * (4 / 3) + 0.5)))
+        h, w = height, min(width, max(1, round(height * (4 / 3))))
     else:
         h, w = height, width
-    return (height - h + 1) // 2, (width - w + 1) // 2, h, w
+    up = law == "fb"  # fb.resnet.torch's crop of the centre takes math.ceil of half the room
+    return (height - h + up) // 2, (width - w + up) // 2, h, w
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 3), st.booleans(), st.sampled_from([(3 / 4, 4 / 3), (0.4, 2.5), (2 / 3, 1.6)])
+)
+def test_the_fallback_is_torchvisions(side: int, more: int, wide: bool, aspect: tuple[float, float]) -> None:
+    """On images so narrow that no attempt fits, torchvision's own window is not random, and ours is the same."""
+    height, width = (side, 20 * side + more) if wide else (20 * side + more, side)
+    crop = Crop(law="torchvision", area=(0.9, 1.0), aspect=aspect)
+    want = RandomResizedCrop.get_params(torch.empty(3, height, width), [0.9, 1.0], list(aspect))
+    assert draw(crop, height, width, 1).tolist() == [list(want)]
+    assert draw(replace(crop, offset="clamped"), height, width, 1).tolist() == [list(want)]
 
 
 @pytest.mark.parametrize("law", ["fb", "torchvision"])
