@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import BadSampleError
-from ..images.header import fault
+from ..errors import BadSampleError, InputError
+from ..images.opencv import decode_bgr
 from ..io.parallel import ordered_map
 from ..io.progress import Track, silent, track
 from ..io.publish import write_json
@@ -48,17 +48,13 @@ def save(store: ImageStore, statistics: Statistics, *, overwrite: bool = False) 
 
 def _decoded(store: ImageStore, index: int) -> np.ndarray:
     """uint8 [H, W, 3], B, G, R, EXIF orientation applied."""
-    import cv2  # here, so that reading statistics loads no OpenCV
-
     (view,) = store.read([index])
     height, width = store.sizes[index].tolist()
-    why, image = fault(view, (height, width), store.max_pixels), None
-    if why is None:  # before which nothing takes memory for pixels
-        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (height, width):
-        reason = f"cannot be decoded to its size{f' ({why})' if why else ''}; build the store again with --verify"
-        raise BadSampleError(reason, index=index, name=store.names[index], store=store.path)
-    return np.asarray(image)
+    try:
+        return decode_bgr(view, (height, width), store.max_pixels)
+    except InputError as error:
+        reason = f"cannot be decoded to its size ({error}); build the store again with --verify"
+        raise BadSampleError(reason, index=index, name=store.names[index], store=store.path) from None
 
 
 def _moments(image: np.ndarray) -> np.ndarray:
