@@ -35,12 +35,12 @@ def measure(store: ImageStore, *, workers: int | None = None, progress: Track = 
     return _statistics(total)
 
 
-def save(store: ImageStore, statistics: Statistics, *, overwrite: bool = False) -> Path:
-    """Write the statistics beside the store, with its digest; returns the path.
+def save(store: ImageStore, statistics: Statistics, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write the statistics with the store's digest to `path`, None: beside the store; returns the path.
 
-    overwrite: whether statistics that are there already are replaced; without, InputError is raised for them.
+    overwrite: whether a file that is there already is replaced; without, InputError is raised for it.
     """
-    path = statistics_path(store.path)
+    path = Path(path or statistics_path(store.path))
     document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
     write_json(path, document, overwrite=overwrite)
     return path

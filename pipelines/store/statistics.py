@@ -17,12 +17,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..io.input_files import read_input
+
+if TYPE_CHECKING:
+    from .reader import ImageStore
 
 _FIELDS = {"mean": (3,), "std": (3,), "covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
 
@@ -103,13 +106,44 @@ def load(store_path: Path, digest: str) -> Statistics | None:
     path = statistics_path(store_path)
     again = f"run sdali stats {store_path} --overwrite"
     try:
-        document = json.loads(read_input(path))
+        document = _document(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}); {again}") from None
-    if not isinstance(document, dict) or document.get("digest") != digest:
+    if document.get("digest") != digest:
         raise InputError(f"{path} was measured on other images than {store_path} holds; {again}")
+    return _of(document, path)
+
+
+def read_statistics(path: str | Path) -> Statistics:
+    """Those in a file that `sdali stats --out` wrote, of whatever store; raises InputError for any other file."""
+    try:
+        document = _document(Path(path))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot read {path} ({reason}); sdali stats STORE --out FILE writes such files") from None
+    return _of(document, path)
+
+
+def opened_statistics(statistics: Statistics | str | Path | None, store: ImageStore) -> Statistics:
+    """Those given or in the file, else the store's own, else ImageNet's; a pair (mean, std) is refused."""
+    if statistics is None:
+        return store.statistics or IMAGENET
+    if isinstance(statistics, str | Path):
+        return read_statistics(statistics)
+    if not isinstance(statistics, Statistics):
+        kind = type(statistics).__name__
+        raise InputError(f"statistics are a Statistics, dataclasses.replace(IMAGENET, mean=..., std=...), got {kind}")
+    return statistics
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document = json.loads(read_input(path))
+    return document if isinstance(document, dict) else {}
+
+
+def _of(document: dict[str, Any], path: str | Path) -> Statistics:
     try:
         return Statistics.from_dict(document)
     except InputError as error:

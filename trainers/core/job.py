@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...pipelines.io.publish import check_apart, paths_in
 from ...pipelines.loader.loader import Loader
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.statistics import IMAGENET, Statistics
+from ...pipelines.store.statistics import Statistics, opened_statistics
 from .checks import check_same_classes
 from .config import TrainingConfig, flattened
 from .process import Process, resolve_precision
@@ -47,7 +47,7 @@ class Job(ABC, Generic[Config]):
             check_resumable(self.saved, config, self.store)
             self.statistics = Statistics.from_dict(self.saved["statistics"])
         else:
-            self.statistics = self.store.statistics or IMAGENET
+            self.statistics = opened_statistics(config.statistics, self.store)
 
     @abstractmethod
     def check_store(self, store: ImageStore) -> None:
