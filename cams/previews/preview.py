@@ -16,8 +16,9 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed, whole_number
 from ...pipelines.io.publish import write_png
 from ...pipelines.store.heatmaps import HeatmapStore
+from ...pipelines.store.measure import opened_statistics
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.statistics import Statistics, opened_statistics
+from ...pipelines.store.statistics import Statistics
 from ...pipelines.store.subset import Subset
 from .crops import crops_sheet
 from .detection import detection_sheet

@@ -40,8 +40,8 @@ def scan_fault(data: bytes | memoryview) -> str | None:
         return None
     try:
         return _Scans(data).fault()
-    except (IndexError, struct.error):  # segments that are cut off: decoders read what is before them
-        return None
+    except (IndexError, ValueError, ZeroDivisionError, struct.error):
+        return "is damaged or truncated: a segment of the JPEG is cut off or has numbers that it cannot have"
 
 
 @dataclass
@@ -79,11 +79,13 @@ class _Scans:
     def fault(self) -> str | None:
         position = 2
         while True:
-            while self.data[position] == 0xFF and self.data[position + 1] in (0xFF, 0x01, *range(0xD0, 0xD8)):
-                position += 1 if self.data[position + 1] == 0xFF else 2
+            position = _marker_from(self.bytes, position, False)
             marker = self.data[position + 1]
             if marker == 0xD9:
                 break
+            if marker == 0x01:  # no segment
+                position += 2
+                continue
             (length,) = struct.unpack_from(">H", self.data, position + 2)
             content = bytes(self.data[position + 4 : position + 2 + length])
             position += 2 + length
@@ -107,6 +109,7 @@ class _Scans:
     def _frame(self, content: bytes, *, progressive: bool) -> None:
         height, width, count = struct.unpack_from(">HHB", content, 1)
         fields = [content[6 + 3 * k : 9 + 3 * k] for k in range(count)]
+        self.components.clear()
         most_v, most_h = max(f[1] & 15 for f in fields), max(f[1] >> 4 for f in fields)
         self.progressive = progressive
         self.units = math.ceil(height / (8 * most_v)) * math.ceil(width / (8 * most_h))
@@ -121,9 +124,11 @@ class _Scans:
             row = (content[0] >> 4) * 4 + (content[0] & 3)
             counts = np.frombuffer(content[1:17], np.uint8)
             total = int(counts.sum())
-            fast, *others = self.tables
+            if total > 256:
+                raise ValueError("more symbols than there are")
+            fast, limit, offset, table = self.tables
             symbols = np.frombuffer(content[17 : 17 + total], np.uint8)
-            _fill_table(fast.reshape(8, -1)[row], *(table[row] for table in others), counts, symbols)
+            _fill_table(fast.reshape(8, -1)[row], limit[row], offset[row], table[row], counts, symbols)
             self.defined.add(row)
             content = content[17 + total :]
 
@@ -146,7 +151,9 @@ class _Scans:
         if self.progressive:
             mode = 1 + 2 * (first > 0) + (approximation >> 4 > 0)
         used = {_SEQUENTIAL_MODE: (0, 1), _DC_FIRST: (0,), _DC_AGAIN: ()}.get(mode, (1,))
-        if not {row[k] for row in rows for k in used} <= self.defined or (mode > _DC_AGAIN and not first <= last < 64):
+        if not {row[k] for row in rows for k in used} <= self.defined or (
+            mode > _DC_AGAIN and (count > 1 or not first <= last < 64)
+        ):
             return None, position
         nonzero = members[0].nonzero
         return _read(
@@ -196,7 +203,7 @@ def _long_code(buffer: int, limit: np.ndarray, offset: np.ndarray, symbols: np.n
     ahead = np.int64(buffer >> np.uint64(48))
     for length in range(_FAST_BITS + 1, 17):
         if ahead < limit[row, length]:
-            return length, np.int64(symbols[row, (offset[row, length] + (ahead >> (16 - length))) & 255])
+            return length, int(symbols[row, (offset[row, length] + (ahead >> (16 - length))) & 255])
     return 0, 0
 
 

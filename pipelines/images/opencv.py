@@ -22,7 +22,7 @@ def decode_bgr(data: bytes | memoryview, size: tuple[int, int], max_pixels: int)
     cv2 = _opencv()
     header = probe(data, max_pixels=max_pixels)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(without_remarks(data), np.uint8), flags)
+    image = cv2.imdecode(np.frombuffer(without_remarks(memoryview(data)), np.uint8), flags)
     image = None if image is None else turned(np.asarray(image), header.orientation)  # of a TIFF OpenCV has turned it
     if image is None or image.shape[:2] != size:
         raise InputError("is damaged: its pixels cannot be decoded to its size")

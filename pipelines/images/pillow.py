@@ -110,7 +110,7 @@ def _orientation(image: ImageFile) -> int:
 
     exif = Image.Exif()
     try:
-        exif.load(image.info.get("exif"))
+        exif.load(image.info.get("exif", b""))
         value = exif.get(274, 1)
     except Exception:  # parsers of garbage raise anything
         return 1

@@ -15,19 +15,18 @@ from .jpeg_png import PNG_SIGNATURE, TIFF_MARKS
 _KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"})
 
 
-def without_remarks(data: bytes | memoryview) -> bytes | memoryview:
+def without_remarks(data: memoryview) -> memoryview:
     """The same image: `data` itself unless it is a PNG with chunks that do not matter; whole, as `probe` has found."""
     if data[:8] != PNG_SIGNATURE:
         return data
-    pieces: list[bytes | memoryview] = [data[:8]]
-    view, position, kind, exif = memoryview(data), 8, b"", False
-    while kind != b"IEND" and position + 8 <= len(view):
-        length, kind = struct.unpack_from(">I4s", view, position)
+    pieces, position, kind, exif = [data[:8]], 8, b"", False
+    while kind != b"IEND" and position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
-        orients = kind == b"eXIf" and not exif and view[position + 8 : position + 12] in TIFF_MARKS
+        orients = kind == b"eXIf" and not exif and data[position + 8 : position + 12] in TIFF_MARKS
         exif |= orients
         if kind in _KEPT and (kind != b"eXIf" or orients):
-            pieces.append(view[position:end])
+            pieces.append(data[position:end])
         position = end
     kept = sum(map(len, pieces))
-    return data if kept == len(view) else b"".join(pieces)
+    return data if kept == len(data) else memoryview(b"".join(pieces))

@@ -23,8 +23,9 @@ from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
 from ..plan.order import Order, in_epochs_of, order_named
 from ..store.heatmaps import Heatmaps, HeatmapStore
+from ..store.measure import opened_statistics
 from ..store.reader import ImageStore
-from ..store.statistics import Statistics, opened_statistics
+from ..store.statistics import Statistics
 from ..store.subset import Subset, SubsetMaps
 
 T = TypeVar("T")

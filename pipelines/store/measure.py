@@ -18,7 +18,7 @@ from ..io.parallel import ordered_map
 from ..io.progress import Track, silent, track
 from ..io.publish import write_json
 from .reader import ImageStore, check_masks_of_classes
-from .statistics import Statistics, statistics_path
+from .statistics import IMAGENET, Statistics, read_statistics, statistics_path
 
 
 def measure(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> Statistics:
@@ -44,6 +44,18 @@ def save(store: ImageStore, statistics: Statistics, path: str | Path | None = No
     document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
     write_json(path, document, overwrite=overwrite)
     return path
+
+
+def opened_statistics(statistics: Statistics | str | Path | None, store: ImageStore) -> Statistics:
+    """Those given or in the file, else the store's own, else ImageNet's; a pair (mean, std) is refused."""
+    if statistics is None:
+        return store.statistics or IMAGENET
+    if isinstance(statistics, str | Path):
+        return read_statistics(statistics)
+    if not isinstance(statistics, Statistics):
+        kind = type(statistics).__name__
+        raise InputError(f"statistics are a Statistics, dataclasses.replace(IMAGENET, mean=..., std=...), got {kind}")
+    return statistics
 
 
 def _decoded(store: ImageStore, index: int) -> np.ndarray:

@@ -17,15 +17,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..io.input_files import read_input
-
-if TYPE_CHECKING:
-    from .reader import ImageStore
 
 _FIELDS = {"mean": (3,), "std": (3,), "covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
 
@@ -124,18 +121,6 @@ def read_statistics(path: str | Path) -> Statistics:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"cannot read {path} ({reason}); sdali stats STORE --out FILE writes such files") from None
     return _of(document, path)
-
-
-def opened_statistics(statistics: Statistics | str | Path | None, store: ImageStore) -> Statistics:
-    """Those given or in the file, else the store's own, else ImageNet's; a pair (mean, std) is refused."""
-    if statistics is None:
-        return store.statistics or IMAGENET
-    if isinstance(statistics, str | Path):
-        return read_statistics(statistics)
-    if not isinstance(statistics, Statistics):
-        kind = type(statistics).__name__
-        raise InputError(f"statistics are a Statistics, dataclasses.replace(IMAGENET, mean=..., std=...), got {kind}")
-    return statistics
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _pipeline(dali: Any, batch: int, threads: int) -> Any:
 
 def _outcomes(pipeline: Any, pairs: Sequence[Pair]) -> list[str | None]:
     """Runs one batch; raises RuntimeError where DALI cannot decode one of it."""
-    pipeline.feed_input("encoded", [np.frombuffer(without_remarks(image), np.uint8) for image, _ in pairs])
+    pipeline.feed_input("encoded", [np.frombuffer(without_remarks(memoryview(image)), np.uint8) for image, _ in pairs])
     pipeline.feed_input("size", [np.array(size, np.int32) for _, size in pairs])
     shapes, _ = pipeline.run()
     peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(pairs))]

@@ -54,7 +54,7 @@ def _renamed(data: bytes, names: bytes) -> bytes:
     return bytes(changed)
 
 
-def _scan_at(data: bytes) -> int:
+def scan_at(data: bytes) -> int:
     """Where the entropy-coded data of the first scan begin."""
     at = data.index(b"\xff\xda")
     return at + 2 + struct.unpack_from(">H", data, at + 2)[0]
@@ -62,7 +62,7 @@ def _scan_at(data: bytes) -> int:
 
 def half_scan(data: bytes) -> bytes:
     """The JPEG whose scan ends half-way, with an end marker: what many tools make of an interrupted download."""
-    begin = _scan_at(data)
+    begin = scan_at(data)
     middle = begin + (len(data) - begin) // 2
     while data[middle - 1] == 0xFF:
         middle -= 1

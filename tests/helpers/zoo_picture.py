@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 HEIGHT = WIDTH = 44  # no multiple of 8; square, so that loaders hand out whole pictures as they are
-PICTURE = cv2.resize(
+PICTURE: np.ndarray = cv2.resize(
     np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
 )
-GREY = PICTURE[..., 1]
+GREY = PICTURE[..., 1].astype(np.uint8)
 
 
 class Specimen(NamedTuple):

@@ -92,7 +92,7 @@ def pngs() -> dict[str, Specimen]:
         "animated": Specimen(
             save(Image.fromarray(PICTURE), "PNG", save_all=True, append_images=[Image.fromarray(255 - PICTURE)]), rgb
         ),
-        "palette_too_short": Specimen(png(3, 8).replace(*[_palette_of(256), _palette_of(100)])),
+        "palette_too_short": Specimen(png(3, 8).replace(_palette_of(256), _palette_of(100))),
     }
     return {f"png_{name}": specimen for name, specimen in files.items()}
 

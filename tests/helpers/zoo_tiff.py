@@ -90,7 +90,12 @@ def _tiled(channels: np.ndarray, photometric: int) -> Specimen:
     ]
     size = len(tiles[0])
     starts = [16 + size * k for k in range(len(tiles))]
-    tags = {"t322": (3, [side]), "t323": (3, [side]), "t324": (4, starts), "t325": (4, [size] * len(tiles))}
+    tags: dict[str, Any] = {
+        "t322": (3, [side]),
+        "t323": (3, [side]),
+        "t324": (4, starts),
+        "t325": (4, [size] * len(tiles)),
+    }
     data = tiff(b"".join(tiles), 8, channels.shape[2], photometric, **tags)
     return Specimen(data, channels if channels.shape[2] == 3 else grey(channels[..., 0]))
 
@@ -103,7 +108,7 @@ def _palette(bits: int) -> Specimen:
 
 def _typed(values: np.ndarray, sample_format: int, photometric: int = BLACK_IS_ZERO) -> bytes:
     channels = 1 if values.ndim == 2 else values.shape[2]
-    tags = {"t339": (3, [sample_format] * channels)}
+    tags: dict[str, Any] = {"t339": (3, [sample_format] * channels)}
     return tiff(values.tobytes(), values.dtype.itemsize * 8, channels, photometric, **tags)
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ...pipelines.io.publish import check_apart, paths_in
 from ...pipelines.loader.loader import Loader
+from ...pipelines.store.measure import opened_statistics
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.statistics import Statistics, opened_statistics
+from ...pipelines.store.statistics import Statistics
 from .checks import check_same_classes
 from .config import TrainingConfig, flattened
 from .process import Process, resolve_precision

@@ -75,7 +75,7 @@ def shown(name: str) -> np.ndarray:
         warnings.simplefilter("ignore")
         image, exif, orientation = Image.open(io.BytesIO(specimen.data)), Image.Exif(), 1
         with suppress(SyntaxError, OSError, struct.error):  # no sound EXIF block
-            exif.load(image.info.get("exif"))
+            exif.load(image.info.get("exif", b""))
             orientation = exif.get(274, 1)
         known = orientation in range(1, 9) and image.format != "TIFF"  # which Pillow has turned
         return turned(np.asarray(image.convert("RGB")), orientation if known else 1)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sdali.pipelines.errors import BadSampleError, InputError
-from sdali.pipelines.store.measure import measure, save
+from sdali.pipelines.store.measure import measure, opened_statistics, save
 from sdali.pipelines.store.reader import ImageStore
-from sdali.pipelines.store.statistics import IMAGENET, Statistics, load, opened_statistics
+from sdali.pipelines.store.statistics import IMAGENET, Statistics, load
 from sdali.pipelines.store.writer import StoreWriter
 
 
