@@ -53,7 +53,7 @@ def generate(
     model: nn.Module,
     model_digest: str,
     method: Method = "auto",
-    statistics: Statistics | None = None,
+    statistics: Statistics | str | Path | None = None,
     size: int = 224,
     batch_size: int = 64,
     device: str = "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,10 +52,10 @@ class Build:
     """Shrink images whose shorter side is longer than this, in pixels. None: keep the files byte for byte."""
 
     transcode: bool = False
-    """Convert images that DALI cannot decode (GIF, AVIF, ...) into JPEG."""
+    """Convert images of forms that decoders do not read alike (GIF, AVIF, 16-bit BMP, ...) into JPEG."""
 
     verify: bool = False
-    """Decode every image in full before the store is published."""
+    """Decode every image in full before the store is published, and read the data of each JPEG to the end."""
 
     max_pixels: int = MAX_PIXELS
     """Refuse images with more pixels. Loaders refuse images above the default; raise theirs with
@@ -156,22 +157,30 @@ class Stats:
     """Flags of `sdali stats`."""
 
     store: Positional[Path]
-    """An image store. The result is written beside it, to STORE.stats.json."""
+    """An image store."""
+
+    out: Path | None = None
+    """File to write. None: STORE.stats.json beside the store, where its loaders find it; of another file they are told
+    by sdali train --statistics FILE, or statistics=FILE in Python."""
 
     workers: int | None = None
     """Number of threads. None: one for each core."""
 
     overwrite: bool = False
-    """Replace statistics that exist."""
+    """Replace a file that exists."""
 
     def run(self) -> dict[str, Any]:
         from ..pipelines.store.measure import measure, save
         from ..pipelines.store.statistics import statistics_path
 
         store = ImageStore(self.store)
-        check_output(statistics_path(store.path), overwrite=self.overwrite)
+        path = self.out or statistics_path(store.path)
+        if self.out is None and not os.access(path.parent, os.W_OK):
+            elsewhere = "pass --out FILE, a file that sdali train --statistics takes"
+            raise InputError(f"cannot write {path}: nothing may be written into {path.parent}; {elsewhere}")
+        check_output(path, overwrite=self.overwrite, inputs=[store.path])
         statistics = measure(store, workers=self.workers, progress=track)
-        path = save(store, statistics, overwrite=self.overwrite)
+        save(store, statistics, path, overwrite=self.overwrite)
         names = ["red", "green", "blue"]
         rows = [[n, f"{m:.4f}", f"{s:.4f}"] for n, m, s in zip(names, statistics.mean, statistics.std, strict=True)]
         print_table(f"{self.store}, pixels on [0, 1]", ["channel", "mean", "std"], rows)

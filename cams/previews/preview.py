@@ -16,8 +16,9 @@ from ...pipelines.errors import InputError
 from ...pipelines.io.bounds import checked_seed, whole_number
 from ...pipelines.io.publish import write_png
 from ...pipelines.store.heatmaps import HeatmapStore
+from ...pipelines.store.measure import opened_statistics
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.statistics import IMAGENET, Statistics
+from ...pipelines.store.statistics import Statistics
 from ...pipelines.store.subset import Subset
 from .crops import crops_sheet
 from .detection import detection_sheet
@@ -33,7 +34,7 @@ def preview(
     seed: int = 0,
     augmentation: Augmentation | None = None,
     parsing_crop: ParsingCrop | None = None,
-    statistics: Statistics | None = None,
+    statistics: Statistics | str | Path | None = None,
     threads: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def preview(
         seed: chooses the images and keys the plan.
         augmentation: as in training; its crop is for classified images only.
         parsing_crop: how windows of scene parsing are drawn.
-        statistics: mean and deviation; None for the store's, or else ImageNet's.
+        statistics: mean and deviation, or a file of them; None for the store's, or else ImageNet's.
         overwrite: replace a file that exists.
 
     Returns:
@@ -64,7 +65,7 @@ def preview(
     """
     augmentation = augmentation or Augmentation()
     appearance = {name: getattr(augmentation, name) for name in ("colour", "flip", "interpolations")}
-    options = {"seed": checked_seed(seed), "statistics": statistics or store.statistics or IMAGENET, "threads": threads}
+    options = {"seed": checked_seed(seed), "statistics": opened_statistics(statistics, store), "threads": threads}
     of_pixels = store.ignore_index is not None
     of_objects = not of_pixels and store.has_boxes and bool((store.labels < 0).all())
     if of_pixels and augmentation.crop != Crop():

@@ -55,8 +55,8 @@ def build(
         split: share of every class that trains, in (0, 1); `seed` decides which images these are.
         workers: threads; None: one a core.
         shorter_side: shrink images whose shorter side is longer, in pixels.
-        transcode: convert images that DALI does not decode into JPEG.
-        verify: decode every image in full before anything is published.
+        transcode: convert images of forms that decoders do not read alike into JPEG.
+        verify: decode every image in full before anything is published; a JPEG whose data end early is refused.
         max_pixels: refuse images with more pixels, before they are decoded.
         skip_bad: leave out samples that cannot be used.
         strict: refuse a source of which anything is left out: files that are no images, boxes outside their image.

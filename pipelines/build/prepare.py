@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..images.header import ImageHeader, NeedsTranscoding, probe
+from ..images.jpeg_scan import scan_fault
+from ..images.opencv import decode_bgr
 from ..images.pillow import decode
 from ..sources.mask_png import decode_mask, encode_mask
 from ..sources.source import Loaded, SourceItem
@@ -67,7 +69,7 @@ class Preparation:
             size = header.height, header.width
             sample = _with_boxes_inside(Prepared(item, content, *size, source_size=size))
             if self.shorter_side:
-                sample = _shrunk(sample, self.shorter_side)
+                sample = _shrunk(sample, self.shorter_side, self.max_pixels)
             return sample._replace(crc32=zlib.crc32(sample.content.data))
         except InputError as error:
             return Refused(item, str(error))
@@ -78,10 +80,24 @@ class Preparation:
         try:
             return content, probe(content.data, max_pixels=self.max_pixels)
         except NeedsTranscoding as error:
-            if not self.transcode:
+            data = self._transcoded(content.data, str(error))
+            if not self.transcode:  # it has been tried, so that nobody is sent to an option that does not help
                 raise InputError(f"{error} (transcode=True converts it)") from None
-        data = _jpeg(decode(content.data, self.max_pixels)[:, :, ::-1])
         return content._replace(data=data), probe(data, max_pixels=self.max_pixels)
+
+    def _transcoded(self, data: bytes, form: str) -> bytes:
+        """`data` of that form as JPEG; raises InputError, with what helps instead, where that does not work."""
+        try:
+            _check_scans(data)
+            return _jpeg(decode(data, self.max_pixels)[:, :, ::-1])
+        except InputError as error:
+            raise InputError(f"{form}; transcoding does not help: it {error}") from None
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG that ends early: what is made of it would look whole to every later check."""
+    if (reason := scan_fault(data)) is not None:
+        raise InputError(reason)
 
 
 def _jpeg(image: np.ndarray) -> bytes:
@@ -126,7 +142,7 @@ def _with_boxes_inside(sample: Prepared) -> Prepared:
     return sample._replace(content=content, clipped=clipped, dropped=dropped, inverted=inverted)
 
 
-def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
+def _shrunk(sample: Prepared, shorter_side: int, max_pixels: int) -> Prepared:
     """The sample with its shorter side shrunk to `shorter_side` px, as it is where that would enlarge it.
 
     Image: decoded with its orientation, averaged over areas, JPEG; mask: nearest pixel; boxes: scaled.
@@ -138,9 +154,8 @@ def _shrunk(sample: Prepared, shorter_side: int) -> Prepared:
         return sample
     height, width = max(round(sample.height * scale), 1), max(round(sample.width * scale), 1)
     content = sample.content
-    image = cv2.imdecode(np.frombuffer(content.data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (sample.height, sample.width):
-        raise InputError("is damaged: its pixels cannot be decoded")
+    _check_scans(content.data)
+    image = decode_bgr(content.data, (sample.height, sample.width), max_pixels)
     data = _jpeg(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
     mask, boxes = content.mask, content.boxes
     if mask is not None:

@@ -1,15 +1,16 @@
 """Whether a file can go into a store, from its bytes and without decoding: format, oriented size, end marker.
 
-The same files were decoded by DALI 2.4 (`fn.decoders.image`, CPU), OpenCV and Pillow, with these results:
-- alike to the last bit: JPEG (baseline, progressive, arithmetic-coded; grey, RGB), PNG (1 to 16 bits; grey, palette,
-  with alpha, animated: first frame), WebP, BMP (1 to 32 bits, RLE), PNM (binary, maximum 255 or 65535), JPEG 2000, TIFF
-  (grey, RGB, 8 and 16 bits, compressed; first page). 16-bit values are scaled, alpha is dropped, EXIF is applied;
-- alike within one level: CMYK and YCCK JPEG, palette and YCbCr TIFF, 16-bit JPEG 2000;
-- not decoded by DALI: GIF, AVIF, HEIF, ICO, ASCII PNM, 1-bit TIFF (some), 32-bit TIFF, lossless and 12-bit JPEG, WebP
-  with EXIF after a chunk of odd length;
-- decoded, but wrongly or not alike: PNM of other maxima (not scaled), grey + alpha TIFF (multiplied by alpha), RGB +
-  alpha TIFF (OpenCV multiplies), Lab and float TIFF.
-Files of the last two groups raise NeedsTranscoding. Sizes of others agree with `fn.peek_image_shape`, with any EXIF.
+DALI serves the images of a store, OpenCV measures and shrinks them, Pillow transcodes. So a file is taken as it is
+only in a form on which the three agree: on all pixels within one level (of 255), nearly always to the last bit.
+- JPEG: Huffman or arithmetic coded, baseline, extended or progressive, 8 bits; grey, YCbCr and RGB; CMYK and YCCK with
+  an Adobe segment;
+- PNG: all colour types, depths and interlacing; animated: the first picture;
+- WebP whose EXIF block, if any, DALI finds;
+- BMP, TIFF, JPEG 2000, PNM: the lists in `forms`.
+16-bit values are scaled, alpha is dropped, orientation is that of EXIF (TIFF: of its tag); XMP's does not count, as
+DALI and OpenCV do not read it. Anything else raises NeedsTranscoding: DALI fails on it (GIF, AVIF, lossless JPEG, RLE4
+BMP), gives wrong colours (CMYK without Adobe segment, sYCC JPEG 2000, WhiteIsZero of 16 bits), or nobody has tried.
+`tests/helpers/image_zoo.py` has files of all these forms. Sizes agree with `fn.peek_image_shape`.
 """
 
 from __future__ import annotations

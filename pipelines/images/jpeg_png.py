@@ -13,16 +13,20 @@ from dataclasses import dataclass
 from ..errors import InputError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SHORT, _LONG = 3, 4  # types of TIFF fields
+TIFF_MARKS = (b"II*\0", b"MM\0*")
 _PNG_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # of each colour type
 _LOWER_CASE = ord("a")  # a PNG chunk whose name begins so is ancillary: decoders only warn of a damaged one
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # markers that are no segments
 _DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # baseline, extended, progressive, the last two arithmetic
+# Colour transforms of the Adobe segment by components. Without one, DALI takes the inks of CMYK for uninverted.
+_ADOBE_TRANSFORMS = {1: frozenset(range(256)), 3: frozenset({0, 1}), 4: frozenset({0, 2})}
 _OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # lossless, hierarchical
 
 
 class NeedsTranscoding(InputError):
-    """A whole image in a form that DALI does not decode, or decodes wrongly; Pillow may still read it."""
+    """An image in a form on which decoders differ or fail; Pillow may still read it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ def oriented(format: str, height: int, width: int, orientation: int) -> ImageHea
 def exif_orientation(tiff: bytes | memoryview) -> int:
     """Orientation in a TIFF-structured EXIF block, 1 where it states none.
 
-    Read as DALI 2.4 reads it, since sizes must agree with its decoder: whatever is not "II" is big-endian, a directory
-    must be complete, and the value is the first 16 bits of the field, whatever type the field claims.
+    Raises NeedsTranscoding for one that is stated against the standard (EXIF 2.32: a sound directory, one number of 16
+    bits): there DALI 2.4 reads the first 16 bits of any field, and takes any mark but "II" for big-endian, but no
+    directory that is cut off, while others go by the type and by what is there.
     """
     head = bytes(tiff[:4])
     order = "<" if head == b"II*\0" else ">" if head[2:] == b"\0*" and head[:2] != b"II" else None
@@ -57,10 +62,11 @@ def exif_orientation(tiff: bytes | memoryview) -> int:
         return 1
     (count,) = struct.unpack_from(order + "H", tiff, start)
     entries = tiff[start + 2 : start + 2 + 12 * count]
-    if len(entries) < 12 * count:
-        return 1
-    for tag, value in struct.iter_unpack(order + "H6xH2x", entries):
+    whole = len(entries) == 12 * count
+    for tag, kind, value in struct.iter_unpack(order + "HH4xH2x", entries[: len(entries) // 12 * 12]):
         if tag == 274:
+            if not whole or head not in TIFF_MARKS or not (kind == _SHORT or (kind == _LONG and order == "<")):
+                raise NeedsTranscoding("states its EXIF orientation against the standard, so that decoders differ")
             return value if 1 <= value <= 8 else 1
     return 1
 
@@ -68,12 +74,13 @@ def exif_orientation(tiff: bytes | memoryview) -> int:
 def jpeg_header(data: bytes | memoryview) -> ImageHeader:
     """Header of a JPEG (ITU-T T.81, annex B); the caller has seen FF D8.
 
-    The last EXIF segment counts, as in DALI. The end marker must come after the start of scan: one inside an EXIF
+    The end marker must come after the start of scan: one inside an EXIF
     thumbnail does not count. What follows the first end marker (padding, a second picture) does not matter.
     Raises InputError for a truncated or damaged file, NeedsTranscoding for a frame that libjpeg-turbo cannot decode.
     """
     size: tuple[int, int] | None = None
-    orientation, position = 1, 2
+    orientation: int | None = None  # not seen yet
+    position, components, transform = 2, 0, None
     try:
         while True:
             marker, position = _marker(data, position)
@@ -83,42 +90,56 @@ def jpeg_header(data: bytes | memoryview) -> ImageHeader:
             if marker == _START_OF_SCAN:
                 break
             if marker in _DECODED_FRAMES:
-                size = _frame_size(data, position)
+                size, components = _frame(data, position)
             elif marker in _OTHER_FRAMES:
                 raise NeedsTranscoding("is a lossless or hierarchical JPEG, which DALI does not decode")
             elif marker == 0xE1 and data[position + 2 : position + 8] == b"Exif\0\0":
-                orientation = exif_orientation(data[position + 8 : position + length])
+                orientation = _the_same(orientation, exif_orientation(data[position + 8 : position + length]))
+            elif marker == 0xEE and length >= 14 and data[position + 2 : position + 7] == b"Adobe":
+                transform = data[position + 13]
             position += length
     except (IndexError, struct.error):
         raise InputError("is truncated: the JPEG ends within its header") from None
     if size is None:
         raise InputError("is damaged: the JPEG has no frame header")
+    if (transform is not None or components == 4) and transform not in _ADOBE_TRANSFORMS[components]:
+        raise NeedsTranscoding("is a JPEG whose Adobe segment is missing or of an unknown kind, so that colours differ")
     if data[-2:] != _END_OF_IMAGE and bytes(data).find(_END_OF_IMAGE, position) < 0:
         raise InputError("is truncated: the JPEG has no end marker")
-    return oriented("JPEG", *size, orientation)
+    return oriented("JPEG", *size, orientation or 1)
+
+
+def _the_same(before: int | None, now: int) -> int:
+    """The orientation, unless an EXIF segment before had another: DALI 2.4 then gives pixels of no orientation."""
+    if before is not None and before != now:
+        raise NeedsTranscoding("has two EXIF blocks of different orientations, which decoders do not read alike")
+    return now
 
 
 def _marker(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """The marker at `position`, after fill bytes, and where its segment begins."""
     if data[position] != 0xFF:
-        raise InputError("is damaged: the JPEG has something else where a marker should be")
+        raise NeedsTranscoding("has something else where a marker of a JPEG should be, which DALI does not decode")
     while data[position] == 0xFF:
         position += 1
     return data[position], position + 1
 
 
-def _frame_size(data: bytes | memoryview, position: int) -> tuple[int, int]:
+def _frame(data: bytes | memoryview, position: int) -> tuple[tuple[int, int], int]:
+    """Height and width, and the number of components."""
     bits, height, width, components = struct.unpack_from(">BHHB", data, position + 2)
     if bits != 8:
         raise NeedsTranscoding(f"is a JPEG of {bits} bits, which DALI does not decode")
     if not height or not width or components not in (1, 3, 4):
         raise InputError(f"is damaged: the JPEG claims {height} x {width} px with {components} components")
-    return height, width
+    return (height, width), components
 
 
 def png_header(data: bytes) -> ImageHeader:
     """Header of a PNG (RFC 2083); EXIF counts only in an eXIf chunk, before or after the pixels, as in DALI."""
-    orientation, position, kind = 1, 8, b""
+    orientation, position, kind = None, 8, b""
+    if data[12:16] == b"CgBI":
+        raise InputError("is a PNG in the form of iOS programs, which no decoder here reads: convert it")
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise InputError("is truncated: the PNG ends within its header")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
@@ -133,9 +154,16 @@ def png_header(data: bytes) -> ImageHeader:
         if kind[0] < _LOWER_CASE and zlib.crc32(checked) != expected:
             raise InputError(f"is damaged: the CRC of the PNG's {kind.decode('latin-1')} chunk is wrong")
         if kind == b"eXIf":
-            orientation = exif_orientation(data[position + 8 : end])
+            orientation = _the_same(orientation, _png_orientation(data[position + 8 : end]))
         position = end + 4
-    return oriented("PNG", height, width, orientation)
+    return oriented("PNG", height, width, orientation or 1)
+
+
+def _png_orientation(exif: bytes) -> int:
+    """That of an eXIf chunk; where it begins as in a JPEG, Pillow reads it and DALI does not."""
+    if exif.startswith(b"Exif\0\0") and exif_orientation(exif[6:]) != 1:
+        raise NeedsTranscoding("states its EXIF orientation against the standard, so that decoders differ")
+    return exif_orientation(exif)
 
 
 def png_size(data: bytes | memoryview) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""All formats but JPEG and PNG: headers through Pillow, and the decoding that transcoding needs.
+"""All formats but JPEG and PNG: headers through Pillow; and the decoding that transcoding needs.
 
 Pillow's classes are called directly, because `Image.open` warns or raises at a global limit of pixels, where the limit
 here is the caller's. Other warnings are muted under a lock, because Python's warning filters are not per thread.
@@ -7,17 +7,17 @@ here is the caller's. Other warnings are muted under a lock, because Python's wa
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, exif_orientation, oriented
+from .forms import CHECKS, jpeg2000_components
+from .jpeg_png import PNG_SIGNATURE, ImageHeader, NeedsTranscoding, oriented
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -31,13 +31,16 @@ _SIGNATURES = {
     b"\0\0\1\0": "ICO",
     b"\xff\xd8": "JPEG",
     PNG_SIGNATURE: "PNG",
+    # Not taken, and named, so that nobody looks for damage.
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"P7\n": "PAM",
+    **{b"P" + letter + b"\n": "PFM" for letter in (b"F", b"f")},
+    b"8BPS": "PSD",
+    b"v/1\x01": "EXR",
+    b"#?RADIANCE": "HDR",
+    b"qoif": "QOI",
 }
-# TIFFs that DALI, OpenCV and Pillow decode alike, within one level; of others one of the three differs or fails.
-_TIFF_MODES = frozenset({"L", "RGB", "P", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"})
-_OFFSETS_AND_COUNTS = ((273, 279), (324, 325))  # TIFF tags of strips, of tiles
-# Bits of a pixel by what Pillow's decoder is given, for PNMs in binary of maximum 255 or 65535, which DALI scales.
-_PNM_BITS = {"1;I": 1, "L": 8, "RGB": 24, "I;16B": 16, ("RGB", 65535): 48}
-
 _muting = threading.Lock()
 
 
@@ -59,33 +62,78 @@ def pillow_header(data: bytes) -> ImageHeader:
     Raises InputError for what is damaged or cut off, NeedsTranscoding for other formats and unsupported variants.
     """
     name = sniff(data)
-    if name not in _CHECKS:
-        raise NeedsTranscoding(f"is a picture in the format {name}, which DALI does not decode")
     with _opened(data, name) as image:
+        if name not in CHECKS:
+            raise NeedsTranscoding(f"is a picture in the format {name}, which DALI does not decode")
         # Of TIFFs Pillow has transposed the size already; of the others only WebP has an orientation.
-        return oriented("PNM" if name == "PPM" else name, image.height, image.width, _CHECKS[name](image, data) or 1)
+        return oriented("PNM" if name == "PPM" else name, image.height, image.width, CHECKS[name](image, data) or 1)
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray:
-    """uint8 [H, W, 3] RGB of whatever Pillow reads: oriented, alpha dropped, first frame.
+    """uint8 [H, W, 3] RGB of whatever Pillow reads: oriented by EXIF (XMP does not count), alpha dropped, first frame.
 
     One at a time in a process, because of the muted warnings. Raises InputError for what is damaged, has more pixels
-    than `max_pixels`, or has 32-bit samples, whose range only their owner knows.
+    than `max_pixels`, has samples whose range only their owner knows, or comes out of Pillow in wrong colours.
     """
-    from PIL import ImageOps
-
     name = sniff(data)
     with _opened(data, name) as image:
         if image.width * image.height > max_pixels:
             raise InputError(
                 f"has {image.width * image.height:,} pixels, more than the {max_pixels:,} allowed (max_pixels)"
             )
-        if image.mode in ("F", "I"):
-            raise InputError("has 32-bit samples; convert it to 8 or 16 bits, with a scale of your choice")
+        _check_range(image, name, data)
         try:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return turned(_rgb(image), 1 if name == "TIFF" else _orientation(image))  # a TIFF Pillow has turned already
         except Exception as error:  # plugins raise whatever their parsers run into
             raise InputError(f"is damaged: it cannot be decoded ({error})") from None
+
+
+def _check_range(image: ImageFile, name: str, data: bytes) -> None:
+    """Refuse what has no known range of values, and what Pillow is known to decode wrongly."""
+    if image.mode == "F" or (image.mode == "I" and name != "PPM"):
+        kind = "floating-point numbers" if image.mode == "F" else "samples of 32 bits, or signed ones"
+        raise InputError(f"has {kind}, of no known range: convert it to 8 or 16 bits, with a scale of your choice")
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(284) == 2 and 16 in tags.get(258, ()):
+        raise InputError("is a TIFF of 16 bits in separate planes, which Pillow misreads: convert it to PNG")
+    if 2 in tags.get(339, ()):
+        raise InputError("is a TIFF of signed samples, of no known range: convert it to unsigned ones")
+    if name == "JPEG2000":  # Pillow's rounding wraps white to black in colour of more than 8 bits
+        bits, _ = jpeg2000_components(data)
+        if len(bits) > 2 and max(map(abs, bits)) > 8:
+            raise InputError("is a JPEG 2000 in colour of more than 8 bits, which Pillow misreads: convert it to PNG")
+
+
+def _orientation(image: ImageFile) -> int:
+    """That of its EXIF block as the standard reads it; Pillow's own `getexif` would fall back on XMP."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        value = exif.get(274, 1)
+    except Exception:  # parsers of garbage raise anything
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _rgb(image: ImageFile) -> np.ndarray:
+    """uint8 [H, W, 3]; 16 bits are scaled, where Pillow's own conversion would clip them."""
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGB"))
+    grey = np.round(np.asarray(image).astype(np.float64) / 257)
+    if getattr(image, "tag_v2", {}).get(262) == 0:  # WhiteIsZero, which Pillow inverts in 8 bits only
+        grey = 255 - grey
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """[H, W, C] as stored -> upright, by its EXIF orientation (1 to 8)."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return np.ascontiguousarray(pixels[rows, columns])
 
 
 @contextmanager
@@ -97,62 +145,14 @@ def _opened(data: bytes, name: str) -> Iterator[ImageFile]:
         warnings.simplefilter("ignore")
         Image.init()
         if name not in Image.OPEN:
-            raise InputError(f"is a picture in the format {name}, which neither DALI nor Pillow reads: convert it")
+            raise InputError(
+                f"is a picture in the format {name}, which neither DALI nor Pillow reads: convert it to JPEG or PNG"
+            )
         try:
             image = Image.OPEN[name][0](io.BytesIO(data), "")
         except Exception as error:  # plugins raise whatever their parsers run into
-            raise InputError(f"is damaged or truncated: its {name} header cannot be read ({error})") from None
+            raise InputError(
+                f"is damaged, truncated or a {name} that Pillow does not read ({error}): convert it to JPEG or PNG"
+            ) from None
         with image:
             yield image
-
-
-def _check_complete(name: str, whole: bool) -> None:
-    if not whole:
-        raise InputError(f"is truncated: the {name} ends before its pixels do")
-
-
-def _bmp(image: ImageFile, data: bytes) -> None:
-    tile: Any = image.tile[0]  # decoder, extents, offset, (mode, bytes of a row, direction)
-    _check_complete("BMP", tile[0] != "raw" or tile[2] + image.height * tile[3][1] <= len(data))
-
-
-def _jpeg2000(image: ImageFile, data: bytes) -> None:
-    # The last marker that ends a codestream has to come after the first that starts its data.
-    _check_complete("JPEG2000", data.rfind(b"\xff\xd9") > data.find(b"\xff\x93") > 0)
-
-
-def _tiff(image: ImageFile, data: bytes) -> None:
-    tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]: a TiffImageFile
-    for offsets, counts in _OFFSETS_AND_COUNTS:
-        if offsets in tags and counts in tags:
-            end = max(offset + count for offset, count in zip(tags[offsets], tags[counts], strict=False))
-            _check_complete("TIFF", end <= len(data))
-    if image.mode not in _TIFF_MODES:
-        raise NeedsTranscoding(f"is a TIFF of mode {image.mode}, which DALI and OpenCV do not decode alike")
-
-
-def _pnm(image: ImageFile, data: bytes) -> None:
-    tile: Any = image.tile[0]  # decoder, extents, offset, mode or (mode, maximum)
-    if tile[0] == "ppm_plain":
-        raise NeedsTranscoding("is a PNM in ASCII, which DALI does not decode")
-    if tile[3] not in _PNM_BITS:
-        raise NeedsTranscoding(f"is a PNM of maximum {tile[3][1]}, which DALI does not scale to 255")
-    row_bytes = (image.width * _PNM_BITS[tile[3]] + 7) // 8
-    _check_complete("PNM", tile[2] + image.height * row_bytes <= len(data))
-
-
-def _webp(image: ImageFile, data: bytes) -> int:
-    """The orientation; DALI 2.4 skips no padding byte on its way to EXIF, and misses it after a chunk of odd length."""
-    exif: bytes = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
-    position = 12
-    while exif and position + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, position)
-        if kind == b"EXIF":
-            break
-        if length % 2:
-            raise NeedsTranscoding("is a WebP whose EXIF DALI does not find")
-        position += 8 + length
-    return exif_orientation(exif)
-
-
-_CHECKS = {"BMP": _bmp, "TIFF": _tiff, "JPEG2000": _jpeg2000, "PPM": _pnm, "WEBP": _webp}

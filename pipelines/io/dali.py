@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ..errors import InputError
+
+# DALI's own copy of OpenCV, which decodes JPEG 2000 and PNM, logs lines that name no file; errors say what they said.
+# It reads this when it is loaded. A level that is set already stays.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 Node = Any
 """An edge of a DALI graph. DALI types what its functions return as one node, a list of nodes or None."""

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import BadSampleError, InputError
 from ..images.header import fault
+from ..images.quiet_png import without_remarks
 from ..plan.planner import first_views
 from ..store.reader import ImageStore
 from .rank_share import StepRows
@@ -140,7 +141,7 @@ class Engine:
             why = fault(record, (height, width), self._store.max_pixels)
             if why is not None:
                 raise self._undecodable(index, why)
-        return self._graph.feed(records, rows)
+        return self._graph.feed([without_remarks(record) for record in records], rows)
 
     def _culprit(self, rows: np.ndarray, failure: RuntimeError) -> tuple[np.ndarray, BadSampleError] | None:
         """The first row of the batch that fails alone, int64 [1], and its error; DALI does not name the sample.

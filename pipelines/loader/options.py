@@ -25,8 +25,9 @@ from ..io.dali import require_dali
 from ..io.device import cuda_ordinal
 from ..plan.order import Order, in_epochs_of, listed, order_named, weighted
 from ..store.heatmaps import Heatmaps, HeatmapStore
+from ..store.measure import opened_statistics
 from ..store.reader import ImageStore
-from ..store.statistics import IMAGENET, Statistics
+from ..store.statistics import Statistics
 from ..store.subset import Subset, SubsetMaps
 
 T = TypeVar("T")
@@ -39,9 +40,10 @@ Dtype = Literal["float32", "float16", "bfloat16", "uint8"]
 class TestLoaderOptions(TypedDict, total=False):
     """The options of every loader, for training and for testing."""
 
-    statistics: Statistics | None
-    """The mean and deviation that images are normalised by, and the eigenvectors of PCA lighting. None (the default):
-    what `sdali stats` has measured on the store, else ImageNet's. A test takes those of the training store."""
+    statistics: Statistics | str | Path | None
+    """The mean and deviation that images are normalised by, and the eigenvectors of PCA lighting; also a file that
+    `sdali stats --out` wrote. None (the default): what `sdali stats` has measured on the store, else ImageNet's. A test
+    takes those of the training store."""
 
     device: str | torch.device
     """Where images are made: "auto" (the default: a GPU where there is one), "cpu", "cuda" or "cuda:0"."""
@@ -250,16 +252,6 @@ def opened_store(store: str | Path | ImageStore) -> ImageStore:
         kind = type(store).__name__
         raise InputError(f"a store is a path, an ImageStore or, of a part, a Subset of sdali.pipelines; got {kind}")
     return ImageStore(store)
-
-
-def opened_statistics(statistics: Statistics | None, store: ImageStore) -> Statistics:
-    """Those given, else what was measured on the store, else ImageNet's; a pair (mean, std) is refused."""
-    if statistics is None:
-        return store.statistics or IMAGENET
-    if not isinstance(statistics, Statistics):
-        kind = type(statistics).__name__
-        raise InputError(f"statistics are a Statistics, dataclasses.replace(IMAGENET, mean=..., std=...), got {kind}")
-    return statistics
 
 
 def augmentation_of(kind: type[T], augmentation: T | None, name: str = "augmentation") -> T:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import BadSampleError
-from ..images.header import fault
+from ..errors import BadSampleError, InputError
+from ..images.opencv import decode_bgr
 from ..io.parallel import ordered_map
 from ..io.progress import Track, silent, track
 from ..io.publish import write_json
 from .reader import ImageStore, check_masks_of_classes
-from .statistics import Statistics, statistics_path
+from .statistics import IMAGENET, Statistics, read_statistics, statistics_path
 
 
 def measure(store: ImageStore, *, workers: int | None = None, progress: Track = track) -> Statistics:
@@ -35,30 +35,38 @@ def measure(store: ImageStore, *, workers: int | None = None, progress: Track = 
     return _statistics(total)
 
 
-def save(store: ImageStore, statistics: Statistics, *, overwrite: bool = False) -> Path:
-    """Write the statistics beside the store, with its digest; returns the path.
+def save(store: ImageStore, statistics: Statistics, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write the statistics with the store's digest to `path`, None: beside the store; returns the path.
 
-    overwrite: whether statistics that are there already are replaced; without, InputError is raised for them.
+    overwrite: whether a file that is there already is replaced; without, InputError is raised for it.
     """
-    path = statistics_path(store.path)
+    path = Path(path or statistics_path(store.path))
     document = {"digest": store.digest, "scale": "RGB pixels on [0, 1]", **statistics.to_dict()}
     write_json(path, document, overwrite=overwrite)
     return path
 
 
+def opened_statistics(statistics: Statistics | str | Path | None, store: ImageStore) -> Statistics:
+    """Those given or in the file, else the store's own, else ImageNet's; a pair (mean, std) is refused."""
+    if statistics is None:
+        return store.statistics or IMAGENET
+    if isinstance(statistics, str | Path):
+        return read_statistics(statistics)
+    if not isinstance(statistics, Statistics):
+        kind = type(statistics).__name__
+        raise InputError(f"statistics are a Statistics, dataclasses.replace(IMAGENET, mean=..., std=...), got {kind}")
+    return statistics
+
+
 def _decoded(store: ImageStore, index: int) -> np.ndarray:
     """uint8 [H, W, 3], B, G, R, EXIF orientation applied."""
-    import cv2  # here, so that reading statistics loads no OpenCV
-
     (view,) = store.read([index])
     height, width = store.sizes[index].tolist()
-    why, image = fault(view, (height, width), store.max_pixels), None
-    if why is None:  # before which nothing takes memory for pixels
-        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_COLOR)
-    if image is None or image.shape[:2] != (height, width):
-        reason = f"cannot be decoded to its size{f' ({why})' if why else ''}; build the store again with --verify"
-        raise BadSampleError(reason, index=index, name=store.names[index], store=store.path)
-    return np.asarray(image)
+    try:
+        return decode_bgr(view, (height, width), store.max_pixels)
+    except InputError as error:
+        reason = f"cannot be decoded to its size ({error}); build the store again with --verify"
+        raise BadSampleError(reason, index=index, name=store.names[index], store=store.path) from None
 
 
 def _moments(image: np.ndarray) -> np.ndarray:

@@ -103,13 +103,32 @@ def load(store_path: Path, digest: str) -> Statistics | None:
     path = statistics_path(store_path)
     again = f"run sdali stats {store_path} --overwrite"
     try:
-        document = json.loads(read_input(path))
+        document = _document(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}); {again}") from None
-    if not isinstance(document, dict) or document.get("digest") != digest:
+    if document.get("digest") != digest:
         raise InputError(f"{path} was measured on other images than {store_path} holds; {again}")
+    return _of(document, path)
+
+
+def read_statistics(path: str | Path) -> Statistics:
+    """Those in a file that `sdali stats --out` wrote, of whatever store; raises InputError for any other file."""
+    try:
+        document = _document(Path(path))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot read {path} ({reason}); sdali stats STORE --out FILE writes such files") from None
+    return _of(document, path)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document = json.loads(read_input(path))
+    return document if isinstance(document, dict) else {}
+
+
+def _of(document: dict[str, Any], path: str | Path) -> Statistics:
     try:
         return Statistics.from_dict(document)
     except InputError as error:

@@ -1,6 +1,9 @@
 """Decoding every image in full, with DALI, which finds damage that a check of headers cannot see.
 
-Two facts about DALI 2.4 shape this. A record whose header cannot be parsed, or that is smaller than the window, may
+Before that the codes of each JPEG are read to the end of its scans: DALI decodes one that ends early without an error,
+and fills the rest with grey.
+
+Two facts about DALI 2.4 shape the rest. A record whose header cannot be parsed, or that is smaller than the window, may
 kill the process (one thread of the decoder raises and takes away what the others still work on). So headers are checked
 before, and the decode depends on `fn.peek_image_shape`, which raises cleanly where DALI cannot read one. And an error
 does not say which sample it was; so a failed batch is decoded again, one by one.
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +21,8 @@ import numpy as np
 
 from ..errors import BadSampleError
 from ..images.header import MAX_PIXELS, fault
+from ..images.jpeg_scan import scan_fault
+from ..images.quiet_png import without_remarks
 from ..io.dali import require_dali
 from ..io.parallel import worker_count
 from ..io.progress import Track, track
@@ -44,16 +50,21 @@ class FullDecode:
     def __init__(self, workers: int | None = None, *, max_pixels: int = MAX_PIXELS) -> None:
         self._dali, self._max_pixels = require_dali(), max_pixels
         self._threads = worker_count(workers)
+        self._pool = ThreadPoolExecutor(self._threads)
         self._pipelines: dict[int, Any] = {}  # by batch size
 
     def reasons(self, images: Sequence[bytes | memoryview], sizes: Sequence[tuple[int, int]]) -> list[str | None]:
         """For each encoded image, None where it decodes to its (height, width), else why not; at most 16 a call."""
         pairs = list(zip(images, sizes, strict=True))
-        reasons = [fault(image, size, self._max_pixels) for image, size in pairs]
+        reasons = list(self._pool.map(self._before_decoding, pairs))
         legible = [number for number, reason in enumerate(reasons) if reason is None]
         for number, reason in zip(legible, self._decoded([pairs[n] for n in legible], _BATCH), strict=True):
             reasons[number] = reason
         return reasons
+
+    def _before_decoding(self, pair: Pair) -> str | None:
+        image, size = pair
+        return fault(image, size, self._max_pixels) or scan_fault(image)
 
     def checked(
         self, samples: Iterable[tuple[Item, bytes | memoryview | None, tuple[int, int]]]
@@ -96,7 +107,7 @@ def _pipeline(dali: Any, batch: int, threads: int) -> Any:
 
 def _outcomes(pipeline: Any, pairs: Sequence[Pair]) -> list[str | None]:
     """Runs one batch; raises RuntimeError where DALI cannot decode one of it."""
-    pipeline.feed_input("encoded", [np.frombuffer(image, np.uint8) for image, _ in pairs])
+    pipeline.feed_input("encoded", [np.frombuffer(without_remarks(memoryview(image)), np.uint8) for image, _ in pairs])
     pipeline.feed_input("size", [np.array(size, np.int32) for _, size in pairs])
     shapes, _ = pipeline.run()
     peeked = [tuple(np.asarray(shapes.at(i))[:2]) for i in range(len(pairs))]

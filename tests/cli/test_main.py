@@ -91,6 +91,21 @@ def test_build_split_stats_info(tmp_path: Path, capsys) -> None:
     assert stats["pixels"] == 16 * 900 and Path(stats["file"]).exists()
     info = report_of(capsys, "info", tmp_path / "s.train.lmdb")
     assert info["classes"] == {"x": 8, "y": 8} and info["statistics"]
+    elsewhere = report_of(capsys, "stats", tmp_path / "s.train.lmdb", "--out", tmp_path / "elsewhere.json")
+    assert {**elsewhere, "file": stats["file"]} == stats
+    assert json.loads((tmp_path / "elsewhere.json").read_text())["mean"] == stats["mean"]
+    assert "is also" in refusal_of(capsys, "stats", tmp_path / "s.train.lmdb", "--out", tmp_path / "s.train.lmdb")
+
+
+def test_statistics_of_a_store_that_is_read_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal names the flag that helps, and it does."""
+    store = make_store(tmp_path / "s.lmdb", 3).path
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != tmp_path)
+    assert "pass --out FILE, a file that" in refusal_of(capsys, "stats", store)
+    (tmp_path / "other").mkdir()
+    assert report_of(capsys, "stats", store, "--out", tmp_path / "other" / "s.json")["pixels"] > 0
 
 
 def test_bad_stores_are_refused(tmp_path: Path, capsys) -> None:

@@ -45,6 +45,10 @@ class TrainingConfig:
     """Images in each epoch, over all ranks; the next epoch continues in the order where the last one ended. None: the
     whole order, usually every training image once."""
 
+    statistics: Path | None = None
+    """File that sdali stats --out has written: the mean and deviation that images are normalised by. None: what sdali
+    stats has measured on the store, else ImageNet's. A resumed run keeps those that it began with."""
+
     optimizer: Optimizer = "sgd"
     """sgd (with Nesterov momentum) or adamw."""
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ...pipelines.io.publish import check_apart, paths_in
 from ...pipelines.loader.loader import Loader
+from ...pipelines.store.measure import opened_statistics
 from ...pipelines.store.reader import ImageStore
-from ...pipelines.store.statistics import IMAGENET, Statistics
+from ...pipelines.store.statistics import Statistics
 from .checks import check_same_classes
 from .config import TrainingConfig, flattened
 from .process import Process
@@ -48,7 +49,7 @@ class Job(ABC, Generic[Config]):
             check_resumable(self.saved, config, self.store)
             self.statistics = Statistics.from_dict(self.saved["statistics"])
         else:
-            self.statistics = self.store.statistics or IMAGENET
+            self.statistics = opened_statistics(config.statistics, self.store)
 
     @abstractmethod
     def train_loader(self) -> Loader:

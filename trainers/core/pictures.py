@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from ...pipelines.images.opencv import decode_bgr
 from ...pipelines.store.reader import ImageStore
 
 COUNT = 6
@@ -17,7 +17,8 @@ def shown_samples(store: ImageStore) -> np.ndarray:
 
 def decoded(store: ImageStore, index: int) -> np.ndarray:
     """One image, RGB uint8 [H, W, 3], oriented."""
-    return np.asarray(cv2.imdecode(np.frombuffer(store.read([index])[0], np.uint8), cv2.IMREAD_COLOR_RGB))
+    height, width = store.sizes[index].tolist()
+    return np.ascontiguousarray(decode_bgr(store.read([index])[0], (height, width), store.max_pixels)[:, :, ::-1])
 
 
 def printable(name: str) -> str:

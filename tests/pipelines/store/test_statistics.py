@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sdali.pipelines.errors import BadSampleError, InputError
-from sdali.pipelines.store.measure import measure, save
+from sdali.pipelines.store.measure import measure, opened_statistics, save
 from sdali.pipelines.store.reader import ImageStore
 from sdali.pipelines.store.statistics import IMAGENET, Statistics, load
 from sdali.pipelines.store.writer import StoreWriter
@@ -149,3 +149,21 @@ def test_statistics_are_checked_and_read_only() -> None:
             Statistics.from_dict({**values, **change})
     with pytest.raises(ValueError, match="read-only"):
         IMAGENET.mean[0] = 0
+
+
+def test_a_file_elsewhere_serves_where_a_statistics_is_taken(tmp_path: Path, images: list[np.ndarray]) -> None:
+    """Measured into a file of one's own, read back to the last bit, by path, for any store; the store's own stay."""
+    store = _store(tmp_path / "s.lmdb", images)
+    measured = measure(store)
+    path = save(store, measured, tmp_path / "elsewhere.json")
+    assert store.statistics is None and path == tmp_path / "elsewhere.json"
+    other = _store(tmp_path / "t.lmdb", images[:2])
+    for given in (path, str(path)):
+        assert opened_statistics(given, other).to_dict() == measured.to_dict()
+    assert opened_statistics(None, other) is IMAGENET
+    for content, reason in ((b"", "cannot read"), (b"[]", "are incomplete"), (b'{"mean": [1]}', "are incomplete")):
+        (tmp_path / "bad.json").write_bytes(content)
+        with pytest.raises(InputError, match=rf"bad\.json.* {reason}|{reason} .*bad\.json"):
+            opened_statistics(tmp_path / "bad.json", other)
+    with pytest.raises(InputError, match=r"cannot read .*none\.json \(No such file"):
+        opened_statistics(tmp_path / "none.json", other)
