@@ -146,6 +146,7 @@ class ImageStore:
     @cached_property
     def _box_ends(self) -> np.ndarray:
         """int64 [N]: where in the column of areas those of each image end."""
+        assert self._box_counts is not None
         return np.maximum(self._box_counts, 0).cumsum()
 
     def objects(self) -> Objects:

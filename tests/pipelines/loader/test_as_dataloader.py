@@ -36,7 +36,7 @@ def test_it_is_a_dataloader_with_the_loaders_batches_and_state(store: ImageStore
     epochs = [indices(plain) for _ in range(3)]
     assert [indices(loader), indices(loader)] == epochs[:2]
     batches = iter(loader)
-    next(batches), next(batches)
+    _ = [next(batches), next(batches)]
     state = loader.state_dict()
     again = as_dataloader(make(store, 8))
     again.load_state_dict(state)
