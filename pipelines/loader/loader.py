@@ -44,8 +44,7 @@ class Loader:
     object detection what detection.train_loader says. Where a sample has several views, `image` is [B, views, 3,
     size, size], and `window`, `plan` and `colour` have that axis too. Every rank makes the same number of batches.
     In training they are full, unless drop_last is False; in a test each position is served exactly once over all
-    ranks, last batches may be short, and on some ranks empty where there are fewer samples than ranks. With
-    pad=True `padding`, bool [B], marks the repeats.
+    ranks, last batches may be short, and on some ranks empty where there are fewer samples than ranks.
 
     Under pad=True every batch has `padding`, bool [B], True where a sample repeats the last one of the epoch.
 
