@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,9 +99,11 @@ class Build:
             rows = [[kind, f"{one['count']:,}", ", ".join(one["examples"])] for kind, one in left_out.items()]
             print_table("left out", ["what", "number", "such as"], rows)
         if report["skipped"]:
-            print_table(
-                "left out", ["image", "reason"], [[entry["name"], entry["reason"]] for entry in report["skipped"]]
-            )
+            named = [[one["name"], one["reason"]] for one in report["skipped"]]
+            counts = Counter(reason for _, reason in named).most_common()
+            counted = [[f"{count:,}", reason] for reason, count in counts]
+            print_table(f"{len(named):,} images left out, by reason", ["images", "reason"], counted)
+            print_table("images left out", ["image", "reason"], named)
         return report
 
 

@@ -60,7 +60,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
     for column, name in enumerate(columns):
         numeric = all(not row[column].strip("0123456789.,-+%± ") for row in rows)
-        table.add_column(name, justify="right" if numeric and column else "left")
+        # Folded: the default leaves out the middle of a long name.
+        table.add_column(name, justify="right" if numeric and column else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(escaped(cell)) for cell in row))
     Console(stderr=True).print(table)

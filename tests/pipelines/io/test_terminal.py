@@ -63,7 +63,7 @@ def test_what_libraries_print_does_not_get_into_a_store(tmp_path: Path) -> None:
         "def build(*args, **options):\n"
         "    file = open('out', 'wb')\n"
         "    os.write(2, b'a complaint')\n"
-        "    return {'skipped': [], 'descriptor': file.fileno()}\n"
+        "    return {'skipped': [], 'left_out': {}, 'descriptor': file.fileno()}\n"
         "store.build = build\n"
         "sys.exit(main.main(['build', 'photos', 's.lmdb']))\n"
     )
@@ -98,3 +98,11 @@ def test_terminals_see_no_sequences(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "\\x1b[2J" in (table := capsys.readouterr().err) and "\x1b[2J" not in table
     assert main(["info", str(tmp_path / "x\x1b[2J.lmdb")]) == 2
     assert "\\x1b[2J.lmdb does not exist" in (refusal := capsys.readouterr().err) and "\x1b" not in refusal
+
+
+def test_a_name_wider_than_the_terminal_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Folded over lines, and not an ellipsis for what does not fit."""
+    name = "".join(f"{number}-" for number in range(100))
+    print_table("title", ["name", "reason"], [[name, "is not an image"]])
+    lines = capsys.readouterr().err.splitlines()[4:]
+    assert "".join(line.split()[0] for line in lines if line.strip()) == name
