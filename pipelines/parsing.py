@@ -23,7 +23,7 @@ from typing_extensions import Unpack
 from .config import LARGEST_OUTPUT, LARGEST_SIDE, ParsingAugmentation
 from .errors import InputError
 from .images.header import MAX_PIXELS
-from .io.bounds import whole_number
+from .io.bounds import switch, whole_number
 from .loader.batches import Batches
 from .loader.loader import Loader
 from .loader.options import Settings, TestLoaderOptions, TrainLoaderOptions, augmentation_of, settings_of
@@ -78,18 +78,21 @@ def test_loader(
     batch_size: int = 1,
     scale: float = 1.0,
     shorter_side: int | None = None,
+    scale_masks: bool = False,
     **options: Unpack[TestLoaderOptions],
 ) -> Loader:
     """Every whole image once, in the store's order, scaled, and its mask as it is.
 
     `image` is [B, 3, h, w] with sides round(side * scale), at least 1; `mask` is int64 [B, H, W] of the original size
-    at every scale, since that is where predictions are compared. Last batches may be short, on some ranks empty.
+    at every scale, since that is where predictions are compared, or with scale_masks of the image's. Last batches may
+    be short, on some ranks empty.
 
     Args:
         store: as in train_loader.
         batch_size: samples in a batch of each rank; 1, unless all images of the store have one size.
         scale: the factor by which images are scaled.
         shorter_side: the length of the shorter side at a scale of 1, px; None: the length that it has in the image.
+        scale_masks: masks are scaled with their images, each pixel to the nearest.
         options: see TestLoaderOptions.
 
     Raises InputError for anything that cannot be used, and TypeError for an option that does not exist.
@@ -113,7 +116,7 @@ def test_loader(
             f"images would have up to {height:.0f} x {width:.0f} px, more than {MAX_PIXELS:,}; lower the scale"
         )
     planner = WholeImagePlanner(**settings.for_planner, scale=scale, shorter_side=shorter_side)
-    return _loader(settings, planner, (smallest[0], smallest[1]), whole_masks=True)
+    return _loader(settings, planner, (smallest[0], smallest[1]), whole_masks=not switch("scale_masks", scale_masks))
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it where it is imported

@@ -115,6 +115,16 @@ def test_a_test_shows_each_whole_image_once(store, world_size: int) -> None:
     assert sorted(served) == list(range(len(store)))
 
 
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
+def test_masks_may_be_scaled_with_their_images(store, scale: float) -> None:
+    """To the image's sides, each pixel from the nearest of the mask."""
+    for batch in parsing.test_loader(store, scale=scale, scale_masks=True, device="cpu"):
+        (mask,), (image,) = batch["mask"].numpy(), batch["image"]
+        whole = store.mask(int(batch["index"]))
+        expected = reference.resize(whole[:, :, None], tuple(image.shape[1:]), "nearest")[:, :, 0]
+        np.testing.assert_array_equal(mask, expected)
+
+
 def test_images_of_one_size_make_batches(tmp_path) -> None:
     """The same values as one by one; shorter_side is the length at a scale of 1."""
     store = make_parsing_store(tmp_path / "s.lmdb", 7, (40, 50))
