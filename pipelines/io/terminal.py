@@ -57,14 +57,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for column, name in enumerate(columns):
         numeric = all(not row[column].strip("0123456789.,-+%± ") for row in rows)
         # Folded: the default leaves out the middle of a long name.
         table.add_column(name, justify="right" if numeric and column else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(escaped(cell)) for cell in row))
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    console.print(escape(title))  # as the table's own title it would be folded to the width of a narrow table
+    console.print(table)
 
 
 def print_records(title: str, columns: Mapping[str, str], records: Sequence[Mapping[str, Any]]) -> None:

@@ -126,7 +126,7 @@ class Cursor:
         if count < self.share.least:
             raise InputError(
                 f"an epoch of {self._store.path} has {count} images, fewer than the {self.share.least} of one step; "
-                "lower batch_size, lengthen the epoch, or pass drop_last=False"
+                "lower batch_size or raise epoch_length"
             )
         if count % step < self.share.least and count % step:
             logger.info("each epoch drops its last %d of %d samples, which fill no step", count % step, count)

@@ -1,7 +1,8 @@
 """Backbones of scene parsing and detection: timm's networks, taken apart as these tasks need them.
 
-Every backbone keeps the parameter names and shapes of the timm classifier of the same name, so that the weights of a
-trained classifier fit. To add a backbone, write a class like `DilatedVGG` or `ResNetStages` here and return it from
+Every backbone keeps the shapes of the timm classifier of the same name, and nearly all keep the names, so that the
+weights of a trained classifier fit. timm's features_only renames those of ResNetV2, ConvNeXt, Xception, CSPNet, DarkNet
+and NFNet, whose classifiers do not fit for scene parsing yet. To add a backbone, write a class like `DilatedVGG` or `ResNetStages` here and return it from
 `parsing_backbone` or `detection_backbone`; nothing else knows which network it is.
 """
 
