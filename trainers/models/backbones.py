@@ -2,8 +2,9 @@
 
 Every backbone keeps the shapes of the timm classifier of the same name, and nearly all keep the names, so that the
 weights of a trained classifier fit. timm's features_only renames those of ResNetV2, ConvNeXt, Xception, CSPNet, DarkNet
-and NFNet, whose classifiers do not fit for scene parsing yet. To add a backbone, write a class like `DilatedVGG` or `ResNetStages` here and return it from
-`parsing_backbone` or `detection_backbone`; nothing else knows which network it is.
+and NFNet, whose classifiers do not fit for scene parsing yet. To add a backbone, write a class like `DilatedVGG` or
+`ResNetStages` here and return it from `parsing_backbone` or `detection_backbone`; nothing else knows which network it
+is.
 """
 
 from __future__ import annotations
