@@ -30,7 +30,8 @@ class EpochSampler:
     @property
     def num_valid_samples(self) -> int:
         """The rank's samples without the repeats of pad=True, for timm's evaluators, which leave out what is behind."""
-        return len(self)
+        share = self._cursor.share
+        return sum(int((~share.padding(step)).sum()) for step in share.steps())
 
     def __iter__(self) -> Iterator[int]:
         indices = self._cursor.share.indices(self._epoch)

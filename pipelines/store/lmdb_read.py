@@ -23,6 +23,8 @@ from typing import IO, NamedTuple
 
 from ..errors import InputError
 from ..io.input_files import open_input
+from .format import HEADER as HEADER_DATABASE
+from .format import HEADER_KEY
 from .lmdb_pages import DATABASE, HEADER, IS_DATABASE, LEAF, MAGIC, NODE, ON_BIG_PAGES, VERSION
 
 _META = struct.Struct("<II")  # magic, version: at byte 16 of a meta page
@@ -78,19 +80,23 @@ class MappedFile:
         if len(mapped) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
             mapped.madvise(mmap.MADV_RANDOM)
         self.view, self._meta = memoryview(mapped), meta
+        self._header = self._header_now()
 
     def check_unchanged(self) -> None:
-        """Raise InputError where the file was written over since it was opened, so that what is read is of two files.
+        """Raise InputError where another store was written over the file since it was opened.
 
-        Replacing it, as every command here does, leaves the open one as it was.
+        Replacing it, as every command here does, leaves the open one as it was. A few damaged bytes leave its header.
         """
         with suppress(OSError):
             now = _stamp(os.stat(self._path))
-            if now[0] == self._stamp[0] and now != self._stamp:
+            if now[0] == self._stamp[0] and now != self._stamp and self._header_now() != self._header:
                 raise InputError(
                     f"{self._path} was written over while it was in use; start again, and replace stores by mv, "
                     "not by cp"
                 )
+
+    def _header_now(self) -> bytes:
+        return bytes(self.get(HEADER_DATABASE, HEADER_KEY) or b"")
 
     def get(self, database: bytes, key: bytes) -> memoryview | None:
         """The value of `key` in the database of that name; None where there is none, or the way to it is damaged."""

@@ -46,6 +46,7 @@ def evaluate(config: EvaluateConfig, *, progress: Track = silent) -> dict[str, A
         store, folder = evaluation.store, config.predictions
         if folder is not None:
             check_folder(folder, store, overwrite=config.overwrite)
+            evaluation.process.barrier()  # else a rank may find what another has written already
 
         def write(batch: dict[str, Any], predictions: Tensor) -> None:
             if folder is not None:
