@@ -110,7 +110,10 @@ def test_loader(
     """Every image once, in the store's order, without augmentation; last batches may be short, on some ranks empty.
 
     Args:
-        store, batch_size, size, colour_on: as in train_loader.
+        store: as in train_loader.
+        batch_size: as in train_loader.
+        size: as in train_loader.
+        colour_on: as in train_loader.
         crop: "centre" resizes the shorter side to size / crop_ratio and crops the centre; "whole" squashes the whole
             image to size x size.
         crop_ratio: see crop, within (0, 1].

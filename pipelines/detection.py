@@ -110,7 +110,10 @@ def test_loader(
     some ranks empty.
 
     Args:
-        store, batch_size, longer_side, size_divisor: as in train_loader.
+        store: as in train_loader.
+        batch_size: as in train_loader.
+        longer_side: as in train_loader.
+        size_divisor: as in train_loader.
         shorter_side: the length of the shorter side, px.
         flip: whether all images are mirrored.
         options: see TestLoaderOptions.
