@@ -13,6 +13,7 @@ import subprocess
 import warnings
 from pathlib import Path
 
+import h5py  # noqa: F401 - its first import starts `uname`, which a test of the default tier may not
 import pytest
 from hypothesis import settings
 
