@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - its first import starts `ldconfig`, which a test of the default tier may not
 
 import sdali.pipelines
 
