@@ -29,6 +29,7 @@ from ..pipelines.store.subset import Subset
 from .annotation_maps import GRID, boxes_heatmap, mask_heatmap, rare_class_heatmap, value_weights
 from .store.hdf5 import HeatmapFile
 from .store.writer import HeatmapWriter
+from .survey import survey
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 LARGEST_GRID = 4096  # cells on each side; our choice, above any image that a map could guide
 MAPS_A_COMMIT = 256  # a kill costs at most this many maps
-MAPS_SURVEYED = 10_000  # evenly spaced: a standard error below 0.5 %
 
 Maps = Callable[[np.ndarray], Iterator[np.ndarray]]
 """Indices int64 [n] -> one uint8 map [h, w] for each, in their order."""
@@ -288,28 +288,3 @@ def _total(count: int, world_size: int) -> int:
     counts = [0] * world_size
     torch.distributed.all_gather_object(counts, count)
     return sum(counts)
-
-
-def survey(heatmaps: HeatmapStore) -> dict[str, float]:
-    """What the maps look like, in two numbers over all maps, or over 10,000 evenly spaced ones.
-
-    `empty_share` is the share of maps without a positive cell, whose crops are not guided. `mean_spread` is
-    exp(entropy) / cells of a map taken as a distribution, averaged over the other maps: 1 for a uniform map, which
-    guides nothing, and 1 / (h * w) for a map with a single positive cell.
-    """
-    count = len(heatmaps)
-    indices = np.linspace(0, count - 1, min(count, MAPS_SURVEYED)).astype(int).tolist()
-    spreads = [_spread(heatmaps[index]) for index in indices]
-    guiding = [spread for spread in spreads if spread > 0]
-    return {
-        "empty_share": 1 - len(guiding) / len(spreads),
-        "mean_spread": float(np.mean(guiding)) if guiding else 0.0,
-    }
-
-
-def _spread(heatmap: np.ndarray) -> float:
-    cells = heatmap[heatmap > 0].astype(np.float64)
-    if not len(cells):
-        return 0.0
-    shares = cells / cells.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()) / heatmap.size)

@@ -136,14 +136,9 @@ def read_scan(
                 if k > 0 and size == 0 and zeros < 15:
                     break
                 if mode == AC_AGAIN:
-                    while k < end:
-                        if nonzero[unit] >> np.uint64(k) & np.uint64(1):
-                            at, buffer, count = _correct(data, at, buffer, count, nonzero, unit, k, k + 1, mode)
-                        elif zeros == 0:
-                            break
-                        else:
-                            zeros -= 1
-                        k += 1
+                    reached = _after_zeros(nonzero[unit], k, end, zeros)
+                    at, buffer, count = _correct(data, at, buffer, count, nonzero, unit, k, reached, mode)
+                    k = reached
                 else:
                     k += zeros
                 if mode >= AC_FIRST and size and k < end:
@@ -154,6 +149,18 @@ def read_scan(
             if count < 0:
                 return ENDS_EARLY, at
     return WHOLE, marker_from(data, at, False)
+
+
+@numba.njit(nogil=True, cache=CACHE)
+def _after_zeros(nonzero: int, k: int, end: int, zeros: int) -> int:
+    """The place of the coefficient behind `zeros` more that no earlier scan made nonzero, from k on; else `end`."""
+    while k < end:
+        if not nonzero >> np.uint64(k) & np.uint64(1):
+            if zeros == 0:
+                return k
+            zeros -= 1
+        k += 1
+    return end
 
 
 @numba.njit(nogil=True, cache=CACHE)

@@ -17,8 +17,9 @@ from generating import BATCH, COUNT, SquareNet, cams
 from squares import CELLS, build, squares
 from torch import Tensor, nn
 
-from sdali.cams.heatmaps import from_boxes, from_masks, survey
+from sdali.cams.heatmaps import from_boxes, from_masks
 from sdali.cams.store.writer import HeatmapWriter
+from sdali.cams.survey import survey
 from sdali.pipelines.errors import InputError
 from sdali.pipelines.store.heatmaps import HeatmapStore
 from sdali.pipelines.store.reader import ImageStore
@@ -99,6 +100,8 @@ import numpy as np
 import torch.distributed
 from sdali.cams.heatmaps import fill
 from sdali.cams.store.writer import HeatmapWriter
+from sdali.cams.survey import survey
+from sdali.cams.survey import survey
 from sdali.pipelines.io.progress import silent
 rank = int(sys.argv[2])
 torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[3])

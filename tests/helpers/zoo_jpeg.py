@@ -129,6 +129,20 @@ def jpegs() -> dict[str, Specimen]:
         "lossless_frame": PLAIN.replace(b"\xff\xc0", b"\xff\xc3"),
         "twelve_bits": PLAIN.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
         "extended_frame": PLAIN.replace(b"\xff\xc0", b"\xff\xc1"),
+        **{
+            f"of_{h}_x_{w}": save(_RGB.resize((w, h)), "JPEG")
+            for h, w in ((1, 1), (1, 40), (40, 1), (16, 16), (17, 33))
+        },
+        "half_scan": half_scan(PLAIN),
+        "half_scan_restart": half_scan(_cv(RST_INTERVAL=1)),
+        "half_scan_grey": half_scan(grey),
+    }
+    return {f"jpeg_{name}": Specimen(data) for name, data in (files | _turned(cmyk, grey)).items()}
+
+
+def _turned(cmyk: bytes, grey: bytes) -> dict[str, bytes]:
+    """Name -> a JPEG that states an orientation, by EXIF or XMP, as the standard wants it or not."""
+    return {
         **{f"exif_{o}{order}": inserted(PLAIN, segment(0xE1, exif(o, order))) for o in range(10) for order in "<>"},
         "exif_long": inserted(PLAIN, segment(0xE1, exif(6, kind=4))),
         "exif_long_big_endian": inserted(PLAIN, segment(0xE1, exif(6, ">", kind=4))),
@@ -152,15 +166,7 @@ def jpegs() -> dict[str, Specimen]:
         "cmyk_exif_6": inserted(cmyk, segment(0xE1, exif(6))),
         "grey_exif_3": inserted(grey, segment(0xE1, exif(3))),
         "progressive_exif_8": inserted(_cv(PROGRESSIVE=1), segment(0xE1, exif(8))),
-        **{
-            f"of_{h}_x_{w}": save(_RGB.resize((w, h)), "JPEG")
-            for h, w in ((1, 1), (1, 40), (40, 1), (16, 16), (17, 33))
-        },
-        "half_scan": half_scan(PLAIN),
-        "half_scan_restart": half_scan(_cv(RST_INTERVAL=1)),
-        "half_scan_grey": half_scan(grey),
     }
-    return {f"jpeg_{name}": Specimen(data) for name, data in files.items()}
 
 
 def xmp(orientation: int) -> bytes:

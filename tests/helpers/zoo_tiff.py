@@ -135,7 +135,6 @@ def _predicted_16() -> Specimen:
 
 
 def tiffs() -> dict[str, Specimen]:
-    grey_rgb, one_bit = grey(GREY), _RGB.convert("1")
     names = {WHITE_IS_ZERO: "white_is_zero", BLACK_IS_ZERO: "black_is_zero", RGB: "rgb"}
     files = {
         f"{name}_{bits}{'_big_endian' if order == '>' else ''}": _of(bits, photometric, order)
@@ -192,6 +191,14 @@ def tiffs() -> dict[str, Specimen]:
         "two_pages": Specimen(
             save(_RGB, "TIFF", save_all=True, append_images=[Image.fromarray(255 - PICTURE)]), PICTURE
         ),
+    }
+    return {f"tiff_{name}": specimen for name, specimen in (files | _compressed()).items()}
+
+
+def _compressed() -> dict[str, Specimen]:
+    """Name -> a TIFF as libtiff compresses it, with every compression that it has."""
+    grey_rgb, one_bit = grey(GREY), _RGB.convert("1")
+    return {
         **{
             f"{compression}_{name}": Specimen(save(image, "TIFF", compression=compression), shown)
             for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits")
@@ -214,7 +221,6 @@ def tiffs() -> dict[str, Specimen]:
             )
         },
     }
-    return {f"tiff_{name}": specimen for name, specimen in files.items()}
 
 
 def _oriented(specimen: Specimen, orientation: int) -> Specimen:
