@@ -100,8 +100,6 @@ import numpy as np
 import torch.distributed
 from sdali.cams.heatmaps import fill
 from sdali.cams.store.writer import HeatmapWriter
-from sdali.cams.survey import survey
-from sdali.cams.survey import survey
 from sdali.pipelines.io.progress import silent
 rank = int(sys.argv[2])
 torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method=sys.argv[3])
