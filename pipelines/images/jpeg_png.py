@@ -66,7 +66,7 @@ def exif_orientation(tiff: bytes | memoryview) -> int:
     for tag, kind, value in struct.iter_unpack(order + "HH4xH2x", entries[: len(entries) // 12 * 12]):
         if tag == 274:
             if not whole or head not in TIFF_MARKS or not (kind == _SHORT or (kind == _LONG and order == "<")):
-                raise NeedsTranscoding("states its EXIF orientation against the standard, so that decoders differ")
+                raise NeedsTranscoding("has an EXIF orientation against the standard, which decoders do not read alike")
             return value if 1 <= value <= 8 else 1
     return 1
 
@@ -162,7 +162,7 @@ def png_header(data: bytes) -> ImageHeader:
 def _png_orientation(exif: bytes) -> int:
     """That of an eXIf chunk; where it begins as in a JPEG, Pillow reads it and DALI does not."""
     if exif.startswith(b"Exif\0\0") and exif_orientation(exif[6:]) != 1:
-        raise NeedsTranscoding("states its EXIF orientation against the standard, so that decoders differ")
+        raise NeedsTranscoding("has an EXIF orientation against the standard, which decoders do not read alike")
     return exif_orientation(exif)
 
 

@@ -134,7 +134,8 @@ def test_a_signal_leaves_nothing_behind(folder: Path, tmp_path: Path, number: si
     else:
         started.send_signal(number)
     out, err = started.communicate(timeout=60)
-    assert started.returncode in (130, 143) and out == "" and "Traceback" not in err, err
+    # An interrupt within exec(), as of an import that makes dataclasses, ends `python -m` by the signal (CPython 3.11).
+    assert started.returncode in (130, 143, -signal.SIGINT) and out == "" and "Traceback" not in err, err
     assert not list(tmp_path.glob("sdali-bench-*"))
     for _ in range(100):  # multiprocessing's own helper ends a moment after its parent
         try:

@@ -111,8 +111,8 @@ def test_loaders_and_opencv_show_the_picture(stores: Any, capfd: pytest.CaptureF
     """
     store = stores(verify=True).store
     capfd.readouterr()
-    loader = classification.test_loader(
-        store, batch_size=64, size=HEIGHT, crop="whole", dtype="uint8", threads=2, device="cpu"
+    loader = classification.test_loader(  # one thread, so that remarks do not run into one another
+        store, batch_size=64, size=HEIGHT, crop="whole", dtype="uint8", threads=1, device="cpu"
     )
     images = np.concatenate([batch["image"].permute(0, 2, 3, 1).numpy() for batch in loader])
     loader.close()
